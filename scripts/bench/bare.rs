@@ -1,0 +1,163 @@
+//! The bare loop: a process that does nothing but write the same encoded bytes to N sockets, in one thread.
+//! It is the practical limit that triwire is measured against: no log, no topics, no limits, no heartbeat.
+//!
+//! A peer that takes nothing is passed by; nothing is kept for it.
+
+mod encode;
+mod peer;
+
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::{mem, slice};
+
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use tokio_rustls::rustls::ServerConfig;
+
+use self::encode::{Bytes, Ids};
+use self::peer::{DataFrames, Peer, Publishes};
+use crate::Result;
+use crate::socket::{self, Buffers, Socket};
+use crate::tls;
+use crate::transport::Transport;
+
+const EVENTS_A_TURN: usize = 1024;
+/// Tokens from here on are listeners.
+const LISTENERS: u64 = 1 << 32;
+
+struct Listener {
+    tcp: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    http2: bool,
+}
+
+struct Bare {
+    epoll: OwnedFd,
+    listeners: Vec<Listener>,
+    peers: Vec<Option<Peer>>,
+    free: Vec<usize>,
+    buffers: Buffers,
+    publishes: Publishes,
+    join: bool,
+}
+
+/// `LISTENER CERTS [--join]`: serves that listener beside `http1` until it is killed.
+pub fn run(arguments: &[String]) -> Result<()> {
+    let (name, certs, join) = match arguments {
+        [name, certs] => (name, certs, false),
+        [name, certs, flag] if flag == "--join" => (name, certs, true),
+        _ => return Err("usage: bare LISTENER CERTS [--join]".into()),
+    };
+    let transport = Transport::of_listener(name).ok_or("no such listener")?;
+    let mut bare = Bare::new(join)?;
+    let mut addresses = serde_json::Map::new();
+    let mut transports = vec![Transport::SseHttp1, transport];
+    transports.dedup();
+    for transport in transports {
+        let listener = Listener {
+            tcp: socket::listen()?,
+            tls: transport.is_tls().then(|| tls::server(Path::new(certs), transport)).transpose()?,
+            http2: transport.is_http2(),
+        };
+        let address = listener.tcp.local_addr()?.to_string();
+        addresses.insert(transport.listener().to_owned(), address.into());
+        bare.listen(listener)?;
+    }
+    println!("{}", serde_json::json!({"ready": true, "server": "bare", "listeners": addresses}));
+    let mut events = Vec::with_capacity(EVENTS_A_TURN);
+    loop {
+        bare.turn(&mut events)?;
+    }
+}
+
+impl Bare {
+    fn new(join: bool) -> Result<Bare> {
+        Ok(Bare {
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            listeners: Vec::new(),
+            peers: Vec::new(),
+            free: Vec::new(),
+            buffers: Buffers::new(),
+            publishes: Publishes {
+                ids: Ids::default(),
+                batch: Vec::new(),
+            },
+            join,
+        })
+    }
+
+    fn listen(&mut self, listener: Listener) -> Result<()> {
+        let token = EventData::new_u64(LISTENERS + self.listeners.len() as u64);
+        epoll::add(&self.epoll, &listener.tcp, token, EventFlags::IN)?;
+        self.listeners.push(listener);
+        Ok(())
+    }
+
+    /// One turn: take all that came, then write all that was published.
+    fn turn(&mut self, events: &mut Vec<epoll::Event>) -> Result<()> {
+        events.clear();
+        epoll::wait(&self.epoll, spare_capacity(events), None)?;
+        for event in events.iter() {
+            let token = event.data.u64();
+            if token >= LISTENERS {
+                self.accept((token - LISTENERS) as usize)?;
+            } else {
+                self.serve(token as usize);
+            }
+        }
+        let batch = mem::take(&mut self.publishes.batch);
+        if self.join && !batch.is_empty() {
+            self.write(&batch);
+        } else {
+            batch.iter().for_each(|event| self.write(slice::from_ref(event)));
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, index: usize) -> Result<()> {
+        let listener = &self.listeners[index];
+        while let Some(mut socket) = Socket::accept(&listener.tcp, listener.tls.as_ref())? {
+            let token = self.free.pop().unwrap_or(self.peers.len());
+            socket.watch(&self.epoll, token as u64)?;
+            if token == self.peers.len() {
+                self.peers.push(None);
+            }
+            self.peers[token] = Some(Peer::new(socket, listener.http2));
+        }
+        Ok(())
+    }
+
+    fn serve(&mut self, token: usize) {
+        if let Some(peer) = &mut self.peers[token] {
+            let open = peer.serve(&mut self.buffers, &mut self.publishes);
+            self.after(token, open);
+        }
+    }
+
+    /// Writes these events to every reader at once.
+    fn write(&mut self, events: &[(String, String)]) {
+        let mut bytes = Bytes::default();
+        events.iter().for_each(|(id, payload)| bytes.push(id, payload));
+        let mut data = DataFrames::default();
+        for token in 0..self.peers.len() {
+            if let Some(peer) = &mut self.peers[token] {
+                let written = peer.write(&bytes, &mut data);
+                self.after(token, written.map(|()| true));
+            }
+        }
+    }
+
+    /// Drops a peer that has left; has the epoll wait for room in the socket of one that stays.
+    fn after(&mut self, token: usize, open: Result<bool>) {
+        let Some(peer) = &mut self.peers[token] else {
+            return;
+        };
+        let stays = open.unwrap_or(false) && peer.socket.rewatch(&self.epoll, token as u64).is_ok();
+        if !stays {
+            self.peers[token] = None;
+            self.free.push(token);
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! HTTP/1.1 heads: where one ends, and what its fields say.
+
+use crate::Result;
+
+/// A request's or an answer's head.
+pub struct Head<'a>(&'a str);
+
+impl<'a> Head<'a> {
+    /// The head that `bytes` begin with and its length, when it is complete.
+    pub fn parse(bytes: &'a [u8]) -> Result<Option<(Head<'a>, usize)>> {
+        let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
+            return Ok(None);
+        };
+        Ok(Some((Head(std::str::from_utf8(&bytes[..end])?), end + 4)))
+    }
+
+    /// The request or status line.
+    pub fn first_line(&self) -> &'a str {
+        self.0.lines().next().unwrap_or_default()
+    }
+
+    /// A field's value.
+    pub fn field(&self, name: &str) -> Option<&'a str> {
+        let mut fields = self.0.lines().skip(1).filter_map(|line| line.split_once(':'));
+        fields.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    }
+
+    /// The length of the body that follows.
+    pub fn content_length(&self) -> Result<usize> {
+        Ok(self.field("content-length").unwrap_or("0").parse()?)
+    }
+}

@@ -1,0 +1,65 @@
+//! What the kernel says of a process: CPU time, resident memory; and of all sockets: their memory.
+
+use std::fs;
+use std::process;
+
+use crate::Result;
+use crate::clock::SECOND;
+
+/// The kernel counts `/proc/PID/stat` in hundredths of a second, whatever its own tick is.
+const TICK: u64 = SECOND / 100;
+const PAGE: u64 = 4096;
+
+/// CPU time of a process so far, user and kernel, in nanoseconds.
+#[derive(Clone, Copy)]
+pub struct Cpu {
+    /// Exact, of the threads that live.
+    threads: u64,
+    /// In hundredths of a second, of all threads that ever lived.
+    whole: u64,
+}
+
+impl Cpu {
+    pub fn of(pid: u32) -> Result<Cpu> {
+        let mut threads = 0;
+        for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+            // A thread may leave while the list is read; `whole` has it.
+            let schedstat = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+            threads += number(schedstat.split(' ').next());
+        }
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        let after_name = stat.rsplit(") ").next().unwrap_or_default();
+        let times = after_name.split(' ').skip(11).take(2);
+        let whole = times.map(|ticks| number(Some(ticks)) * TICK).sum();
+        Ok(Cpu { threads, whole })
+    }
+
+    pub fn of_this_process() -> Result<Cpu> {
+        Cpu::of(process::id())
+    }
+
+    /// The time since `before`. Exact, unless threads have left: then user and kernel time, each cut to a tick.
+    pub fn since(self, before: Cpu) -> u64 {
+        let threads = self.threads.saturating_sub(before.threads);
+        let whole = self.whole.saturating_sub(before.whole);
+        threads.max(whole.saturating_sub(2 * TICK))
+    }
+}
+
+/// Resident bytes, counted page by page: `VmRSS` may be off by hundreds of kilobytes.
+pub fn resident(pid: u32) -> Result<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:"));
+    Ok(number(line.and_then(|line| line.split_whitespace().next())) * 1024)
+}
+
+/// Bytes that the kernel holds for TCP sockets, this machine's all together.
+pub fn socket_memory() -> Result<u64> {
+    let sockstat = fs::read_to_string("/proc/net/sockstat")?;
+    let line = sockstat.lines().find(|line| line.starts_with("TCP:"));
+    Ok(number(line.and_then(|line| line.rsplit(' ').next())) * PAGE)
+}
+
+fn number(text: Option<&str>) -> u64 {
+    text.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}

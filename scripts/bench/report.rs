@@ -1,0 +1,182 @@
+//! Runs as Markdown tables: each figure is the median over the repetitions, with the least and the greatest.
+//! A ratio is taken to the bare loop in the same repetition, then the median of those.
+
+use serde_json::{Value, json};
+
+use crate::cases::{Case, Kind};
+use crate::measure::Figures;
+use crate::server::Program;
+
+/// One run of a case.
+pub struct Run {
+    pub case: &'static Case,
+    pub program: Program,
+    pub repetition: usize,
+    pub outcome: Result<Figures, String>,
+}
+
+/// A column: its title, the figure, and what is shown of it.
+struct Column(&'static str, &'static str, Show);
+
+enum Show {
+    Median,
+    Ratio,
+    /// Over all repetitions.
+    Sum,
+}
+
+use Show::{Median, Ratio, Sum};
+
+const RATE: &[Column] = &[
+    Column("CPU us/delivery", "cpu_us", Median),
+    Column("x bare", "cpu_us", Ratio),
+    Column("p50 ms", "p50_ms", Median),
+    Column("p99 ms", "p99_ms", Median),
+    Column("p99 x bare", "p99_ms", Ratio),
+    Column("bytes/delivery", "bytes", Median),
+    Column("client us/delivery", "client_us", Median),
+    Column("lost", "lost", Sum),
+    Column("doubled", "doubled", Sum),
+    Column("reordered", "reordered", Sum),
+];
+
+const WINDOW: &[Column] = &[
+    Column("deliveries/s", "deliveries_per_s", Median),
+    Column("CPU us/delivery", "cpu_us", Median),
+    Column("x bare", "cpu_us", Ratio),
+    Column("events/read", "per_read", Median),
+    Column("server cores", "server_cores", Median),
+    Column("client cores", "client_cores", Median),
+    Column("p50 ms", "p50_ms", Median),
+    Column("p99 ms", "p99_ms", Median),
+    Column("lost", "lost", Sum),
+    Column("doubled", "doubled", Sum),
+    Column("reordered", "reordered", Sum),
+];
+
+const IDLE: &[Column] = &[
+    Column("readers", "readers", Median),
+    Column("MB before", "empty_mb", Median),
+    Column("resident bytes/reader", "resident_bytes", Median),
+    Column("x bare", "resident_bytes", Ratio),
+];
+
+const STORM: &[Column] = &[
+    Column("connections", "connections", Median),
+    Column("s until all have a byte", "storm_s", Median),
+    Column("x bare", "storm_s", Ratio),
+    Column("CPU us/connection", "connect_us", Median),
+    Column("CPU x bare", "connect_us", Ratio),
+    Column("lost", "lost", Sum),
+    Column("doubled", "doubled", Sum),
+];
+
+const STOPPED: &[Column] = &[
+    Column("resident MB grown", "resident_mb", Median),
+    Column("after resuming", "resident_resumed_mb", Median),
+    Column("kernel MB grown", "kernel_mb", Median),
+    Column("others' p50 ms", "p50_ms", Median),
+    Column("others' p99 ms", "p99_ms", Median),
+    Column("p99 x bare", "p99_ms", Ratio),
+    Column("CPU us/delivery", "cpu_us", Median),
+    Column("others lost", "lost", Sum),
+    Column("doubled", "doubled", Sum),
+    Column("reordered", "reordered", Sum),
+    Column("closed", "closed", Sum),
+    Column("stopped: gap notices", "gaps", Sum),
+    Column("events told missed", "stopped_told", Sum),
+    Column("lost in silence", "stopped_lost", Sum),
+];
+
+/// All tables, one for each kind of load.
+pub fn markdown(runs: &[Run]) -> String {
+    let tables: [(&str, &[Column], fn(Kind) -> bool); 5] = [
+        ("Fixed rate", RATE, |kind| matches!(kind, Kind::Rate(_))),
+        ("As fast as it goes, 8 publishes outstanding", WINDOW, |kind| kind == Kind::Window),
+        ("Idle readers", IDLE, |kind| kind == Kind::Idle),
+        ("All come back at once", STORM, |kind| kind == Kind::Storm),
+        ("Half of the readers stopped", STOPPED, |kind| kind == Kind::Stopped),
+    ];
+    let mut out = String::new();
+    for (title, columns, of_kind) in tables {
+        let runs: Vec<&Run> = runs.iter().filter(|run| of_kind(run.case.kind)).collect();
+        if !runs.is_empty() {
+            out += &format!("\n## {title}\n\n{}", table(columns, &runs));
+        }
+    }
+    out
+}
+
+fn table(columns: &[Column], runs: &[&Run]) -> String {
+    let titles: Vec<&str> = columns.iter().map(|column| column.0).collect();
+    let mut out = format!("| case | server | {} |\n|---|---|{}\n", titles.join(" | "), "---:|".repeat(columns.len()));
+    let mut rows: Vec<(&str, Program)> = Vec::new();
+    for run in runs {
+        if !rows.contains(&(run.case.name, run.program)) {
+            rows.push((run.case.name, run.program));
+        }
+    }
+    for (case, program) in rows {
+        let of_case: Vec<&Run> = runs.iter().copied().filter(|run| run.case.name == case).collect();
+        let cells: Vec<String> = columns.iter().map(|column| cell(column, &of_case, program)).collect();
+        out += &format!("| {case} | {} | {} |\n", program.name(), cells.join(" | "));
+    }
+    out
+}
+
+fn cell(Column(_, name, show): &Column, runs: &[&Run], program: Program) -> String {
+    let own = runs.iter().filter(|run| run.program == program);
+    let figure = |run: &Run| run.outcome.as_ref().ok().and_then(|figures| figures.get(name)).copied();
+    match show {
+        Median => spread(own.filter_map(|run| figure(run)).collect()),
+        Sum => own.filter_map(|run| figure(run)).sum::<f64>().to_string(),
+        Ratio => spread(own.filter_map(|run| Some(figure(run)? / figure(bare_beside(run, runs)?)?)).collect()),
+    }
+}
+
+fn bare_beside<'a>(run: &Run, runs: &[&'a Run]) -> Option<&'a Run> {
+    let beside = |other: &&&Run| other.repetition == run.repetition && other.program != Program::Triwire;
+    runs.iter().find(beside).copied()
+}
+
+/// `median (least-greatest)`, or the one value.
+fn spread(mut values: Vec<f64>) -> String {
+    values.sort_by(f64::total_cmp);
+    match values.as_slice() {
+        [] => "-".to_owned(),
+        [one] => short(*one),
+        [least, .., greatest] => format!("{} ({}-{})", short(median(&values)), short(*least), short(*greatest)),
+    }
+}
+
+fn median(sorted: &[f64]) -> f64 {
+    let middle = sorted.len() / 2;
+    if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
+}
+
+/// Three digits that say something.
+fn short(value: f64) -> String {
+    match value.abs() {
+        large if large >= 100.0 => format!("{value:.0}"),
+        medium if medium >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+/// All samples, for other tools.
+pub fn samples(runs: &[Run]) -> Value {
+    let sample = |run: &Run| {
+        let (figures, error) = match &run.outcome {
+            Ok(figures) => (json!(figures), Value::Null),
+            Err(error) => (Value::Null, json!(error)),
+        };
+        json!({
+            "case": run.case.name,
+            "server": run.program.name(),
+            "repetition": run.repetition,
+            "figures": figures,
+            "error": error,
+        })
+    };
+    runs.iter().map(sample).collect()
+}

@@ -1,0 +1,208 @@
+//! What every reader must see: each event once, in the log's order, and how long after it was due.
+
+use crate::Result;
+use crate::histogram::Histogram;
+use crate::note::{Id, Note, decimal};
+
+/// All readers' accounts.
+pub struct Tally {
+    readers: Vec<Reader>,
+    pub latency: Histogram,
+    /// Events due before this are warm-up and leave no latency.
+    pub measure_from: u64,
+    /// Readers that are ready; the running ones among all.
+    pub ready: usize,
+    running: usize,
+    /// For each event the running readers that have it, and how many events all of them have.
+    delivered: Vec<u32>,
+    pub complete: u64,
+    pub deliveries: u64,
+    doubled: u64,
+    reordered: u64,
+}
+
+/// One reader's account. Events published at the same time may enter the log in another order than they
+/// were numbered, so `seen` remembers the 64 numbers from `from` on.
+struct Reader {
+    running: bool,
+    ready: bool,
+    last: Id,
+    from: u64,
+    seen: u64,
+    received: u64,
+    missed: u64,
+    gaps: u64,
+}
+
+/// What went wrong, in the end.
+#[derive(Default)]
+pub struct Faults {
+    pub lost: u64,
+    pub doubled: u64,
+    pub reordered: u64,
+}
+
+/// The stopped readers' own account: `lost` are events that no gap notice told them of.
+#[derive(Default)]
+pub struct Stopped {
+    pub lost: u64,
+    pub told: u64,
+    pub gaps: u64,
+}
+
+/// An event's payload: its number and when it was due, filled up to `length`.
+pub fn payload(number: u64, due: u64, length: usize) -> Vec<u8> {
+    let mut payload = format!("{number:010}{due:020}").into_bytes();
+    payload.resize(length.max(30), b'.');
+    payload
+}
+
+impl Tally {
+    pub fn new() -> Tally {
+        Tally {
+            readers: Vec::new(),
+            latency: Histogram::new(),
+            measure_from: u64::MAX,
+            ready: 0,
+            running: 0,
+            delivered: Vec::new(),
+            complete: 0,
+            deliveries: 0,
+            doubled: 0,
+            reordered: 0,
+        }
+    }
+
+    /// Adds readers that will see what is published from now on, and answers the first one's number.
+    pub fn add(&mut self, count: usize) -> usize {
+        let from = self.delivered.len() as u64;
+        let first = self.readers.len();
+        self.readers.extend((0..count).map(|_| Reader {
+            running: true,
+            ready: false,
+            last: Id::default(),
+            from,
+            seen: 0,
+            received: 0,
+            missed: 0,
+            gaps: 0,
+        }));
+        self.running += count;
+        first
+    }
+
+    /// Forgets all readers; what they had is settled.
+    pub fn clear(&mut self) {
+        self.readers.clear();
+        (self.ready, self.running) = (0, 0);
+    }
+
+    /// From now on this reader is neither waited for nor timed.
+    pub fn stop(&mut self, reader: usize) {
+        self.readers[reader].running = false;
+        self.running -= 1;
+    }
+
+    pub fn all_ready(&self) -> bool {
+        self.ready == self.readers.len()
+    }
+
+    /// A new event's number.
+    pub fn publish(&mut self) -> u64 {
+        self.delivered.push(0);
+        self.published() - 1
+    }
+
+    pub fn published(&self) -> u64 {
+        self.delivered.len() as u64
+    }
+
+    /// Takes what a reader received at the time `now`.
+    pub fn note(&mut self, reader: usize, note: Note, now: u64) -> Result<()> {
+        let account = &mut self.readers[reader];
+        match note {
+            Note::Ready => {
+                account.ready = true;
+                self.ready += 1;
+            }
+            Note::Gap { missed } => {
+                account.gaps += 1;
+                account.missed += missed;
+            }
+            Note::Event { id, payload } => return self.event(reader, id, payload, now),
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, reader: usize, id: Id, payload: &[u8], now: u64) -> Result<()> {
+        let (number, due) = parse(payload).ok_or("a payload that nobody published")?;
+        let delivered = self.delivered.get_mut(number as usize).ok_or("an event that nobody published")?;
+        let account = &mut self.readers[reader];
+        self.deliveries += 1;
+        self.reordered += u64::from(id <= account.last);
+        account.last = id;
+        if !account.mark(number) {
+            self.doubled += 1;
+            return Ok(());
+        }
+        if !account.running {
+            return Ok(());
+        }
+        *delivered += 1;
+        self.complete += u64::from(*delivered as usize == self.running);
+        if due >= self.measure_from {
+            self.latency.record(now.saturating_sub(due));
+        }
+        Ok(())
+    }
+
+    /// The running readers' faults.
+    pub fn faults(&self) -> Faults {
+        let running = self.readers.iter().filter(|reader| reader.running);
+        Faults {
+            lost: running.map(|reader| reader.open(self.published())).sum(),
+            doubled: self.doubled,
+            reordered: self.reordered,
+        }
+    }
+
+    /// The stopped readers' account.
+    pub fn stopped(&self) -> Stopped {
+        let mut sum = Stopped::default();
+        for reader in self.readers.iter().filter(|reader| !reader.running) {
+            sum.lost += reader.open(self.published()).saturating_sub(reader.missed);
+            sum.told += reader.missed;
+            sum.gaps += reader.gaps;
+        }
+        sum
+    }
+}
+
+impl Reader {
+    /// Notes a number; false if it was seen before (or comes so late that it counts as lost).
+    fn mark(&mut self, number: u64) -> bool {
+        if number < self.from {
+            return false;
+        }
+        while number - self.from >= 64 {
+            let ahead = (number - self.from - 63).min(64);
+            self.seen = self.seen.checked_shr(ahead as u32).unwrap_or(0);
+            self.from += ahead;
+        }
+        let bit = 1 << (number - self.from);
+        let new = self.seen & bit == 0;
+        self.seen |= bit;
+        self.received += u64::from(new);
+        new
+    }
+
+    /// Events that were published for this reader and have not come.
+    fn open(&self, published: u64) -> u64 {
+        published - self.received
+    }
+}
+
+fn parse(payload: &[u8]) -> Option<(u64, u64)> {
+    let (number, due) = payload.get(..30)?.split_at(10);
+    Some((decimal(number)?, decimal(due)?))
+}

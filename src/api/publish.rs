@@ -1,0 +1,245 @@
+//! Publishing: `POST /publish/{topic}`, as text, JSON or NDJSON. WebSockets publish through the same [`Publisher`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, FutureExt};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap};
+use hyper::{Request, Response, StatusCode};
+
+use super::{Api, Context, read_body};
+use crate::body::Body;
+use crate::event::{Draft, EventType, Payload, Topic};
+use crate::log::{Appended, Log};
+use crate::problem::Problem;
+
+/// How much one request may publish.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of an event's payload.
+    pub event_bytes: u64,
+    /// Bytes of a batch.
+    pub batch_bytes: u64,
+    /// Events of a batch.
+    pub batch_events: usize,
+    /// How long a body may take to arrive.
+    pub body_time: Duration,
+}
+
+/// The way of every peer's event into the log.
+#[derive(Debug)]
+pub struct Publisher {
+    log: Arc<Log>,
+    limits: Limits,
+}
+
+impl Publisher {
+    /// Publishes into this log.
+    pub fn new(log: Arc<Log>, limits: Limits) -> Publisher {
+        Publisher { log, limits }
+    }
+
+    /// Appends what a peer wants to publish.
+    ///
+    /// # Errors
+    /// 403 for a topic of the server's own, 413 for a payload over the limit, and as [`Log::append_all`].
+    pub fn publish(&self, drafts: Vec<Draft>, key: Option<&str>) -> Result<Appended, Problem> {
+        for (index, draft) in drafts.iter().enumerate() {
+            if draft.topic.is_reserved() {
+                let detail = "topics that begin with $ are the server's own; publish to another";
+                return Err(Problem::new(
+                    StatusCode::FORBIDDEN,
+                    "reserved-topic",
+                    detail,
+                ));
+            }
+            if draft.payload.bytes().len() as u64 > self.limits.event_bytes {
+                let what = match drafts.len() {
+                    1 => "the payload".to_owned(),
+                    _ => format!("the payload of event {}", index + 1),
+                };
+                return Err(Problem::too_large(
+                    &what,
+                    self.limits.event_bytes,
+                    "event-bytes",
+                ));
+            }
+        }
+        self.log.append_all(drafts, key)
+    }
+}
+
+/// `POST /publish/{topic}`.
+pub struct Publish;
+
+impl Api for Publish {
+    fn paths(&self) -> &'static [&'static str] {
+        &["/publish/"]
+    }
+
+    fn allow(&self) -> &'static str {
+        "POST"
+    }
+
+    fn call<'a>(
+        &'a self,
+        request: Request<Incoming>,
+        context: &'a Context,
+    ) -> BoxFuture<'a, Result<Response<Body>, Problem>> {
+        publish(request, &context.publisher).boxed()
+    }
+}
+
+async fn publish(
+    request: Request<Incoming>,
+    publisher: &Publisher,
+) -> Result<Response<Body>, Problem> {
+    let (head, body) = request.into_parts();
+    let asked = Asked::parse(head.uri.path(), head.uri.query(), &head.headers);
+    let asked = match asked {
+        Ok(asked) => asked,
+        Err(problem) => {
+            super::discard(body);
+            return Err(problem);
+        }
+    };
+    let limits = publisher.limits;
+    let (limit, key) = match asked.format {
+        Format::NdJson => (limits.batch_bytes, "batch-bytes"),
+        Format::Json | Format::Text => (limits.event_bytes, "event-bytes"),
+    };
+    let bytes = read_body(body, limit, key, limits.body_time).await?;
+    let drafts = asked.drafts(bytes, limits.batch_events)?;
+    let done = publisher.publish(drafts, asked.key.as_deref())?;
+    Ok(super::json(StatusCode::CREATED, asked.format.answer(&done)))
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Format {
+    Text,
+    Json,
+    NdJson,
+}
+
+impl Format {
+    fn answer(self, done: &Appended) -> String {
+        match self {
+            Format::NdJson => format!(
+                r#"{{"first":"{}","last":"{}","count":{}}}"#,
+                done.first, done.last, done.count
+            ),
+            Format::Text | Format::Json => format!(r#"{{"id":"{}"}}"#, done.last),
+        }
+    }
+}
+
+/// A publish request, but for its body.
+struct Asked {
+    topic: Topic,
+    event_type: EventType,
+    format: Format,
+    key: Option<String>,
+}
+
+impl Asked {
+    fn parse(path: &str, query: Option<&str>, headers: &HeaderMap) -> Result<Asked, Problem> {
+        let name = path.strip_prefix("/publish/").unwrap_or_default();
+        let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
+        let mut event_type = EventType::default();
+        for (name, value) in form_urlencoded::parse(query.unwrap_or("").as_bytes()) {
+            if name == "type" {
+                event_type = EventType::new(&value)?;
+            }
+        }
+        if headers.contains_key(header::CONTENT_ENCODING) {
+            let detail = "bodies are taken as they are; send this one without content-encoding";
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "encoded",
+                detail,
+            ));
+        }
+        Ok(Asked {
+            topic: Topic::new(&name)?,
+            event_type,
+            format: format(headers),
+            key: key(headers)?,
+        })
+    }
+
+    fn drafts(&self, body: Bytes, most: usize) -> Result<Vec<Draft>, Problem> {
+        match self.format {
+            Format::Text => Ok(vec![self.draft(Payload::text(body)?)]),
+            Format::Json => Ok(vec![self.draft(Payload::json(body)?)]),
+            Format::NdJson => self.lines(&body, most),
+        }
+    }
+
+    fn lines(&self, body: &Bytes, most: usize) -> Result<Vec<Draft>, Problem> {
+        let mut drafts = Vec::new();
+        for (index, line) in body.split(|b| *b == b'\n').enumerate() {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if line.iter().all(u8::is_ascii_whitespace) {
+                continue;
+            }
+            if drafts.len() == most {
+                let detail =
+                    format!("a batch has at most {most} events (batch-events); send several");
+                return Err(Problem::new(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "too-many-events",
+                    detail,
+                ));
+            }
+            // Copied, so that one small line does not keep the whole body alive.
+            let payload =
+                Payload::json(Bytes::copy_from_slice(line)).map_err(|problem| Problem {
+                    detail: format!("line {}: {}", index + 1, problem.detail).into(),
+                    ..problem
+                })?;
+            drafts.push(self.draft(payload));
+        }
+        Ok(drafts)
+    }
+
+    fn draft(&self, payload: Payload) -> Draft {
+        Draft {
+            topic: self.topic.clone(),
+            event_type: self.event_type.clone(),
+            payload,
+        }
+    }
+}
+
+fn format(headers: &HeaderMap) -> Format {
+    let value = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or("");
+    let essence = value
+        .split(';')
+        .next()
+        .unwrap_or("")
+        .trim()
+        .to_ascii_lowercase();
+    match &*essence {
+        "application/json" => Format::Json,
+        "application/x-ndjson" => Format::NdJson,
+        _ => Format::Text,
+    }
+}
+
+fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(key) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
+    match key.to_str() {
+        Ok(key) if (1..=255).contains(&key.len()) => Ok(Some(key.to_owned())),
+        _ => Err(Problem::bad_request(
+            "idempotency-key",
+            "an idempotency key is 1 to 255 visible ASCII characters",
+        )),
+    }
+}

@@ -1,0 +1,187 @@
+//! What answers are made of: bytes at once, or a stream of shared chunks, each of which may lease a part of what
+//! its connection may leave unsent.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Buf, Bytes};
+use http_body_util::Full;
+use hyper::Response;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use hyper::header::{self, HeaderValue};
+
+use crate::problem::Problem;
+
+/// A response body that makes its chunks as it is polled.
+pub trait Stream: Send {
+    /// The next chunk, or `None` at the end.
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>>;
+}
+
+/// A response body.
+pub enum Body {
+    /// All of it is here.
+    Full(Full<Bytes>),
+    /// It comes as it is made, and never fails: it ends.
+    Stream(Box<dyn Stream>),
+}
+
+impl Body {
+    /// No bytes.
+    pub fn empty() -> Body {
+        Body::Full(Full::default())
+    }
+}
+
+impl<T: Into<Bytes>> From<T> for Body {
+    fn from(bytes: T) -> Body {
+        Body::Full(Full::new(bytes.into()))
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Chunk;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Chunk>, Self::Error>>> {
+        match &mut *self {
+            Body::Full(full) => Pin::new(full)
+                .poll_frame(cx)
+                .map_ok(|frame| frame.map_data(Chunk::from)),
+            Body::Stream(stream) => stream
+                .poll_chunk(cx)
+                .map(|chunk| chunk.map(|c| Ok(Frame::data(c)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Body::Full(full) => full.is_end_stream(),
+            Body::Stream(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Body::Full(full) => full.size_hint(),
+            Body::Stream(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// Bytes on their way out. The lease, if there is one, ends when the protocol below has no more use for them.
+#[derive(Debug)]
+pub struct Chunk {
+    bytes: Bytes,
+    _lease: Option<Lease>,
+}
+
+impl From<Bytes> for Chunk {
+    fn from(bytes: Bytes) -> Chunk {
+        Chunk {
+            bytes,
+            _lease: None,
+        }
+    }
+}
+
+impl Buf for Chunk {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+    }
+}
+
+/// How many bytes the streams of one HTTP/2 connection may leave unsent together: h2 bounds each stream alone,
+/// and a thousand bounds of one stream are not a bound of a connection.
+#[derive(Debug)]
+pub struct Unsent {
+    limit: usize,
+    used: AtomicUsize,
+    waiting: Mutex<Vec<Waker>>,
+}
+
+impl Unsent {
+    /// Room for `limit` bytes, exceeded by at most one event.
+    pub fn new(limit: usize) -> Arc<Unsent> {
+        Arc::new(Unsent {
+            limit,
+            used: AtomicUsize::new(0),
+            waiting: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// Ready when there is room at all.
+    pub fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.used.load(Ordering::Acquire) < self.limit {
+            return Poll::Ready(());
+        }
+        let mut waiting = self.waiting();
+        if !waiting.iter().any(|w| w.will_wake(cx.waker())) {
+            waiting.push(cx.waker().clone());
+        }
+        drop(waiting);
+        match self.used.load(Ordering::Acquire) < self.limit {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+
+    /// Marks bytes as on their way.
+    pub fn lease(self: &Arc<Unsent>, bytes: Bytes) -> Chunk {
+        let size = bytes.len();
+        self.used.fetch_add(size, Ordering::AcqRel);
+        let unsent = self.clone();
+        Chunk {
+            bytes,
+            _lease: Some(Lease { unsent, size }),
+        }
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<Waker>> {
+        self.waiting.lock().expect("nothing panics under this lock")
+    }
+}
+
+#[derive(Debug)]
+struct Lease {
+    unsent: Arc<Unsent>,
+    size: usize,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let used = self.unsent.used.fetch_sub(self.size, Ordering::AcqRel);
+        if used >= self.unsent.limit {
+            // Taken out first: a waker may run what takes this lock.
+            let waiting = std::mem::take(&mut *self.unsent.waiting());
+            waiting.into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+/// A problem as an answer (RFC 9457, section 3).
+pub fn refused(problem: &Problem) -> Response<Body> {
+    let mut response = Response::new(Body::from(problem.json()));
+    *response.status_mut() = problem.status;
+    let headers = response.headers_mut();
+    headers.extend(problem.headers.clone());
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

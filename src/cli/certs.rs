@@ -1,0 +1,55 @@
+//! `triwire certs`: makes what is missing of the certificates, or renews what is ours.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use crate::certs::{Force, ensure};
+
+pub(super) fn command() -> Command {
+    Command::new("certs")
+        .about("Make or renew the certificates by hand")
+        .arg(
+            Arg::new("certs")
+                .long("certs")
+                .value_name("DIR")
+                .help("The directory")
+                .default_value("certs")
+                .value_parser(value_parser!(PathBuf)),
+        )
+        .arg(
+            Arg::new("force")
+                .long("force")
+                .help("Make everything anew, keys too: what trusted the old CA will not trust the new one")
+                .action(ArgAction::SetTrue),
+        )
+}
+
+pub(super) fn run(matches: &ArgMatches) -> ExitCode {
+    let directory: PathBuf = matches
+        .get_one("certs")
+        .cloned()
+        .unwrap_or_else(|| "certs".into());
+    let force = match matches.get_flag("force") {
+        true => Force::Replace,
+        false => Force::Keep,
+    };
+    match ensure(&directory, SystemTime::now(), force) {
+        Ok((identity, made)) => {
+            made.iter().for_each(|line| println!("{line}"));
+            identity
+                .warnings
+                .iter()
+                .for_each(|line| eprintln!("triwire: {line}"));
+            println!(
+                "{}: good for {}",
+                directory.display(),
+                identity.names.join(", ")
+            );
+            ExitCode::SUCCESS
+        }
+        Err(mistakes) => super::fail(&mistakes),
+    }
+}

@@ -1,0 +1,267 @@
+//! `triwire serve`: from settings to bound listeners, certificates, a log and a running server.
+
+mod bind;
+mod identity;
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::ArgMatches;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+
+use self::identity::Identities;
+use crate::access::Access;
+use crate::api::publish::Publisher;
+use crate::api::stats::Stats;
+use crate::api::{Context, Health, publish};
+use crate::config::{Config, LogFormat};
+use crate::counts::{Counts, ListenerFacts};
+use crate::log::{self, Log};
+use crate::routes::Routes;
+use crate::server::{self, Listener, Server};
+use crate::source::machine;
+use crate::wire;
+
+pub(super) fn run(matches: &ArgMatches) -> ExitCode {
+    let config = match Config::resolve(matches, &|name| std::env::var(name).ok()) {
+        Ok(config) => config,
+        Err(mistakes) => return super::fail(&mistakes),
+    };
+    log_to_stderr(config.log_format);
+    let descriptors = raise_descriptors();
+    let started = identity::find(&config).and_then(|identities| {
+        let listeners = bind::all(&config.listeners, &identities)?;
+        Ok((identities, listeners))
+    });
+    let (identities, listeners) = match started {
+        Ok(started) => started,
+        Err(mistakes) => return super::fail(&mistakes),
+    };
+    match serve(&config, descriptors, identities, listeners) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => super::fail(&[format!("the server could not run: {error}")]),
+    }
+}
+
+fn serve(
+    config: &Config,
+    descriptors: u64,
+    identities: Identities,
+    listeners: Vec<Listener>,
+) -> std::io::Result<()> {
+    let name = config.name_or(
+        rustix::system::uname()
+            .nodename()
+            .to_str()
+            .unwrap_or("triwire"),
+    );
+    let shards = config
+        .shards
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let facts: Vec<ListenerFacts> = listeners.iter().map(|l| l.facts.clone()).collect();
+    let counts = Counts::new(shards, facts.clone());
+    let log = Log::new(log_limits(config), &name, shards, Box::new(now_ms));
+    let access = access(config, &identities, &listeners);
+    let stats = Arc::new(Stats::new(&name, counts.clone(), log.clone()));
+    let routes = Arc::new(Routes {
+        access: access.clone(),
+        context: Context {
+            publisher: Arc::new(Publisher::new(log.clone(), publish_limits(config))),
+            stats: stats.clone(),
+            health: Arc::new(Health::default()),
+        },
+        settings: Arc::new(wire_settings(config, &name)),
+        log: log.clone(),
+    });
+    let server = Server {
+        listeners,
+        routes,
+        counts,
+        log: log.clone(),
+        settings: server_settings(config, shards, descriptors),
+    };
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(async {
+            let (drain, cut) = signals()?;
+            tokio::spawn(stats.publish_while_read());
+            if let Some(every) = config.metrics_every {
+                let (log, name) = (log.clone(), name.clone());
+                tokio::spawn(async move {
+                    if let Err(error) = machine::run(log, name, every).await {
+                        tracing::warn!("metrics: {error}; nothing is published there");
+                    }
+                });
+            }
+            tokio::spawn(identities.watch(access));
+            tracing::info!("the log is in memory: nothing outlives a restart");
+            say_ready(config.log_format, &name, &facts);
+            server::run(server, drain_on(drain), drain_on(cut)).await
+        })
+}
+
+/// The one line that is ever on stdout. A reader that has gone is no reason to stop.
+fn say_ready(format: LogFormat, name: &str, listeners: &[ListenerFacts]) {
+    let mut stdout = std::io::stdout();
+    let _ = match format {
+        LogFormat::Json => {
+            let map: serde_json::Map<String, Value> = listeners
+                .iter()
+                .map(|l| (l.name.to_owned(), json!(l.addr)))
+                .collect();
+            writeln!(
+                stdout,
+                "{}",
+                json!({ "ready": true, "server": name, "listeners": map })
+            )
+        }
+        LogFormat::Human => {
+            let scheme = |l: &ListenerFacts| if l.tls { "https" } else { "http" };
+            let list: Vec<String> = listeners
+                .iter()
+                .map(|l| format!("{} {}://{}", l.name, scheme(l), l.addr))
+                .collect();
+            writeln!(
+                stdout,
+                "triwire {} is ready: {}",
+                env!("CARGO_PKG_VERSION"),
+                list.join(", ")
+            )
+        }
+    };
+    let _ = stdout.flush();
+}
+
+fn log_to_stderr(format: LogFormat) {
+    let lines = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_max_level(tracing::Level::INFO);
+    match format {
+        LogFormat::Human => lines.init(),
+        LogFormat::Json => lines.json().flatten_event(true).init(),
+    }
+}
+
+/// Raises the descriptor limit to its hard value, and returns it.
+fn raise_descriptors() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!("the descriptor limit stays as it is: {error}");
+    }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Two signals: the first drains, the second cuts.
+fn signals() -> std::io::Result<(Arc<Notify>, Arc<Notify>)> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (drain, cut) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let said = [drain.clone(), cut.clone()];
+    tokio::spawn(async move {
+        for notify in said {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            notify.notify_one();
+        }
+    });
+    Ok((drain, cut))
+}
+
+async fn drain_on(notify: Arc<Notify>) {
+    notify.notified().await;
+}
+
+fn access(config: &Config, identities: &Identities, listeners: &[Listener]) -> Arc<Access> {
+    let ports: Vec<u16> = listeners
+        .iter()
+        .flat_map(|l| &l.sockets)
+        .filter_map(|s| s.local_addr().ok())
+        .map(|a| a.port())
+        .collect();
+    let Config { access, .. } = config;
+    Arc::new(Access::new(
+        &identities.names(),
+        &ports,
+        &access.allow_origin,
+        &access.allow_host,
+    ))
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_millis() as u64)
+}
+
+fn log_limits(config: &Config) -> log::Limits {
+    let limits = &config.limits;
+    log::Limits {
+        topic_bytes: limits.topic_bytes as u64,
+        topic_events: limits.topic_events,
+        total_bytes: limits.log_bytes as u64,
+        topics: limits.topics,
+        reader_topics: limits.reader_topics,
+        keys: limits.idempotency_keys,
+        keys_for: config.timing.idempotency_for,
+    }
+}
+
+fn publish_limits(config: &Config) -> publish::Limits {
+    publish::Limits {
+        event_bytes: config.limits.event_bytes as u64,
+        batch_bytes: config.limits.batch_bytes as u64,
+        batch_events: config.limits.batch_events,
+        body_time: config.timing.request_body,
+    }
+}
+
+fn wire_settings(config: &Config, name: &str) -> wire::Settings {
+    let Config { timing, limits, .. } = config;
+    wire::Settings {
+        server: name.to_owned(),
+        heartbeat: timing.heartbeat,
+        ping: timing.ping,
+        pong: timing.pong,
+        retry_ms: (
+            timing.retry_min.as_millis() as u64,
+            timing.retry_max.as_millis() as u64,
+        ),
+        poll_timeout: timing.poll_timeout,
+        poll_events: limits.poll_events,
+        poll_bytes: limits.poll_bytes,
+        message_bytes: limits.websocket_bytes(),
+        websocket_http2: !config.no_websocket_http2,
+    }
+}
+
+fn server_settings(config: &Config, shards: usize, descriptors: u64) -> server::Settings {
+    let Config { timing, limits, .. } = config;
+    server::Settings {
+        shards,
+        head_time: timing.request_head,
+        head_bytes: limits.head_bytes,
+        streams: u32::try_from(limits.streams).unwrap_or(u32::MAX),
+        http1_unsent: limits.http1_unsent,
+        http2_unsent: limits.http2_unsent,
+        stall: timing.stall,
+        dead: timing.dead,
+        connections: limits.connections_within(descriptors),
+        h2c_upgrade: !config.no_h2c_upgrade,
+        websocket_http2: !config.no_websocket_http2,
+        drain: timing.drain,
+    }
+}

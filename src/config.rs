@@ -1,0 +1,235 @@
+//! Every setting of the server: where it is given, its default, what it may be.
+//!
+//! A setting is one row of [`table`] (key, default, reason, kind) and one field here, which the row
+//! points at; flags, variables, keys of the file, `--help` and the check of `docs/limits.md` all
+//! follow from the row. A value comes from the flag (`--topic-bytes`), else the variable
+//! (`TRIWIRE_TOPIC_BYTES`), else the key of the `--config` file (`topic-bytes`), else the default.
+//! Whatever is wrong, in any of them, is reported at once. Nothing is bound, measured or looked up
+//! here.
+
+mod file;
+mod host;
+pub mod listeners;
+mod sense;
+mod sources;
+pub mod table;
+mod value;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::file::File;
+use crate::config::listeners::Listeners;
+use crate::config::sources::Sources;
+
+/// What `triwire serve` was told, checked. `Config::default()` is what it does when told nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The ports, by the protocol that each speaks.
+    pub listeners: Listeners,
+    /// The directory of certificates and their keys.
+    pub certs: PathBuf,
+    /// The replica's name; `None` asks for the host's, see [`Config::name_or`].
+    pub name: Option<String>,
+    /// How lines on stderr are written.
+    pub log_format: LogFormat,
+    /// How often the machine's figures are published; `None` never.
+    pub metrics_every: Option<Duration>,
+    /// Shards, each with a thread of its own; `None` makes one a core.
+    pub shards: Option<usize>,
+    /// Do not take `Upgrade: h2c`.
+    pub no_h2c_upgrade: bool,
+    /// Do not announce and take extended CONNECT.
+    pub no_websocket_http2: bool,
+    /// Who may come in.
+    pub access: Access,
+    /// How long things may take.
+    pub timing: Timing,
+    /// How large and how many things may be.
+    pub limits: Limits,
+}
+
+/// How lines on stderr are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For a person at a terminal.
+    #[default]
+    Human,
+    /// One JSON object a line; the ready line on stdout too.
+    Json,
+}
+
+/// Who may come in. `Default` is empty, for the table to fill: the defaults are those of
+/// [`Config`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Access {
+    /// Origins beside our own, as browsers write them: `scheme://host[:port]`, lower case, no
+    /// default port.
+    pub allow_origin: Vec<String>,
+    /// Names that `Host` may say beside those of the certificate; lower case, no port.
+    pub allow_host: Vec<String>,
+    /// Anybody who reaches a listener may publish and subscribe.
+    pub open: bool,
+}
+
+/// How long things may take. `Default` is empty, for the table to fill: the defaults are those of
+/// [`Config`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// For streams to end after the first signal; zero cuts them at once.
+    pub drain: Duration,
+    /// For a reader to take no byte.
+    pub stall: Duration,
+    /// For a peer's kernel to acknowledge nothing of what was sent.
+    pub dead: Duration,
+    /// Between comments on an SSE stream with nothing to say.
+    pub heartbeat: Duration,
+    /// Between WebSocket pings.
+    pub ping: Duration,
+    /// From a ping to its pong.
+    pub pong: Duration,
+    /// From accept to the end of a request's head, TLS included.
+    pub request_head: Duration,
+    /// From a request's head to the end of its body.
+    pub request_body: Duration,
+    /// The longest hold of a long poll.
+    pub poll_timeout: Duration,
+    /// Lower end of the random `retry:` of SSE.
+    pub retry_min: Duration,
+    /// Upper end of the random `retry:` of SSE.
+    pub retry_max: Duration,
+    /// How long an idempotency key is remembered.
+    pub idempotency_for: Duration,
+}
+
+/// How large (in bytes) and how many things may be. `Default` is empty, for the table to fill: the
+/// defaults are those of [`Config`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections; `None` follows the descriptor limit, see [`Limits::connections_within`].
+    pub connections: Option<usize>,
+    /// Streams at once on one HTTP/2 connection.
+    pub streams: usize,
+    /// Topics of one reader.
+    pub reader_topics: usize,
+    /// Bytes of a request's head.
+    pub head_bytes: usize,
+    /// Bytes of an event's payload.
+    pub event_bytes: usize,
+    /// Bytes retained a topic.
+    pub topic_bytes: usize,
+    /// Events retained a topic.
+    pub topic_events: usize,
+    /// Bytes retained in all.
+    pub log_bytes: usize,
+    /// Topics retained.
+    pub topics: usize,
+    /// Bytes of one ndjson publish.
+    pub batch_bytes: usize,
+    /// Events of one ndjson publish.
+    pub batch_events: usize,
+    /// Idempotency keys remembered.
+    pub idempotency_keys: usize,
+    /// Bytes that may wait for a slow peer on an HTTP/1.1 or WebSocket connection, kernel included.
+    pub http1_unsent: usize,
+    /// The same on an HTTP/2 connection, all its streams together.
+    pub http2_unsent: usize,
+    /// Events of one long poll's answer.
+    pub poll_events: usize,
+    /// Bytes of one long poll's answer, unless its first event alone is larger.
+    pub poll_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let mut config = Self::empty();
+        for setting in table::settings() {
+            let filled = setting.fill(&mut config);
+            filled.expect("a default is a value that its own setting takes, as a test shows");
+        }
+        config
+    }
+}
+
+impl Config {
+    /// Adds every setting, and `--config`, to a subcommand. Values stay text until
+    /// [`Config::resolve`], which alone judges them.
+    pub fn command(command: clap::Command) -> clap::Command {
+        sources::arguments(command)
+    }
+
+    /// Reads flags, variables (through `env`) and the file, and checks them; or says everything
+    /// that is wrong, one line each. A value that a stronger source overrides is checked all the
+    /// same: it is wrong on the day the override goes.
+    pub fn resolve(
+        matches: &clap::ArgMatches,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Vec<String>> {
+        let mut config = Self::default();
+        let mut sources = Sources::default();
+        let path = sources::file(matches, env);
+        let mut file = path.map_or_else(File::default, File::read);
+        let mut mistakes = std::mem::take(&mut file.mistakes);
+        for setting in table::settings() {
+            let weakest_first = [
+                file.given(setting),
+                sources::variable(setting, env),
+                sources::flag(setting, matches),
+            ];
+            for given in weakest_first.into_iter().flatten() {
+                match given.store(setting, &mut config) {
+                    Ok(()) => sources.won(setting.key, given.place),
+                    Err(lines) => {
+                        sources.wrong(setting.key);
+                        mistakes.extend(lines);
+                    }
+                }
+            }
+        }
+        mistakes.extend(sense::mistakes(&config, &sources));
+        if mistakes.is_empty() {
+            Ok(config)
+        } else {
+            Err(mistakes)
+        }
+    }
+
+    /// The replica's name: the one that was given, else as much of the host's as a name may hold.
+    pub fn name_or(&self, host: &str) -> String {
+        self.name.clone().unwrap_or_else(|| value::name_from(host))
+    }
+
+    fn empty() -> Self {
+        Self {
+            listeners: Listeners::default(),
+            certs: PathBuf::new(),
+            name: None,
+            log_format: LogFormat::default(),
+            metrics_every: None,
+            shards: None,
+            no_h2c_upgrade: false,
+            no_websocket_http2: false,
+            access: Access::default(),
+            timing: Timing::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Limits {
+    /// The most that `auto` makes of a generous descriptor limit.
+    const CONNECTIONS: usize = 100_000;
+
+    /// Bytes of a WebSocket message: a payload whose every byte is escaped to six (`\u0000`), and
+    /// room for the fields around it.
+    pub fn websocket_bytes(&self) -> usize {
+        6 * self.event_bytes + 4096
+    }
+
+    /// Connections for a process that may hold so many descriptors: the number that was given, or
+    /// nine tenths of them.
+    pub fn connections_within(&self, descriptors: u64) -> usize {
+        let auto = usize::try_from(descriptors.saturating_mul(9) / 10).unwrap_or(usize::MAX);
+        self.connections.unwrap_or(auto.clamp(1, Self::CONNECTIONS))
+    }
+}

@@ -1,0 +1,176 @@
+//! How an event is written: SSE blocks and JSON objects. Pure functions from an event to bytes.
+
+use std::io::Write;
+
+use super::{Event, EventType, Payload};
+
+/// An SSE block: `id`, `event` unless it is `message`, and the payload's lines as `data`.
+pub fn sse(event: &Event) -> Vec<u8> {
+    let payload = event.draft.payload.bytes();
+    let mut out = sse_head(event, payload.len());
+    data_lines(&mut out, payload);
+    out.push(b'\n');
+    out
+}
+
+/// An SSE block whose data says which replica delivers it and on which topic.
+pub fn sse_envelope(event: &Event, server_json: &str) -> Vec<u8> {
+    let mut object = Vec::with_capacity(event.draft.payload.bytes().len() + 128);
+    let _ = write!(
+        object,
+        r#"{{"server":{server_json},"topic":"{}""#,
+        event.draft.topic
+    );
+    json_tail(&mut object, &event.draft.event_type, &event.draft.payload);
+    let mut out = sse_head(event, object.len());
+    data_lines(&mut out, &object);
+    out.push(b'\n');
+    out
+}
+
+/// `{"id","topic","type","data"}`; `type` is left out when it is `message`.
+pub fn json(event: &Event) -> Vec<u8> {
+    let mut out = Vec::with_capacity(event.draft.payload.bytes().len() + 128);
+    // Ids and topics have no character that JSON would escape.
+    let _ = write!(
+        out,
+        r#"{{"id":"{}","topic":"{}""#,
+        event.id, event.draft.topic
+    );
+    json_tail(&mut out, &event.draft.event_type, &event.draft.payload);
+    out
+}
+
+/// One `data:` line for each line of `text`; CR, LF and CRLF all end a line, as the parser at the other end has it.
+pub fn data_lines(out: &mut Vec<u8>, text: &[u8]) {
+    let mut rest = text;
+    loop {
+        out.extend_from_slice(b"data: ");
+        let Some(end) = rest.iter().position(|b| matches!(b, b'\r' | b'\n')) else {
+            out.extend_from_slice(rest);
+            out.push(b'\n');
+            return;
+        };
+        out.extend_from_slice(&rest[..end]);
+        out.push(b'\n');
+        let skip = if rest[end..].starts_with(b"\r\n") {
+            2
+        } else {
+            1
+        };
+        rest = &rest[end + skip..];
+    }
+}
+
+fn sse_head(event: &Event, data: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(data + 96);
+    let _ = writeln!(out, "id: {}", event.id);
+    if let Some(name) = event.draft.event_type.name() {
+        let _ = writeln!(out, "event: {name}");
+    }
+    out
+}
+
+fn json_tail(out: &mut Vec<u8>, event_type: &EventType, payload: &Payload) {
+    if let Some(name) = event_type.name() {
+        let _ = write!(out, r#","type":"{name}""#);
+    }
+    out.extend_from_slice(br#","data":"#);
+    if payload.is_json() {
+        out.extend_from_slice(payload.bytes());
+    } else {
+        let text = String::from_utf8_lossy(payload.bytes());
+        let _ = serde_json::to_writer(&mut *out, &text);
+    }
+    out.push(b'}');
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::event::{Draft, EventId, Origin, Topic};
+
+    fn event(name: &str, payload: Payload) -> Event {
+        let draft = Draft {
+            topic: Topic::new("a/b").expect("a good topic"),
+            event_type: EventType::new(name).expect("a good type"),
+            payload,
+        };
+        let origin = Origin {
+            server_json: "\"s\"".into(),
+            framed: 0.into(),
+        };
+        Event::new(EventId { ms: 7, n: 1 }, 1, draft, Arc::new(origin))
+    }
+
+    fn text(s: &str) -> Payload {
+        Payload::text(s.to_owned().into()).expect("UTF-8")
+    }
+
+    fn json_payload(s: &str) -> Payload {
+        Payload::json(s.to_owned().into()).expect("JSON")
+    }
+
+    #[test]
+    fn sse_blocks() {
+        let table = [
+            ("message", text("x"), "id: 7-1\ndata: x\n\n"),
+            ("message", text(""), "id: 7-1\ndata: \n\n"),
+            (
+                "t",
+                text("a\nb\r\nc\rd"),
+                "id: 7-1\nevent: t\ndata: a\ndata: b\ndata: c\ndata: d\n\n",
+            ),
+            (
+                "message",
+                text("a\n\n"),
+                "id: 7-1\ndata: a\ndata: \ndata: \n\n",
+            ),
+            (
+                "message",
+                json_payload("{\n}"),
+                "id: 7-1\ndata: {\ndata: }\n\n",
+            ),
+        ];
+        for (name, payload, want) in table {
+            assert_eq!(event(name, payload).sse(), want);
+        }
+    }
+
+    #[test]
+    fn json_objects() {
+        let table = [
+            (
+                "message",
+                text("q\"\n"),
+                r#"{"id":"7-1","topic":"a/b","data":"q\"\n"}"#,
+            ),
+            (
+                "t",
+                json_payload("[1, 2]"),
+                r#"{"id":"7-1","topic":"a/b","type":"t","data":[1, 2]}"#,
+            ),
+        ];
+        for (name, payload, want) in table {
+            assert_eq!(event(name, payload).json(), want);
+        }
+        let envelope = event("t", text("x"));
+        let want = "id: 7-1\nevent: t\ndata: {\"server\":\"s\",\"topic\":\"a/b\",\"type\":\"t\",\"data\":\"x\"}\n\n";
+        assert_eq!(envelope.sse_envelope(), want);
+    }
+
+    #[test]
+    fn framings_are_counted_while_they_live() {
+        let event = event("t", text("x"));
+        let origin = event.origin.clone();
+        let bytes = event.sse().len() + event.json().len();
+        assert_eq!(
+            origin.framed.load(std::sync::atomic::Ordering::Relaxed),
+            bytes as u64
+        );
+        drop(event);
+        assert_eq!(origin.framed.load(std::sync::atomic::Ordering::Relaxed), 0);
+    }
+}

@@ -1,0 +1,37 @@
+//! triwire: one event log on every wire, told apart and counted.
+//!
+//! The modules in reading order. An event goes out through three places: `api::publish` (or a `source`), `log`,
+//! and one of `wire`. A request comes in through four: `server`, `routes`, one of `wire`, `log`.
+//!
+//! The library binds nothing, reads no environment and listens for no signal: it is given listeners, values and
+//! a future that ends when the server shall.
+
+pub mod problem;
+
+pub mod event;
+
+pub mod counts;
+
+pub mod log;
+
+pub mod body;
+
+pub mod access;
+
+pub mod wire;
+
+pub mod api;
+
+pub mod page;
+
+pub mod routes;
+
+pub mod server;
+
+pub mod source;
+
+pub mod certs;
+
+pub mod config;
+
+pub mod cli;

@@ -1,0 +1,459 @@
+//! A reader: a cursor into the log and the topics that it reads. What it yields is an event, a gap, or the end.
+//!
+//! It merges its topics by the log's order. Not `Clone`: two readers are two seats.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use futures_util::task::AtomicWaker;
+use serde_json::json;
+
+use super::hub::Slot;
+use super::kept::TopicLog;
+use super::{Log, State};
+use crate::counts::Seat;
+use crate::event::{Event, EventId, Topic};
+use crate::problem::Problem;
+
+/// Where reading starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At the head: only what is published from now on.
+    Head,
+    /// After a cursor; [`EventId::ZERO`] is the oldest retained, without a gap notice.
+    After(EventId),
+    /// After a cursor that cannot be read: all that is retained, and what was before counts as lost.
+    Unknown,
+}
+
+/// What a reader does when events that it has not read have fallen off the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lag {
+    /// A gap notice, then on from the oldest retained.
+    #[default]
+    Gap,
+    /// Gap notices, then the newest event of each topic.
+    Latest,
+    /// A gap notice and the end; a resume behaves as [`Lag::Gap`].
+    Close,
+}
+
+/// Why something is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The cursor it came with is below what is retained.
+    Expired,
+    /// It read too slowly while it was connected.
+    Lagged,
+}
+
+impl Reason {
+    fn as_str(self) -> &'static str {
+        match self {
+            Reason::Expired => "expired",
+            Reason::Lagged => "lagged",
+        }
+    }
+}
+
+/// A notice that events of a topic are, or may be, lost for this reader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The topic.
+    pub topic: Topic,
+    /// Why.
+    pub reason: Reason,
+    /// The reader's cursor; `None` when it could not be read.
+    pub after: Option<EventId>,
+    /// Where it goes on: the topic's next event is greater.
+    pub resumed_at: EventId,
+    /// How many events, where that is known.
+    pub missed: Option<u64>,
+    /// A cursor that goes on without a further loss, when the stream ends with this notice.
+    pub go_on: Option<EventId>,
+}
+
+impl Gap {
+    /// The notice as every wire writes it; `kind` is the WebSocket's `type` member.
+    pub fn json(&self, kind: Option<&str>) -> String {
+        let mut object = json!({
+            "topic": self.topic.as_str(),
+            "reason": self.reason.as_str(),
+            "after": self.after.map(|id| id.to_string()),
+            "resumed_at": self.resumed_at.to_string(),
+            "missed": self.missed,
+        });
+        if let Some(kind) = kind {
+            object["type"] = kind.into();
+        }
+        object.to_string()
+    }
+}
+
+/// Why a stream is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It has had the events that it asked for.
+    Limit,
+    /// It lagged, and asked to be closed then.
+    Lagged,
+    /// The server is draining.
+    Drain,
+}
+
+/// What comes next on a stream.
+#[derive(Clone, Debug)]
+pub enum Next {
+    /// An event, shared by all its readers.
+    Event(Arc<Event>),
+    /// Something is missing here.
+    Gap(Gap),
+    /// Nothing comes any more.
+    End(End),
+}
+
+struct Subscribed {
+    topic: Arc<TopicLog>,
+    key: usize,
+    /// The number of the next event to take.
+    next: u64,
+    /// Everything of this topic up to here has been taken.
+    after: EventId,
+}
+
+/// A cursor into the log, with its seat. Dropping it leaves the seat and the topics.
+pub struct Reader {
+    log: Arc<Log>,
+    shard: usize,
+    slot: Slot,
+    key: usize,
+    subscribed: Vec<Subscribed>,
+    cursor: EventId,
+    lag: Lag,
+    left: u64,
+    notices: VecDeque<Gap>,
+    ending: Option<End>,
+    seat: Seat,
+}
+
+impl Reader {
+    /// A reader of nothing yet, at the head of the log; `limit` events end it.
+    pub fn new(log: &Arc<Log>, shard: usize, seat: Seat, lag: Lag, limit: Option<u64>) -> Reader {
+        let slot = Arc::new(AtomicWaker::new());
+        Reader {
+            shard,
+            key: log.hubs[shard].add(slot.clone()),
+            slot,
+            subscribed: Vec::new(),
+            cursor: log.head(),
+            lag,
+            left: limit.unwrap_or(u64::MAX),
+            notices: VecDeque::new(),
+            ending: None,
+            seat,
+            log: log.clone(),
+        }
+    }
+
+    /// Adds topics; those that it reads already stay where they are. Returns the cursor after which nothing of
+    /// the new ones will be missed without a notice.
+    ///
+    /// # Errors
+    /// 400 when they would be too many; then none is added.
+    pub fn subscribe(&mut self, topics: &[Topic], start: Start) -> Result<EventId, Problem> {
+        let fresh = self.check_room(topics)?;
+        let log = self.log.clone();
+        let mut state = log.state();
+        // A cursor beyond the head is not of this log. It must not be kept: once the head has passed it,
+        // it would look like one, and what was in between would be skipped.
+        let honest = match start {
+            Start::After(cursor) => cursor <= state.head,
+            Start::Head => true,
+            Start::Unknown => false,
+        };
+        let head = state.head;
+        let told = self.notices.len();
+        for topic in fresh {
+            self.join(&mut state, topic, start, honest);
+        }
+        drop(state);
+        if self.lag == Lag::Latest && self.notices.len() > told {
+            self.skip_to_newest(Reason::Expired);
+        }
+        let lowest = self
+            .notices
+            .iter()
+            .skip(told)
+            .map(|gap| gap.resumed_at)
+            .min();
+        Ok(match start {
+            Start::Head => head,
+            Start::After(cursor) if honest => cursor,
+            _ => lowest.unwrap_or(head),
+        })
+    }
+
+    /// Those of the topics that it does not read yet, each once.
+    ///
+    /// # Errors
+    /// 400 when they would be too many.
+    pub fn check_room<'t>(&self, topics: &'t [Topic]) -> Result<Vec<&'t Topic>, Problem> {
+        let mut fresh: Vec<&Topic> = topics.iter().filter(|t| !self.reads(t)).collect();
+        fresh.sort();
+        fresh.dedup();
+        let limit = self.log.limits.reader_topics;
+        if self.subscribed.len() + fresh.len() > limit {
+            let detail =
+                format!("a reader may have {limit} topics (reader-topics); open another stream");
+            return Err(Problem::bad_request("too-many-topics", detail));
+        }
+        Ok(fresh)
+    }
+
+    /// Like [`Reader::subscribe`], for a reader that has just been made: its cursor becomes the one returned.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn begin(&mut self, topics: &[Topic], start: Start) -> Result<EventId, Problem> {
+        self.cursor = self.subscribe(topics, start)?;
+        Ok(self.cursor)
+    }
+
+    fn join(&mut self, state: &mut State, name: &Topic, start: Start, honest: bool) {
+        let topic = self.log.topic(state, name);
+        let kept = topic.kept();
+        let (next, after) = match start {
+            Start::Head => (kept.end(), state.head),
+            Start::After(cursor) if honest => (kept.after(cursor), cursor),
+            _ => (kept.first, kept.floor),
+        };
+        let lost = match start {
+            Start::Head | Start::After(EventId::ZERO) => false,
+            Start::After(cursor) => !honest || cursor < kept.floor,
+            Start::Unknown => true,
+        };
+        if lost {
+            let after = match start {
+                Start::After(cursor) => Some(cursor),
+                _ => None,
+            };
+            self.notices.push_back(Gap {
+                topic: name.clone(),
+                reason: Reason::Expired,
+                after,
+                resumed_at: kept.floor,
+                missed: None,
+                go_on: None,
+            });
+        }
+        drop(kept);
+        let key = topic.listeners[self.shard].add(self.slot.clone());
+        self.subscribed.push(Subscribed {
+            topic,
+            key,
+            next,
+            after,
+        });
+    }
+
+    /// Leaves topics; what it does not read is not an error.
+    pub fn unsubscribe(&mut self, topics: &[Topic]) {
+        let log = self.log.clone();
+        let shard = self.shard;
+        self.subscribed.retain(|s| {
+            let stays = !topics.contains(&s.topic.name);
+            if !stays {
+                s.leave(&log, shard);
+            }
+            stays
+        });
+        self.notices.retain(|gap| !topics.contains(&gap.topic));
+    }
+
+    fn reads(&self, topic: &Topic) -> bool {
+        self.subscribed.iter().any(|s| s.topic.name == *topic)
+    }
+
+    /// Its seat, which counts what the wire writes.
+    pub fn seat(&self) -> &Seat {
+        &self.seat
+    }
+
+    /// The shard whose hub wakes it.
+    pub fn shard(&self) -> usize {
+        self.shard
+    }
+
+    /// What comes next, or `Pending` until something does.
+    pub fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Next> {
+        if let Some(next) = self.try_next() {
+            return Poll::Ready(next);
+        }
+        self.slot.register(cx.waker());
+        // Looked at again: what came before the registration has woken nobody.
+        match self.try_next() {
+            Some(next) => Poll::Ready(next),
+            None => Poll::Pending,
+        }
+    }
+
+    /// What comes next, if it is there. Once it is [`Next::End`], it stays so.
+    pub fn try_next(&mut self) -> Option<Next> {
+        loop {
+            if let Some(gap) = self.notices.pop_front() {
+                self.seat.gap();
+                return Some(Next::Gap(gap));
+            }
+            if let Some(end) = self.end() {
+                return Some(Next::End(end));
+            }
+            match self.first_due() {
+                Due::Nothing => return None,
+                Due::Event(index, event) => return Some(self.take(index, event)),
+                Due::Lagged => self.lagged(),
+            }
+        }
+    }
+
+    fn end(&self) -> Option<End> {
+        if self.ending.is_some() {
+            return self.ending;
+        }
+        if self.left == 0 {
+            return Some(End::Limit);
+        }
+        self.log.ended.load(Ordering::Acquire).then_some(End::Drain)
+    }
+
+    /// The event with the lowest place in the log over all topics.
+    fn first_due(&self) -> Due {
+        // Whatever is not above this is in its topic, so nothing lower can still appear.
+        let visible = self.log.appended.load(Ordering::Acquire);
+        let mut due = Due::Nothing;
+        for (index, subscribed) in self.subscribed.iter().enumerate() {
+            if subscribed.next == subscribed.topic.end() {
+                continue;
+            }
+            let kept = subscribed.topic.kept();
+            if subscribed.next < kept.first {
+                return Due::Lagged;
+            }
+            let Some(event) = kept.get(subscribed.next) else {
+                continue;
+            };
+            let lowest = match &due {
+                Due::Event(_, best) => event.seq < best.seq,
+                _ => true,
+            };
+            if event.seq <= visible && lowest {
+                due = Due::Event(index, event.clone());
+            }
+        }
+        due
+    }
+
+    fn take(&mut self, index: usize, event: Arc<Event>) -> Next {
+        let subscribed = &mut self.subscribed[index];
+        subscribed.next += 1;
+        subscribed.after = event.id;
+        self.cursor = self.cursor.max(event.id);
+        self.left -= 1;
+        self.seat.events(1);
+        Next::Event(event)
+    }
+
+    fn lagged(&mut self) {
+        if self.lag == Lag::Latest {
+            return self.skip_to_newest(Reason::Lagged);
+        }
+        let mut go_on: Option<EventId> = None;
+        for subscribed in &mut self.subscribed {
+            let kept = subscribed.topic.kept();
+            let missed = kept.first.saturating_sub(subscribed.next);
+            // For a topic that lost nothing: just before what it has not taken.
+            let mut resumed_at = kept.get(subscribed.next).map(|event| event.id.before());
+            if missed > 0 {
+                resumed_at = Some(kept.floor);
+                self.notices.push_back(subscribed.lost(kept.floor, missed));
+                subscribed.next = kept.first;
+                subscribed.after = kept.floor;
+            }
+            go_on = [go_on, resumed_at].into_iter().flatten().min();
+        }
+        if self.lag == Lag::Close {
+            self.notices.iter_mut().for_each(|gap| gap.go_on = go_on);
+            self.ending = Some(End::Lagged);
+        }
+    }
+
+    /// Leaves each topic with no more than its newest event, and a notice where that skips something.
+    fn skip_to_newest(&mut self, reason: Reason) {
+        for subscribed in &mut self.subscribed {
+            let kept = subscribed.topic.kept();
+            let newest = kept.end().saturating_sub(1).max(kept.first);
+            let skipped = newest.saturating_sub(subscribed.next);
+            if skipped == 0 {
+                continue;
+            }
+            let resumed_at = kept.cursor_before(newest);
+            let topic = &subscribed.topic.name;
+            match self.notices.iter_mut().find(|gap| gap.topic == *topic) {
+                Some(gap) => gap.resumed_at = resumed_at,
+                None => {
+                    let gap = subscribed.lost(resumed_at, skipped);
+                    self.notices.push_back(Gap { reason, ..gap });
+                }
+            }
+            drop(kept);
+            subscribed.next = newest;
+            subscribed.after = resumed_at;
+        }
+    }
+
+    /// A cursor after which this reader would get just what it still has to get.
+    pub fn position(&self) -> EventId {
+        let state = self.log.state();
+        let has_all = self.subscribed.iter().all(|s| s.next == s.topic.end());
+        match has_all && self.notices.is_empty() {
+            true => state.head,
+            false => self.cursor,
+        }
+    }
+}
+
+enum Due {
+    Nothing,
+    Event(usize, Arc<Event>),
+    Lagged,
+}
+
+impl Subscribed {
+    fn lost(&self, resumed_at: EventId, missed: u64) -> Gap {
+        Gap {
+            topic: self.topic.name.clone(),
+            reason: Reason::Lagged,
+            after: Some(self.after),
+            resumed_at,
+            missed: Some(missed),
+            go_on: None,
+        }
+    }
+
+    fn leave(&self, log: &Log, shard: usize) {
+        self.topic.listeners[shard].remove(self.key);
+        if self.topic.is_empty() {
+            log.forget_if_unused(&self.topic);
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.log.hubs[self.shard].remove(self.key);
+        for subscribed in self.subscribed.drain(..) {
+            subscribed.leave(&self.log, self.shard);
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! One connection, from accept to close: which protocol comes in, whether it is the listener's, and the builders
+//! of hyper with every bound set.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::{HttpService, service_fn};
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use super::shard::Arrival;
+use super::socket::{self, Progress, Socket};
+use super::stalled::Watch;
+use super::tls::Tls;
+use super::{Phase, Settings, Speaks, h2c};
+use crate::body::{Body, Unsent};
+use crate::counts::{Connection, Counts};
+use crate::problem::Problem;
+use crate::routes::{Routes, Standing};
+use crate::wire::Carrier;
+
+/// What the connections of a shard share.
+pub(super) struct Home {
+    pub(super) shard: usize,
+    pub(super) settings: Arc<Settings>,
+    pub(super) routes: Arc<Routes>,
+    pub(super) counts: Arc<Counts>,
+    pub(super) phase: watch::Receiver<Phase>,
+    pub(super) watch: Watch,
+}
+
+/// One connection's part of its shard.
+#[derive(Clone)]
+pub(super) struct Guest {
+    pub(super) home: Arc<Home>,
+    carrier: Carrier,
+    standing: Standing,
+    /// When the first request must have been read.
+    deadline: Instant,
+    /// Whether it has been.
+    begun: Arc<AtomicBool>,
+}
+
+/// Serves a connection to its end. At most one line is logged of what goes wrong with it.
+pub(super) async fn serve(home: Arc<Home>, arrival: Arrival) {
+    let peer = arrival.stream.peer_addr();
+    if let Err(error) = speak(home, arrival).await {
+        let peer = peer.map_or_else(|_| "a peer".to_owned(), |p| p.to_string());
+        match error.kind() {
+            io::ErrorKind::InvalidData | io::ErrorKind::TimedOut => {
+                tracing::info!("{peer}: {error}")
+            }
+            // Peers come and go.
+            _ => tracing::debug!("{peer}: {error}"),
+        }
+    }
+}
+
+async fn speak(home: Arc<Home>, arrival: Arrival) -> io::Result<()> {
+    let deadline = Instant::now() + home.settings.head_time;
+    let connection = Connection::new(home.counts.clone(), home.shard, arrival.listener);
+    let is_http2 = matches!(arrival.speaks, Speaks::H2c | Speaks::Http2Tls(_));
+    let unsent = if is_http2 {
+        home.settings.http2_unsent
+    } else {
+        home.settings.http1_unsent
+    };
+    let stream = TcpStream::from_std(arrival.stream)?;
+    socket::tune(&stream, unsent, home.settings.dead)?;
+    let progress = Arc::new(Progress {
+        stream,
+        connection: connection.clone(),
+        blocked_since: AtomicU64::new(0),
+        lifted: AtomicBool::new(false),
+    });
+    let watched = home.watch.add(&progress);
+    let standing = arrival.place.standing;
+    let mut socket = Socket::new(progress, watched, arrival.place);
+    let guest = Guest {
+        carrier: Carrier {
+            connection,
+            shard: home.shard,
+            // Half of the bound: the kernel and h2's own buffers have the rest.
+            unsent: is_http2.then(|| Unsent::new(unsent / 2)),
+        },
+        home,
+        standing,
+        deadline,
+        begun: Arc::new(AtomicBool::new(false)),
+    };
+    let first = timeout_at(deadline, first_bytes(&mut socket))
+        .await
+        .map_err(|_| silent())??;
+    match (arrival.speaks, first) {
+        (_, First::Nothing) => Ok(()),
+        (Speaks::Http1, First::Http2) => {
+            Err(wrong("the HTTP/2 preface on a port for HTTP/1.1: closed"))
+        }
+        (Speaks::Http1 | Speaks::H2c, First::Tls) => {
+            Err(wrong("a TLS hello on a port for cleartext: closed"))
+        }
+        (Speaks::Http1, First::Http1) => serve_http1(socket, guest).await,
+        (Speaks::H2c, First::Http2) => {
+            socket.hide_vectored();
+            serve_http2(socket, guest).await
+        }
+        (Speaks::H2c, First::Http1) => h2c::serve(socket, guest).await,
+        (Speaks::Http1Tls(tls), First::Tls) => {
+            let stream = shake_hands(&tls, socket, deadline).await?;
+            serve_http1(stream, guest).await
+        }
+        (Speaks::Http2Tls(tls), First::Tls) => {
+            socket.hide_vectored();
+            let stream = shake_hands(&tls, socket, deadline).await?;
+            serve_http2(stream, guest).await
+        }
+        (Speaks::Http1Tls(_) | Speaks::Http2Tls(_), _) => refuse_cleartext(socket).await,
+    }
+}
+
+/// What the first bytes of a connection are.
+enum First {
+    Nothing,
+    Tls,
+    Http2,
+    Http1,
+}
+
+/// Reads no more than tells the protocols apart, and puts it back.
+async fn first_bytes(socket: &mut Socket) -> io::Result<First> {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0";
+    const TLS_HANDSHAKE: u8 = 22;
+    let mut seen = [0; PREFACE.len()];
+    let mut length = 0;
+    let first = loop {
+        let count = socket.read(&mut seen[length..]).await?;
+        length += count;
+        match &seen[..length] {
+            [] => return Ok(First::Nothing),
+            [TLS_HANDSHAKE, ..] => break First::Tls,
+            start if *start == *PREFACE => break First::Http2,
+            start if count == 0 || !PREFACE.starts_with(start) => break First::Http1,
+            _ => {}
+        }
+    };
+    socket.unread(Bytes::copy_from_slice(&seen[..length]));
+    Ok(first)
+}
+
+async fn shake_hands(
+    tls: &Tls,
+    socket: Socket,
+    deadline: Instant,
+) -> io::Result<tokio_rustls::server::TlsStream<Socket>> {
+    timeout_at(deadline, tls.accept(socket))
+        .await
+        .map_err(|_| silent())?
+}
+
+async fn refuse_cleartext(mut socket: Socket) -> io::Result<()> {
+    let problem = Problem::bad_request(
+        "cleartext",
+        "this port speaks TLS: use https, or a port for cleartext",
+    );
+    let body = problem.json();
+    let answer = format!(
+        "HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    socket.write_all(answer.as_bytes()).await?;
+    socket.shutdown().await?;
+    Err(wrong("cleartext on a port for TLS: answered 400"))
+}
+
+/// Serves HTTP/1.1 (RFC 9112) on any stream.
+pub(super) async fn serve_http1<S>(stream: S, guest: Guest) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = guest.service();
+    serve_http1_with(stream, guest, service).await
+}
+
+/// The same with a service of the caller's.
+pub(super) async fn serve_http1_with<S, V>(stream: S, guest: Guest, service: V) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    V: HttpService<Incoming, ResBody = Body, Error = Infallible>,
+{
+    let settings = &guest.home.settings;
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        // Also how long a connection may be idle between requests.
+        .header_read_timeout(settings.head_time)
+        .max_header_size(settings.head_bytes)
+        // A quarter of what may be unsent: hyper stops asking the body for more above it.
+        .max_buf_size((settings.http1_unsent / 4).max(8192))
+        // A client that has closed its side is gone: without this only the next failed write would tell.
+        .half_close(false)
+        .keep_alive(guest.standing == Standing::Served)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    drive(connection, guest, |c| c.graceful_shutdown()).await
+}
+
+/// Serves HTTP/2 (RFC 9113) on any stream, which should hide that it can write several buffers at once.
+pub(super) async fn serve_http2<S>(stream: S, guest: Guest) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let settings = &guest.home.settings;
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(settings.streams)
+        .max_header_list_size(u32::try_from(settings.head_bytes).unwrap_or(u32::MAX))
+        // What one stream may have waiting in h2; what they may have together is `Unsent`'s.
+        .max_send_buf_size(16 * 1024)
+        // What clients send is small: these windows bound what a connection can make us hold of it.
+        .initial_stream_window_size(64 * 1024)
+        .initial_connection_window_size(256 * 1024)
+        // Keeps idle connections in sight of TCP's own limits; the answer may take as long as a stalled reader.
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(settings.stall)
+        // Floods: RST_STREAM before and after accepting (CVE-2023-44487 and its kin).
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(1024);
+    if settings.websocket_http2 {
+        builder.enable_connect_protocol();
+    }
+    let connection = builder.serve_connection(TokioIo::new(stream), guest.service());
+    drive(connection, guest, |c| c.graceful_shutdown()).await
+}
+
+impl Guest {
+    fn service(
+        &self,
+    ) -> impl HttpService<Incoming, ResBody = Body, Error = Infallible, Future = Answering> + use<>
+    {
+        let guest = self.clone();
+        service_fn(move |request| guest.answer(request))
+    }
+
+    /// Answers a request. Boxed: what is under way while an answer is made must not stay allocated while it is sent.
+    pub(super) fn answer(&self, request: Request<Incoming>) -> Answering {
+        self.begun.store(true, Ordering::Relaxed);
+        let routes = self.home.routes.clone();
+        let (carrier, standing) = (self.carrier.clone(), self.standing);
+        Box::pin(async move { Ok(routes.answer(request, carrier, standing).await) })
+    }
+}
+
+/// An answer under way.
+pub(super) type Answering =
+    Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+/// Runs a connection to its end; asks it to leave when the server drains; ends it when no request came in time.
+async fn drive<C>(connection: C, guest: Guest, leave: impl Fn(Pin<&mut C>)) -> io::Result<()>
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let mut connection = pin!(connection);
+    let mut phase = guest.home.phase.clone();
+    // Who comes during a drain wants to know how we are, and is not sent away.
+    let mut told = *phase.borrow_and_update() == Phase::Draining;
+    let (deadline, begun) = (guest.deadline, guest.begun.clone());
+    drop(guest);
+    let mut waiting = Some(Box::pin(tokio::time::sleep_until(deadline)));
+    loop {
+        tokio::select! {
+            biased;
+            done = connection.as_mut() => return done.map_err(explain),
+            () = async { waiting.as_mut().expect("checked").await }, if waiting.is_some() => {
+                if !begun.load(Ordering::Relaxed) {
+                    return Err(silent());
+                }
+                waiting = None;
+            }
+            changed = phase.changed(), if !told => {
+                told = true;
+                if changed.is_ok() {
+                    leave(connection.as_mut());
+                }
+            }
+        }
+    }
+}
+
+fn explain(error: hyper::Error) -> io::Error {
+    if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
+        return wrong(format!("not HTTP: {error}"));
+    }
+    if error.is_timeout() {
+        return silent();
+    }
+    io::Error::other(error)
+}
+
+fn wrong(what: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.into())
+}
+
+fn silent() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::TimedOut,
+        "no request in time (request-head): closed",
+    )
+}

@@ -1,0 +1,245 @@
+//! A TCP socket that counts what passes, tells when it is blocked, and leaves so that its last words are read.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+
+use super::accept::Place;
+use super::stalled::Watched;
+use crate::counts::Connection;
+
+/// What the peer may still send after our last word, and for how long.
+const DISCARD_BYTES: usize = 1 << 20;
+const DISCARD_TIME: Duration = Duration::from_secs(1);
+
+/// What the watch over stalled peers needs of a socket.
+pub(super) struct Progress {
+    pub(super) stream: TcpStream,
+    pub(super) connection: Arc<Connection>,
+    /// Milliseconds of the watch's clock since which nothing could be written; 0 while all is well.
+    pub(super) blocked_since: AtomicU64,
+    /// Whether the kernel's own limit was lifted for a peer that lives but takes nothing.
+    pub(super) lifted: AtomicBool,
+}
+
+/// The lowest layer of every connection.
+pub(super) struct Socket {
+    progress: Arc<Progress>,
+    /// Read already, to be read again.
+    unread: Bytes,
+    /// Whether several buffers may go in one call. h2 takes it as a reason for many small calls.
+    vectored: bool,
+    eof: bool,
+    leaving: Option<Leaving>,
+    watched: Watched,
+    _place: Place,
+}
+
+struct Leaving {
+    timer: Pin<Box<Sleep>>,
+    discarded: usize,
+}
+
+/// Sets what TCP may hold for us, and sends what is written at once.
+pub(super) fn tune(stream: &TcpStream, unsent: usize, dead: Duration) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    socket.set_tcp_nodelay(true)?;
+    // The kernel doubles this for its own bookkeeping, and does not grow it any more: a quarter of the bound
+    // here leaves half of it to the buffers above.
+    socket.set_send_buffer_size(unsent / 4)?;
+    #[cfg(target_os = "linux")]
+    {
+        // Unsent bytes only: what is in flight is the network's, not a backlog.
+        socket.set_tcp_notsent_lowat((unsent / 4) as u32)?;
+        socket.set_tcp_user_timeout(Some(dead))?;
+    }
+    Ok(())
+}
+
+impl Socket {
+    pub(super) fn new(progress: Arc<Progress>, watched: Watched, place: Place) -> Socket {
+        Socket {
+            progress,
+            unread: Bytes::new(),
+            vectored: true,
+            eof: false,
+            leaving: None,
+            watched,
+            _place: place,
+        }
+    }
+
+    /// Puts bytes back, to be read again before what follows.
+    pub(super) fn unread(&mut self, bytes: Bytes) {
+        self.unread = bytes;
+    }
+
+    /// From now on says that it writes one buffer at a time.
+    pub(super) fn hide_vectored(&mut self) {
+        self.vectored = false;
+    }
+
+    fn try_io<T>(&mut self, result: io::Result<T>) -> Option<io::Result<T>> {
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(error) => {
+                if error.kind() == io::ErrorKind::TimedOut {
+                    self.progress
+                        .connection
+                        .listener()
+                        .dead_total
+                        .fetch_add(1, Relaxed);
+                }
+                Some(Err(error))
+            }
+            ok => Some(ok),
+        }
+    }
+
+    fn poll_write_with(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let tried = write(&self.progress.stream);
+            if let Some(done) = self.try_io(tried) {
+                if let Ok(count) = done {
+                    self.progress
+                        .connection
+                        .listener()
+                        .bytes_out
+                        .fetch_add(count as u64, Relaxed);
+                    if self.progress.blocked_since.load(Relaxed) != 0 {
+                        self.watched.unblocked(&self.progress);
+                    }
+                }
+                return Poll::Ready(done);
+            }
+            self.watched.blocked(&self.progress);
+            ready!(self.progress.stream.poll_write_ready(cx))?;
+        }
+    }
+
+    fn poll_read_socket(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            let tried = self.progress.stream.try_read(buffer.initialize_unfilled());
+            match self.try_io(tried) {
+                Some(Ok(count)) => {
+                    self.eof = count == 0 && buffer.remaining() > 0;
+                    buffer.advance(count);
+                    self.progress
+                        .connection
+                        .listener()
+                        .bytes_in
+                        .fetch_add(count as u64, Relaxed);
+                    return Poll::Ready(Ok(()));
+                }
+                Some(Err(error)) => {
+                    self.eof = true;
+                    return Poll::Ready(Err(error));
+                }
+                None => ready!(self.progress.stream.poll_read_ready(cx))?,
+            }
+        }
+    }
+
+    /// After our end is closed: reads on until the peer has closed too, or has had its time. A socket that is
+    /// closed with bytes unread answers with RST, which can take our last words with it.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut space = [0; 4096];
+        while !self.eof {
+            let mut buffer = ReadBuf::new(&mut space);
+            let read = self.poll_read_socket(cx, &mut buffer);
+            let Some(leaving) = self.leaving.as_mut() else {
+                break;
+            };
+            if read.is_pending() {
+                return leaving.timer.as_mut().poll(cx).map(Ok);
+            }
+            leaving.discarded += buffer.filled().len();
+            if leaving.discarded > DISCARD_BYTES {
+                break;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.unread.is_empty() {
+            let count = this.unread.len().min(buffer.remaining());
+            buffer.put_slice(&this.unread[..count]);
+            this.unread.advance(count);
+            if this.unread.is_empty() {
+                this.unread = Bytes::new();
+            }
+            return Poll::Ready(Ok(()));
+        }
+        this.poll_read_socket(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut()
+            .poll_write_with(cx, |stream| stream.try_write(bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut()
+            .poll_write_with(cx, |stream| stream.try_write_vectored(buffers))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.vectored
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.leaving.is_none() {
+            match SockRef::from(&this.progress.stream).shutdown(std::net::Shutdown::Write) {
+                Err(error) if error.kind() != io::ErrorKind::NotConnected => {
+                    return Poll::Ready(Err(error));
+                }
+                _ => {}
+            }
+            this.leaving = Some(Leaving {
+                timer: Box::pin(tokio::time::sleep_until(Instant::now() + DISCARD_TIME)),
+                discarded: 0,
+            });
+        }
+        this.poll_discard(cx)
+    }
+}

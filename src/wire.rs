@@ -1,0 +1,213 @@
+//! The wires: ways of carrying events to a reader. One trait, one file each, one line in the
+//! table of `routes`.
+//!
+//! HTTP/1.1, h2c and HTTP/2 over TLS differ in `server`, never here.
+
+pub mod long_poll;
+pub mod sse;
+pub mod websocket;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use hyper::body::Incoming;
+use hyper::http::request::Parts;
+use hyper::{Request, Response, Version};
+
+use crate::access::Source;
+use crate::api::publish::Publisher;
+use crate::body::{Body, Unsent};
+use crate::counts::{Connection, Seat, WireName};
+use crate::event::{EventId, Topic};
+use crate::log::{Lag, Log, Reader, Start};
+use crate::problem::Problem;
+
+/// How events under way are joined into one write: up to here, without waiting for more.
+pub const JOIN_BYTES: usize = 16 * 1024;
+
+/// One way of carrying events to a reader.
+pub trait Wire: Send + Sync {
+    /// The wire that this request asks for, if it is this one.
+    ///
+    /// # Errors
+    /// When it is this one, but asked for wrongly.
+    fn asked(&self, request: &Parts) -> Result<Option<WireName>, Problem>;
+
+    /// Answers, and carries the reader until either side leaves.
+    fn open(
+        &self,
+        request: Request<Incoming>,
+        opening: Opening,
+    ) -> BoxFuture<'static, Result<Response<Body>, Problem>>;
+}
+
+/// What the wires share and are told once.
+#[derive(Debug)]
+pub struct Settings {
+    /// The replica's name.
+    pub server: String,
+    /// After how long with nothing sent an SSE stream gets a comment.
+    pub heartbeat: Duration,
+    /// How often a WebSocket is pinged.
+    pub ping: Duration,
+    /// How long its pong may take.
+    pub pong: Duration,
+    /// The range of `retry:`, in milliseconds.
+    pub retry_ms: (u64, u64),
+    /// The longest `timeout` of a poll.
+    pub poll_timeout: Duration,
+    /// Events an answer to a poll.
+    pub poll_events: usize,
+    /// Bytes of events an answer to a poll, exceeded by at most one event.
+    pub poll_bytes: usize,
+    /// Bytes of a WebSocket message.
+    pub message_bytes: usize,
+    /// Whether extended CONNECT is taken (RFC 8441).
+    pub websocket_http2: bool,
+}
+
+/// The connection that a stream is carried by.
+#[derive(Clone)]
+pub struct Carrier {
+    /// Its counts.
+    pub connection: Arc<Connection>,
+    /// The shard that it lives on.
+    pub shard: usize,
+    /// What its streams may leave unsent together; HTTP/1.1 has one stream and bounds it itself.
+    pub unsent: Option<Arc<Unsent>>,
+}
+
+/// A request for a reader, understood.
+pub struct Opening {
+    /// What it asked for.
+    pub ask: Ask,
+    /// The reader, at its place.
+    pub reader: Reader,
+    /// The first cursor that it is told.
+    pub cursor: EventId,
+    /// The connection that carries it.
+    pub carrier: Carrier,
+    /// What the wires share.
+    pub settings: Arc<Settings>,
+    /// For a wire on which a client publishes.
+    pub publisher: Arc<Publisher>,
+    /// Where the request comes from.
+    pub source: Source,
+}
+
+/// What a request's query and headers ask of a stream.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The topics named.
+    pub topics: Vec<Topic>,
+    /// Where to start.
+    pub start: Start,
+    /// What to do when events are lost.
+    pub lag: Lag,
+    /// After how many events to end.
+    pub limit: Option<u64>,
+    /// Whether SSE data is the envelope; by default it is on `/sse`.
+    pub envelope: Option<bool>,
+    /// How long a poll may wait.
+    pub timeout: Option<Duration>,
+}
+
+impl Ask {
+    /// Reads the query (as `application/x-www-form-urlencoded`) and `Last-Event-ID`.
+    ///
+    /// # Errors
+    /// 400 for the first thing that is malformed. A malformed `Last-Event-ID` is none: a browser sends it again
+    /// and again, and has to be told by a gap notice.
+    pub fn parse(request: &Parts, longest: Duration) -> Result<Ask, Problem> {
+        let mut ask = Ask {
+            topics: Vec::new(),
+            start: Start::Head,
+            lag: Lag::Gap,
+            limit: None,
+            envelope: None,
+            timeout: None,
+        };
+        for (name, value) in form_urlencoded::parse(request.uri.query().unwrap_or("").as_bytes()) {
+            match &*name {
+                "topic" => ask.topics.push(Topic::new(&value)?),
+                "after" => ask.start = Start::After(value.parse()?),
+                "lag" => ask.lag = lag(&value)?,
+                "limit" => ask.limit = Some(limit(&value)?),
+                "envelope" => ask.envelope = Some(flag(&value)?),
+                "timeout" => ask.timeout = Some(timeout(&value, longest)?),
+                _ => {}
+            }
+        }
+        // The header is newer than the URL: a browser that reconnects repeats the URL and adds the header.
+        if let Some(id) = request
+            .headers
+            .get("last-event-id")
+            .filter(|id| !id.is_empty())
+        {
+            let cursor = id.to_str().ok().and_then(|text| text.parse().ok());
+            ask.start = cursor.map_or(Start::Unknown, Start::After);
+        }
+        Ok(ask)
+    }
+
+    /// Takes a seat and sets a reader at its place.
+    ///
+    /// # Errors
+    /// 400 for too many topics.
+    pub fn reader(
+        &self,
+        log: &Arc<Log>,
+        carrier: &Carrier,
+        wire: WireName,
+    ) -> Result<(Reader, EventId), Problem> {
+        let seat = Seat::new(carrier.connection.clone(), wire);
+        let mut reader = Reader::new(log, carrier.shard, seat, self.lag, self.limit);
+        let cursor = reader.begin(&self.topics, self.start)?;
+        Ok((reader, cursor))
+    }
+}
+
+fn lag(value: &str) -> Result<Lag, Problem> {
+    match value {
+        "gap" => Ok(Lag::Gap),
+        "latest" => Ok(Lag::Latest),
+        "close" => Ok(Lag::Close),
+        _ => Err(Problem::bad_request("lag", "lag is gap, latest or close")),
+    }
+}
+
+fn limit(value: &str) -> Result<u64, Problem> {
+    let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
+    value
+        .parse()
+        .ok()
+        .filter(|n| digits && (1..=1_000_000).contains(n))
+        .ok_or_else(|| Problem::bad_request("limit", "limit is a number of events, 1 to 1000000"))
+}
+
+fn flag(value: &str) -> Result<bool, Problem> {
+    match value {
+        "1" => Ok(true),
+        "0" => Ok(false),
+        _ => Err(Problem::bad_request("envelope", "envelope is 0 or 1")),
+    }
+}
+
+fn timeout(value: &str, longest: Duration) -> Result<Duration, Problem> {
+    let plain = value.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    value
+        .parse::<f64>()
+        .ok()
+        .filter(|s| plain && *s <= longest.as_secs_f64())
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| {
+            let detail = format!("timeout is a number of seconds, 0 to {}", longest.as_secs());
+            Problem::bad_request("timeout", detail)
+        })
+}
+
+/// Whether a request came over HTTP/2.
+pub fn is_http2(request: &Parts) -> bool {
+    request.version == Version::HTTP_2
+}

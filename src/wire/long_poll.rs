@@ -1,0 +1,98 @@
+//! Long polling: an answer as soon as there is an event after the cursor, or an empty one in time.
+
+use std::future::poll_fn;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Request, Response};
+
+use super::{Opening, Wire};
+use crate::body::Body;
+use crate::counts::WireName;
+use crate::log::{Next, Start};
+use crate::problem::Problem;
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// Long polling on HTTP/1.1 and HTTP/2.
+pub struct LongPoll;
+
+impl Wire for LongPoll {
+    fn asked(&self, request: &Parts) -> Result<Option<WireName>, Problem> {
+        Ok((request.uri.path() == "/poll").then_some(WireName::LongPoll))
+    }
+
+    fn open(
+        &self,
+        _: Request<Incoming>,
+        opening: Opening,
+    ) -> BoxFuture<'static, Result<Response<Body>, Problem>> {
+        async { Ok(answer(opening).await) }.boxed()
+    }
+}
+
+#[derive(Default)]
+struct Answer {
+    gaps: Vec<String>,
+    events: Vec<u8>,
+    count: usize,
+}
+
+async fn answer(mut opening: Opening) -> Response<Body> {
+    let mut answer = Answer::default();
+    // Without a cursor nothing can be missed yet: the head, and come back.
+    if opening.ask.start != Start::Head {
+        let longest = opening.settings.poll_timeout;
+        let timeout = opening.ask.timeout.unwrap_or(DEFAULT_TIMEOUT).min(longest);
+        // Cut short, the answer is empty and its cursor says the same.
+        if let Ok(first) =
+            tokio::time::timeout(timeout, poll_fn(|cx| opening.reader.poll_next(cx))).await
+        {
+            answer.take(first);
+            answer.take_more(&mut opening);
+        }
+    }
+    let cursor = opening.reader.position();
+    let gaps = answer.gaps.join(",");
+    let mut body = format!(r#"{{"cursor":"{cursor}","gaps":[{gaps}],"events":["#).into_bytes();
+    body.extend_from_slice(&answer.events);
+    body.extend_from_slice(b"]}");
+    opening.reader.seat().sent(body.len());
+    let mut response = Response::new(Body::from(body));
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+impl Answer {
+    fn take_more(&mut self, opening: &mut Opening) {
+        let settings = &opening.settings;
+        while self.count < settings.poll_events && self.events.len() < settings.poll_bytes {
+            match opening.reader.try_next() {
+                None | Some(Next::End(_)) => return,
+                Some(next) => self.take(next),
+            }
+        }
+    }
+
+    fn take(&mut self, next: Next) {
+        match next {
+            Next::Event(event) => {
+                if self.count > 0 {
+                    self.events.push(b',');
+                }
+                self.events.extend_from_slice(event.json());
+                self.count += 1;
+            }
+            Next::Gap(gap) => self.gaps.push(gap.json(None)),
+            Next::End(_) => {}
+        }
+    }
+}

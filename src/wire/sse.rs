@@ -1,0 +1,298 @@
+//! Server-Sent Events (WHATWG HTML, 9.2): a response that never ends, of blocks that every reader shares.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::{BoxFuture, FutureExt};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Request, Response, StatusCode};
+use tokio::time::{Instant, Sleep};
+
+use super::{JOIN_BYTES, Opening, Settings, Wire};
+use crate::body::{Body, Chunk, Stream, Unsent};
+use crate::counts::WireName;
+use crate::event::{Event, EventId};
+use crate::log::{End, Gap, Next, Reader};
+use crate::problem::Problem;
+
+/// A comment line without the blank line that would make some clients see an empty message.
+const HEARTBEAT: Bytes = Bytes::from_static(b":hb\n");
+
+/// Server-Sent Events on HTTP/1.1 and HTTP/2.
+pub struct Sse;
+
+impl Wire for Sse {
+    fn asked(&self, request: &Parts) -> Result<Option<WireName>, Problem> {
+        if !accepts(&request.headers) {
+            return Err(Problem::new(
+                StatusCode::NOT_ACCEPTABLE,
+                "not-acceptable",
+                "this answer is text/event-stream; let Accept admit it, or ask for a WebSocket or /poll",
+            ));
+        }
+        Ok(Some(match super::is_http2(request) {
+            true => WireName::SseHttp2,
+            false => WireName::SseHttp1,
+        }))
+    }
+
+    fn open(
+        &self,
+        request: Request<Incoming>,
+        opening: Opening,
+    ) -> BoxFuture<'static, Result<Response<Body>, Problem>> {
+        let envelope = opening
+            .ask
+            .envelope
+            .unwrap_or(request.uri().path() == "/sse");
+        let stream = SseStream::new(opening, envelope);
+        async { Ok(response(Body::Stream(Box::new(stream)))) }.boxed()
+    }
+}
+
+/// The head of every event stream, over any body.
+pub fn response(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream"),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+/// What a server that is full or draining says to an EventSource, which would give up for ever on any other
+/// status: one block, which asks to come back, and the end.
+pub fn busy(reason: &str, server: &str) -> Response<Body> {
+    response(busy_block(reason, server).into())
+}
+
+fn busy_block(reason: &str, server: &str) -> Bytes {
+    let retry = fastrand::u64(1_000..=10_000);
+    let data = serde_json::json!({ "reason": reason, "server": server });
+    format!("event: busy\nretry: {retry}\ndata: {data}\n\n").into()
+}
+
+/// Whether `Accept` names `text/event-stream` itself: so does an EventSource, and hardly anything else.
+pub fn names_event_stream(headers: &HeaderMap) -> bool {
+    ranges(headers).any(|(range, q)| range == "text/event-stream" && q > 0.0)
+}
+
+/// Whether `Accept` admits `text/event-stream` (RFC 9110, 12.5.1): the most specific range decides.
+fn accepts(headers: &HeaderMap) -> bool {
+    if !headers.contains_key(header::ACCEPT) {
+        return true;
+    }
+    let quality = |wanted: &str| {
+        ranges(headers)
+            .find(|(range, _)| range == wanted)
+            .map(|(_, q)| q)
+    };
+    let quality = quality("text/event-stream")
+        .or_else(|| quality("text/*"))
+        .or_else(|| quality("*/*"));
+    quality.is_some_and(|q| q > 0.0)
+}
+
+fn ranges(headers: &HeaderMap) -> impl Iterator<Item = (String, f32)> {
+    let values = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|v| v.to_str().ok());
+    values.flat_map(|v| v.split(',')).map(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let name = parts.next().unwrap_or("").to_ascii_lowercase();
+        let q = parts.find_map(|p| p.strip_prefix("q=").or_else(|| p.strip_prefix("Q=")));
+        (name, q.and_then(|q| q.parse().ok()).unwrap_or(1.0))
+    })
+}
+
+/// One live reader.
+struct SseStream {
+    reader: Reader,
+    /// The `ready` block, until it is sent.
+    opening: Option<Bytes>,
+    envelope: bool,
+    unsent: Option<Arc<Unsent>>,
+    settings: Arc<Settings>,
+    /// Fires now and then, and looks whether anything was sent meanwhile: cheaper than a reset a delivery.
+    timer: Pin<Box<Sleep>>,
+    sent_at: Instant,
+    over: bool,
+}
+
+impl SseStream {
+    fn new(opening: Opening, envelope: bool) -> SseStream {
+        let Opening {
+            reader,
+            cursor,
+            carrier,
+            settings,
+            ..
+        } = opening;
+        let now = Instant::now();
+        SseStream {
+            reader,
+            opening: Some(ready_block(cursor, &settings)),
+            envelope,
+            unsent: carrier.unsent,
+            timer: Box::pin(tokio::time::sleep_until(now + settings.heartbeat)),
+            settings,
+            sent_at: now,
+            over: false,
+        }
+    }
+
+    /// All that is due, up to [`JOIN_BYTES`], as one piece.
+    fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        let mut joined = Joined::default();
+        if let Some(ready) = self.opening.take() {
+            joined.push(ready);
+        }
+        while !self.over && joined.len() < JOIN_BYTES {
+            let Poll::Ready(next) = self.reader.poll_next(cx) else {
+                break;
+            };
+            match next {
+                Next::Event(event) => joined.push(self.frame(&event)),
+                Next::Gap(gap) => joined.push(gap_block(&gap)),
+                Next::End(end) => {
+                    self.over = true;
+                    if end == End::Drain {
+                        joined.push(busy_block("draining", &self.settings.server));
+                    }
+                }
+            }
+        }
+        match joined.len() {
+            0 => Poll::Pending,
+            _ => Poll::Ready(joined.take()),
+        }
+    }
+
+    fn frame(&self, event: &Event) -> Bytes {
+        match self.envelope {
+            true => event.sse_envelope().clone(),
+            false => event.sse().clone(),
+        }
+    }
+
+    /// The heartbeat, when nothing was sent for so long.
+    fn poll_heartbeat(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            let due = self.sent_at + self.settings.heartbeat;
+            let now = Instant::now();
+            if now >= due {
+                return Poll::Ready(HEARTBEAT);
+            }
+            self.timer.as_mut().reset(due);
+        }
+    }
+}
+
+impl Stream for SseStream {
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        if let Some(unsent) = &self.unsent {
+            ready!(unsent.poll_room(cx));
+        }
+        let bytes = match self.poll_due(cx) {
+            Poll::Ready(bytes) => bytes,
+            Poll::Pending if self.over => return Poll::Ready(None),
+            Poll::Pending => ready!(self.poll_heartbeat(cx)),
+        };
+        self.sent_at = Instant::now();
+        if bytes == HEARTBEAT {
+            self.timer
+                .as_mut()
+                .reset(self.sent_at + self.settings.heartbeat);
+        }
+        self.reader.seat().sent(bytes.len());
+        Poll::Ready(Some(match &self.unsent {
+            Some(unsent) => unsent.lease(bytes),
+            None => bytes.into(),
+        }))
+    }
+}
+
+/// Pieces for one write. One piece stays the shared bytes that it is.
+#[derive(Default)]
+struct Joined {
+    first: Bytes,
+    more: BytesMut,
+}
+
+impl Joined {
+    fn push(&mut self, bytes: Bytes) {
+        if self.first.is_empty() {
+            self.first = bytes;
+            return;
+        }
+        if self.more.is_empty() {
+            self.more.extend_from_slice(&self.first);
+        }
+        self.more.extend_from_slice(&bytes);
+    }
+
+    fn len(&self) -> usize {
+        self.more.len().max(self.first.len())
+    }
+
+    fn take(self) -> Bytes {
+        match self.more.is_empty() {
+            true => self.first,
+            false => self.more.freeze(),
+        }
+    }
+}
+
+fn ready_block(cursor: EventId, settings: &Settings) -> Bytes {
+    let (low, high) = settings.retry_ms;
+    let retry = fastrand::u64(low..=high);
+    let data = serde_json::json!({ "cursor": cursor.to_string(), "server": settings.server });
+    format!("id: {cursor}\nevent: ready\nretry: {retry}\ndata: {data}\n\n").into()
+}
+
+/// No `id:`, since the client's cursor moves only with an event; but for the notice that ends a stream, which
+/// says where to go on.
+fn gap_block(gap: &Gap) -> Bytes {
+    let id = gap.go_on.map_or(String::new(), |id| format!("id: {id}\n"));
+    format!("{id}event: gap\ndata: {}\n\n", gap.json(None)).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accept(value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(value))])
+    }
+
+    #[test]
+    fn accept_ranges() {
+        let table = [
+            ("text/event-stream", true),
+            ("*/*", true),
+            ("text/*;q=0.1", true),
+            ("text/html, application/json", false),
+            ("text/event-stream;q=0, */*", false),
+            ("TEXT/EVENT-STREAM", true),
+            ("", false),
+        ];
+        for (value, admitted) in table {
+            assert_eq!(accepts(&accept(value)), admitted, "{value}");
+        }
+        assert!(accepts(&HeaderMap::new()));
+        assert!(names_event_stream(&accept("text/html, text/event-stream")));
+        assert!(!names_event_stream(&accept("*/*")));
+    }
+}

@@ -1,0 +1,268 @@
+//! One open WebSocket: events out, messages in, pings, and an end that the peer can read.
+
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt;
+use tokio::time::{Instant, Sleep};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+use super::message;
+use crate::event::EventId;
+use crate::log::{End, Gap, Next};
+use crate::wire::Opening;
+
+/// How many messages go one way before the other way has its turn.
+const TURN: usize = 64;
+
+/// How long the peer may take to answer our Close.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How a session ends.
+enum Ending {
+    /// With a Close of ours.
+    Close(CloseCode, &'static str),
+    /// The peer has closed, or is gone.
+    Gone,
+}
+
+pub(super) struct Session {
+    socket: WebSocketStream<TokioIo<Upgraded>>,
+    opening: Opening,
+    timer: Pin<Box<Sleep>>,
+    /// When the ping that is not answered yet was written.
+    pinged: Option<Instant>,
+    /// Whether something written may still be in our buffers.
+    unflushed: bool,
+}
+
+impl Session {
+    pub(super) fn new(socket: WebSocketStream<TokioIo<Upgraded>>, opening: Opening) -> Session {
+        let timer = Box::pin(tokio::time::sleep(opening.settings.ping));
+        Session {
+            socket,
+            opening,
+            timer,
+            pinged: None,
+            unflushed: false,
+        }
+    }
+
+    /// Carries the reader until either side leaves.
+    pub(super) async fn run(mut self) {
+        let ready = ready_frame(self.opening.cursor, &self.opening.settings.server);
+        let ending = match self.send(ready) {
+            ControlFlow::Continue(()) => std::future::poll_fn(|cx| self.poll(cx)).await,
+            ControlFlow::Break(ending) => ending,
+        };
+        let Session {
+            socket, opening, ..
+        } = self;
+        // The seat is left now: what follows is courtesy to a peer that is not read to any more.
+        drop(opening);
+        finish(socket, ending).await;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        // Out first: while the peer takes nothing, its messages wait, for their answers would queue up.
+        let writable = match self.write_events(cx) {
+            ControlFlow::Continue(writable) => writable,
+            ControlFlow::Break(ending) => return Poll::Ready(ending),
+        };
+        if writable && let ControlFlow::Break(ending) = self.read_messages(cx) {
+            return Poll::Ready(ending);
+        }
+        if let ControlFlow::Break(ending) = self.keep_alive(cx, writable) {
+            return Poll::Ready(ending);
+        }
+        match self.flush(cx) {
+            ControlFlow::Continue(()) => Poll::Pending,
+            ControlFlow::Break(ending) => Poll::Ready(ending),
+        }
+    }
+
+    /// Writes what is due; whether there is room for more.
+    fn write_events(&mut self, cx: &mut Context<'_>) -> ControlFlow<Ending, bool> {
+        for _ in 0..TURN {
+            match Pin::new(&mut self.socket).poll_ready(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return ControlFlow::Break(ending(&error)),
+                Poll::Pending => return ControlFlow::Continue(false),
+            }
+            let Poll::Ready(next) = self.opening.reader.poll_next(cx) else {
+                return ControlFlow::Continue(true);
+            };
+            match next {
+                // The bytes are UTF-8: they were made from checked text.
+                Next::Event(event) => match Utf8Bytes::try_from(event.json().clone()) {
+                    Ok(text) => self.send(text)?,
+                    Err(_) => {
+                        return ControlFlow::Break(Ending::Close(
+                            CloseCode::Error,
+                            "an event is not UTF-8",
+                        ));
+                    }
+                },
+                Next::Gap(gap) => self.send(gap_frame(&gap))?,
+                Next::End(End::Limit) => return close(CloseCode::Normal, "limit reached"),
+                Next::End(End::Lagged) => {
+                    return close(CloseCode::Normal, "lagged; resume by cursor");
+                }
+                Next::End(End::Drain) => {
+                    return close(CloseCode::Away, "draining; resume by cursor");
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        ControlFlow::Continue(true)
+    }
+
+    fn read_messages(&mut self, cx: &mut Context<'_>) -> ControlFlow<Ending> {
+        for _ in 0..TURN {
+            match Pin::new(&mut self.socket).poll_ready(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return ControlFlow::Break(ending(&error)),
+                Poll::Pending => return ControlFlow::Continue(()),
+            }
+            let Poll::Ready(read) = Pin::new(&mut self.socket).poll_next(cx) else {
+                return ControlFlow::Continue(());
+            };
+            // Whatever it says, it lives.
+            self.pinged = None;
+            match read {
+                Some(Ok(Message::Text(text))) => {
+                    let answer =
+                        message::answer(&text, &mut self.opening.reader, &self.opening.publisher);
+                    self.send(answer.into())?;
+                }
+                Some(Ok(Message::Binary(_))) => {
+                    return close(CloseCode::Unsupported, "messages are text: JSON");
+                }
+                // Answered by the library; the answer waits for a flush.
+                Some(Ok(Message::Ping(_) | Message::Close(_))) => self.unflushed = true,
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return ControlFlow::Break(ending(&error)),
+                None => return ControlFlow::Break(Ending::Gone),
+            }
+        }
+        cx.waker().wake_by_ref();
+        ControlFlow::Continue(())
+    }
+
+    /// Pings, and ends the session when the pong stays away. A peer whose connection takes nothing cannot answer
+    /// and is not blamed here: that it has stalled is noticed below.
+    fn keep_alive(&mut self, cx: &mut Context<'_>, writable: bool) -> ControlFlow<Ending> {
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let settings = &self.opening.settings;
+            let (ping, pong) = (settings.ping, settings.pong);
+            let now = Instant::now();
+            match self.pinged {
+                Some(at) if writable && now >= at + pong => {
+                    return close(CloseCode::Error, "no pong in time");
+                }
+                Some(at) if writable => self.timer.as_mut().reset(at + pong),
+                None if writable => {
+                    self.write(Message::Ping(Default::default()))?;
+                    self.pinged = Some(now);
+                    self.timer.as_mut().reset(now + pong.min(ping));
+                }
+                _ => {
+                    self.pinged = None;
+                    self.timer.as_mut().reset(now + ping);
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>) -> ControlFlow<Ending> {
+        if !self.unflushed {
+            return ControlFlow::Continue(());
+        }
+        match Pin::new(&mut self.socket).poll_flush(cx) {
+            Poll::Ready(Ok(())) => {
+                self.unflushed = false;
+                ControlFlow::Continue(())
+            }
+            Poll::Ready(Err(error)) => ControlFlow::Break(ending(&error)),
+            Poll::Pending => ControlFlow::Continue(()),
+        }
+    }
+
+    fn send(&mut self, text: Utf8Bytes) -> ControlFlow<Ending> {
+        self.opening.reader.seat().sent(framed(text.len()));
+        self.write(Message::Text(text))
+    }
+
+    fn write(&mut self, message: Message) -> ControlFlow<Ending> {
+        self.unflushed = true;
+        match Pin::new(&mut self.socket).start_send(message) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(ending(&error)),
+        }
+    }
+}
+
+fn close<T>(code: CloseCode, reason: &'static str) -> ControlFlow<Ending, T> {
+    ControlFlow::Break(Ending::Close(code, reason))
+}
+
+/// What a failure of the socket means to the peer (RFC 6455, 7.4.1).
+fn ending(error: &Error) -> Ending {
+    match error {
+        Error::Protocol(_) => Ending::Close(CloseCode::Protocol, "against RFC 6455"),
+        Error::Utf8(_) => Ending::Close(CloseCode::Invalid, "text that is not UTF-8"),
+        Error::Capacity(CapacityError::MessageTooLong { .. }) => Ending::Close(
+            CloseCode::Size,
+            "message over the limit (event-bytes times six and 4 KiB)",
+        ),
+        _ => Ending::Gone,
+    }
+}
+
+/// Says why, lets the peer answer, and leaves. What it still sends is discarded, so that our last words reach it.
+async fn finish(mut socket: WebSocketStream<TokioIo<Upgraded>>, ending: Ending) {
+    let _ = tokio::time::timeout(LINGER, async {
+        if let Ending::Close(code, reason) = ending {
+            let frame = CloseFrame {
+                code,
+                reason: Utf8Bytes::from_static(reason),
+            };
+            if socket.send(Message::Close(Some(frame))).await.is_ok() {
+                while let Some(Ok(_)) = socket.next().await {}
+            }
+        }
+    })
+    .await;
+    // The socket's own shutdown discards what comes in for a while.
+    let _ = socket.get_mut().shutdown().await;
+}
+
+/// Bytes of a frame from a server with a payload of this length (RFC 6455, 5.2).
+fn framed(payload: usize) -> usize {
+    payload
+        + match payload {
+            0..=125 => 2,
+            126..=65_535 => 4,
+            _ => 10,
+        }
+}
+
+fn ready_frame(cursor: EventId, server: &str) -> Utf8Bytes {
+    let object =
+        serde_json::json!({ "type": "$ready", "cursor": cursor.to_string(), "server": server });
+    object.to_string().into()
+}
+
+fn gap_frame(gap: &Gap) -> Utf8Bytes {
+    gap.json(Some("$gap")).into()
+}

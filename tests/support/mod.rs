@@ -1,0 +1,4 @@
+//! What the tests share. Each test file uses a part of it.
+#![allow(dead_code)]
+
+pub mod server;
