@@ -58,14 +58,20 @@ pub fn run(arguments: &[String]) -> Result<()> {
     for transport in transports {
         let listener = Listener {
             tcp: socket::listen()?,
-            tls: transport.is_tls().then(|| tls::server(Path::new(certs), transport)).transpose()?,
+            tls: transport
+                .is_tls()
+                .then(|| tls::server(Path::new(certs), transport))
+                .transpose()?,
             http2: transport.is_http2(),
         };
         let address = listener.tcp.local_addr()?.to_string();
         addresses.insert(transport.listener().to_owned(), address.into());
         bare.listen(listener)?;
     }
-    println!("{}", serde_json::json!({"ready": true, "server": "bare", "listeners": addresses}));
+    println!(
+        "{}",
+        serde_json::json!({"ready": true, "server": "bare", "listeners": addresses})
+    );
     let mut events = Vec::with_capacity(EVENTS_A_TURN);
     loop {
         bare.turn(&mut events)?;
@@ -111,7 +117,9 @@ impl Bare {
         if self.join && !batch.is_empty() {
             self.write(&batch);
         } else {
-            batch.iter().for_each(|event| self.write(slice::from_ref(event)));
+            batch
+                .iter()
+                .for_each(|event| self.write(slice::from_ref(event)));
         }
         Ok(())
     }
@@ -139,7 +147,9 @@ impl Bare {
     /// Writes these events to every reader at once.
     fn write(&mut self, events: &[(String, String)]) {
         let mut bytes = Bytes::default();
-        events.iter().for_each(|(id, payload)| bytes.push(id, payload));
+        events
+            .iter()
+            .for_each(|(id, payload)| bytes.push(id, payload));
         let mut data = DataFrames::default();
         for token in 0..self.peers.len() {
             if let Some(peer) = &mut self.peers[token] {

@@ -26,7 +26,13 @@ pub enum Kind {
     Stopped,
 }
 
-const fn case(name: &'static str, kind: Kind, transport: Transport, connections: usize, streams: usize) -> Case {
+const fn case(
+    name: &'static str,
+    kind: Kind,
+    transport: Transport,
+    connections: usize,
+    streams: usize,
+) -> Case {
     Case {
         name,
         transport,
@@ -64,7 +70,16 @@ pub const CASES: &[Case] = &[
 
 /// The cases with this name, or whose names begin with it and a dash.
 pub fn picked(pick: &str) -> impl Iterator<Item = &'static Case> {
-    let starts = move |name: &str| name.strip_prefix(pick).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+    let starts = move |name: &str| {
+        name.strip_prefix(pick)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
     let exact = CASES.iter().any(|case| case.name == pick);
-    CASES.iter().filter(move |case| if exact { case.name == pick } else { starts(case.name) })
+    CASES.iter().filter(move |case| {
+        if exact {
+            case.name == pick
+        } else {
+            starts(case.name)
+        }
+    })
 }

@@ -15,8 +15,8 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, Event};
 use rustix::io::Errno;
 
-pub use self::connection::Target;
 use self::connection::Connection;
+pub use self::connection::Target;
 use self::publisher::Publisher;
 use crate::Result;
 use crate::clock::{self, SECOND};
@@ -63,10 +63,10 @@ pub struct Load {
 }
 
 impl Load {
-    /// Connects the publisher. Events have `payload` bytes.
+    /// No readers yet. Events have `payload` bytes.
     pub fn new(target: Target, payload: usize) -> Result<Load> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let publisher = Publisher::connect(target.publishing, payload, &epoll)?;
+        let publisher = Publisher::new(target.publishing, payload);
         Ok(Load {
             epoll,
             ready: Vec::with_capacity(EVENTS_A_TURN),
@@ -87,7 +87,8 @@ impl Load {
             let batch = left.min(at_once);
             for _ in 0..batch {
                 let (first, token) = (self.tally.add(streams), self.connections.len() as u64);
-                let connection = Connection::open(&self.target, streams, first, &self.epoll, token)?;
+                let connection =
+                    Connection::open(&self.target, streams, first, &self.epoll, token)?;
                 self.connections.push(Some(connection));
             }
             left -= batch;
@@ -112,7 +113,8 @@ impl Load {
             while clock::now() < due {
                 self.turn(due)?;
             }
-            self.publisher.publish(self.tally.publish(), due, &self.epoll)?;
+            self.publisher
+                .publish(self.tally.publish(), due, &self.epoll)?;
         }
         self.settle()
     }
@@ -126,7 +128,8 @@ impl Load {
                 return self.settle();
             }
             while self.tally.published() - self.done() < window {
-                self.publisher.publish(self.tally.publish(), now, &self.epoll)?;
+                self.publisher
+                    .publish(self.tally.publish(), now, &self.epoll)?;
             }
             self.turn(end)?;
         }
@@ -161,7 +164,9 @@ impl Load {
     /// The stopped ones read again, until all are up to date or nothing has come for a second.
     pub fn resume(&mut self, connections: usize) -> Result<()> {
         for (token, connection) in self.connections[..connections].iter_mut().enumerate() {
-            let connection = connection.as_mut().expect("it is not read, so nobody saw it closed");
+            let connection = connection
+                .as_mut()
+                .expect("it is not read, so nobody saw it closed");
             connection.socket.watch(&self.epoll, token as u64)?;
         }
         loop {
@@ -174,8 +179,9 @@ impl Load {
     }
 
     /// Reads what comes for so long.
-    pub fn idle(&mut self, nanoseconds: u64) -> Result<()> {
-        self.turn_until(nanoseconds, |_| false).map(drop)
+    pub fn idle(&mut self, seconds: f64) -> Result<()> {
+        self.turn_until((seconds * SECOND as f64) as u64, |_| false)
+            .map(drop)
     }
 
     fn turn_until(&mut self, patience: u64, done: impl Fn(&Load) -> bool) -> Result<bool> {
@@ -201,7 +207,8 @@ impl Load {
         for event in &ready {
             let token = event.data.u64();
             if token >= publisher::FIRST_TOKEN {
-                self.publisher.serve(token, &mut self.buffers, &self.epoll)?;
+                self.publisher
+                    .serve(token, &mut self.buffers, &self.epoll)?;
             } else {
                 self.serve(token)?;
             }

@@ -21,8 +21,14 @@ impl<'a> Head<'a> {
 
     /// A field's value.
     pub fn field(&self, name: &str) -> Option<&'a str> {
-        let mut fields = self.0.lines().skip(1).filter_map(|line| line.split_once(':'));
-        fields.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+        let mut fields = self
+            .0
+            .lines()
+            .skip(1)
+            .filter_map(|line| line.split_once(':'));
+        fields
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
     }
 
     /// The length of the body that follows.

@@ -35,7 +35,9 @@ impl Histogram {
 }
 
 fn bucket(value: u64) -> usize {
-    let doublings = (value / STEPS as u64).checked_ilog2().map_or(0, |log| log as usize + 1);
+    let doublings = (value / STEPS as u64)
+        .checked_ilog2()
+        .map_or(0, |log| log as usize + 1);
     let shift = doublings.saturating_sub(1);
     doublings * STEPS + (value >> shift) as usize % STEPS
 }

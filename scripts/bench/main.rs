@@ -49,8 +49,12 @@ const DIRECTORY: &str = "target/bench";
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let done = match arguments.split_first() {
-        Some((command, rest)) if command == "run" => Options::parse(rest).and_then(|options| run_all(&options)),
-        Some((command, rest)) if command == "bare" => raise_descriptor_limit().and_then(|()| bare::run(rest)),
+        Some((command, rest)) if command == "run" => {
+            Options::parse(rest).and_then(|options| run_all(&options))
+        }
+        Some((command, rest)) if command == "bare" => {
+            raise_descriptor_limit().and_then(|()| bare::run(rest))
+        }
         // `cargo test` and `cargo bench` come here; a run is long, so it is asked for.
         _ => {
             println!("see scripts/bench-fanout");
@@ -75,31 +79,50 @@ fn run_all(options: &Options) -> Result<()> {
         for repetition in 0..options.repetitions {
             for program in programs(case, options) {
                 let outcome = run(case, program, options).map_err(|error| error.to_string());
-                eprintln!("{} {} {}: {}", case.name, program.name(), repetition + 1, summary(&outcome));
-                runs.push(Run {
+                let run = Run {
                     case,
                     program,
                     repetition,
                     outcome,
-                });
+                };
+                eprintln!("{}", report::line(&run));
+                runs.push(run);
                 fs::write(&samples, format!("{:#}\n", report::samples(&runs)))?;
             }
         }
     }
-    println!("{}\n{}\nSamples: {}", machine()?, report::markdown(&runs), samples.display());
+    println!(
+        "{}\n{}\nSamples: {}",
+        machine()?,
+        report::markdown(&runs),
+        samples.display()
+    );
     verdict(&runs)
 }
 
 /// The bare loop first: it is what triwire is held against.
 fn programs(case: &Case, options: &Options) -> Vec<Program> {
-    let bare = if case.kind == Kind::Window { Program::BareJoining } else { Program::Bare };
-    if options.bare_only { vec![bare] } else { vec![bare, Program::Triwire] }
+    let bare = if case.kind == Kind::Window {
+        Program::BareJoining
+    } else {
+        Program::Bare
+    };
+    if options.bare_only {
+        vec![bare]
+    } else {
+        vec![bare, Program::Triwire]
+    }
 }
 
 fn run(case: &Case, program: Program, options: &Options) -> Result<Figures> {
     // A child is bound where its parent was when it began.
     pin(options, 0)?;
-    let server = Server::start(program, &options.triwire, case.transport, Path::new(DIRECTORY));
+    let server = Server::start(
+        program,
+        &options.triwire,
+        case.transport,
+        Path::new(DIRECTORY),
+    );
     pin(options, 1)?;
     let server = server?;
     let (case, size) = scaled(case, options);
@@ -114,13 +137,23 @@ fn run(case: &Case, program: Program, options: &Options) -> Result<Figures> {
 fn scaled(case: &Case, options: &Options) -> (Case, Size) {
     let stopped = case.kind == Kind::Stopped;
     let case = Case {
-        connections: if options.quick { case.connections.min(20) } else { case.connections },
+        connections: if options.quick {
+            case.connections.min(20)
+        } else {
+            case.connections
+        },
         ..*case
     };
     let size = Size {
         payload: if stopped { 4096 } else { options.payload },
-        seconds: if options.quick { 0.3 } else if stopped { 8.0 } else { 5.0 },
-        warm_up: if options.quick { 0.1 } else { 1.0 },
+        seconds: if options.quick {
+            0.3
+        } else if stopped {
+            8.0
+        } else {
+            5.0
+        },
+        calm: if options.quick { 0.1 } else { 1.0 },
     };
     (case, size)
 }
@@ -153,20 +186,20 @@ fn machine() -> Result<String> {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let load = fs::read_to_string("/proc/loadavg")?;
     let load: Vec<&str> = load.split(' ').take(3).collect();
-    Ok(format!("{cpus} CPUs, Linux {}, load average {} at the end", kernel.trim(), load.join(" ")))
-}
-
-fn summary(outcome: &Result<Figures, String>) -> String {
-    match outcome {
-        Ok(figures) => figures.iter().map(|(name, value)| format!("{name} {value:.3} ")).collect(),
-        Err(error) => error.clone(),
-    }
+    Ok(format!(
+        "{cpus} CPUs, Linux {}, load average {} at the end",
+        kernel.trim(),
+        load.join(" ")
+    ))
 }
 
 /// An error for the first run that failed, and for anything that triwire lost or told twice or out of order.
 fn verdict(runs: &[Run]) -> Result<()> {
     for run in runs {
-        let figures = run.outcome.as_ref().map_err(|error| format!("{}: {error}", run.case.name))?;
+        let figures = run
+            .outcome
+            .as_ref()
+            .map_err(|error| format!("{}: {error}", run.case.name))?;
         for fault in ["lost", "doubled", "reordered", "closed", "stopped_lost"] {
             let count = figures.get(fault).copied().unwrap_or(0.0);
             if run.program == Program::Triwire && count > 0.0 {

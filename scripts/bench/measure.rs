@@ -21,7 +21,8 @@ pub type Figures = BTreeMap<&'static str, f64>;
 pub struct Size {
     pub payload: usize,
     pub seconds: f64,
-    pub warm_up: f64,
+    /// How long a load is warmed up, and waited for after readers came or left.
+    pub calm: f64,
 }
 
 /// The counters at one time.
@@ -29,6 +30,7 @@ struct Snapshot {
     at: u64,
     server: Cpu,
     client: Cpu,
+    all_busy: u64,
     reads: Reads,
     deliveries: u64,
 }
@@ -38,20 +40,29 @@ pub fn run(case: &Case, size: &Size, load: &mut Load, pid: u32) -> Result<Figure
     match case.kind {
         Kind::Rate(rate) => {
             load.open(case.connections, case.streams, AT_ONCE)?;
-            steady(size, load, pid, |load, seconds| load.publish_at(rate.into(), seconds))
+            steady(size, load, pid, |load, seconds| {
+                load.publish_at(rate.into(), seconds)
+            })
         }
         Kind::Window => {
             load.open(case.connections, case.streams, AT_ONCE)?;
-            steady(size, load, pid, |load, seconds| load.publish_windowed(WINDOW, seconds))
+            steady(size, load, pid, |load, seconds| {
+                load.publish_windowed(WINDOW, seconds)
+            })
         }
-        Kind::Idle => idle(case, load, pid),
-        Kind::Storm => storm(case, load, pid),
+        Kind::Idle => idle(case, size, load, pid),
+        Kind::Storm => storm(case, size, load, pid),
         Kind::Stopped => stopped(case, size, load, pid),
     }
 }
 
-fn steady(size: &Size, load: &mut Load, pid: u32, publish: impl Fn(&mut Load, f64) -> Result<()>) -> Result<Figures> {
-    publish(load, size.warm_up)?;
+fn steady(
+    size: &Size,
+    load: &mut Load,
+    pid: u32,
+    publish: impl Fn(&mut Load, f64) -> Result<()>,
+) -> Result<Figures> {
+    publish(load, size.calm)?;
     load.tally.measure_from = clock::now();
     let before = Snapshot::take(load, pid)?;
     publish(load, size.seconds)?;
@@ -61,12 +72,12 @@ fn steady(size: &Size, load: &mut Load, pid: u32, publish: impl Fn(&mut Load, f6
 }
 
 /// Some readers come first, so that what the first one of all costs is not counted.
-fn idle(case: &Case, load: &mut Load, pid: u32) -> Result<Figures> {
+fn idle(case: &Case, size: &Size, load: &mut Load, pid: u32) -> Result<Figures> {
     load.open(case.connections.div_ceil(50), case.streams, AT_ONCE)?;
-    load.idle(SECOND / 2)?;
+    load.idle(size.calm)?;
     let before = process::resident(pid)?;
     load.open(case.connections, case.streams, AT_ONCE)?;
-    load.idle(SECOND)?;
+    load.idle(size.calm)?;
     let grown = process::resident(pid)?.saturating_sub(before);
     let readers = case.connections * case.streams;
     Ok(Figures::from([
@@ -76,10 +87,10 @@ fn idle(case: &Case, load: &mut Load, pid: u32) -> Result<Figures> {
     ]))
 }
 
-fn storm(case: &Case, load: &mut Load, pid: u32) -> Result<Figures> {
+fn storm(case: &Case, size: &Size, load: &mut Load, pid: u32) -> Result<Figures> {
     load.open(case.connections, case.streams, AT_ONCE)?;
     load.close();
-    load.idle(SECOND / 2)?;
+    load.idle(size.calm)?;
     let before = Snapshot::take(load, pid)?;
     load.open(case.connections, case.streams, case.connections)?;
     let after = Snapshot::take(load, pid)?;
@@ -88,7 +99,10 @@ fn storm(case: &Case, load: &mut Load, pid: u32) -> Result<Figures> {
     let mut figures = Figures::from([
         ("connections", connections),
         ("storm_s", (after.at - before.at) as f64 / SECOND as f64),
-        ("connect_us", after.server.since(before.server) as f64 / 1e3 / connections),
+        (
+            "connect_us",
+            after.server.since(before.server) as f64 / 1e3 / connections,
+        ),
     ]);
     latency_and_faults(load, &mut figures);
     Ok(figures)
@@ -98,7 +112,7 @@ fn stopped(case: &Case, size: &Size, load: &mut Load, pid: u32) -> Result<Figure
     const RATE: f64 = 500.0;
     let half = case.connections / 2;
     load.open(case.connections, case.streams, AT_ONCE)?;
-    load.publish_at(RATE, size.warm_up)?;
+    load.publish_at(RATE, size.calm)?;
     load.stop(half, case.streams)?;
     let (resident, kernel) = (process::resident(pid)?, process::socket_memory()?);
     load.tally.measure_from = clock::now();
@@ -145,6 +159,7 @@ impl Snapshot {
             at: clock::now(),
             server: Cpu::of(pid)?,
             client: Cpu::of_this_process()?,
+            all_busy: process::all_busy()?,
             reads: load.reads,
             deliveries: load.tally.deliveries,
         })
@@ -153,7 +168,11 @@ impl Snapshot {
     fn until(&self, after: &Snapshot) -> Figures {
         let deliveries = (after.deliveries - self.deliveries) as f64;
         let nanoseconds = (after.at - self.at) as f64;
-        let (server, client) = (after.server.since(self.server) as f64, after.client.since(self.client) as f64);
+        let (server, client) = (
+            after.server.since(self.server) as f64,
+            after.client.since(self.client) as f64,
+        );
+        let others = (after.all_busy - self.all_busy) as f64 - server - client;
         Figures::from([
             ("deliveries", deliveries),
             ("deliveries_per_s", deliveries / nanoseconds * 1e9),
@@ -161,8 +180,15 @@ impl Snapshot {
             ("client_us", client / 1e3 / deliveries),
             ("server_cores", server / nanoseconds),
             ("client_cores", client / nanoseconds),
-            ("bytes", (after.reads.bytes - self.reads.bytes) as f64 / deliveries),
-            ("per_read", deliveries / (after.reads.count - self.reads.count) as f64),
+            ("others_cores", others.max(0.0) / nanoseconds),
+            (
+                "bytes",
+                (after.reads.bytes - self.reads.bytes) as f64 / deliveries,
+            ),
+            (
+                "per_read",
+                deliveries / (after.reads.count - self.reads.count) as f64,
+            ),
         ])
     }
 }

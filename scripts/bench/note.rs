@@ -15,17 +15,19 @@ pub struct Id(u64, u64);
 
 impl Note<'_> {
     /// A gap notice, as every wire writes it in JSON.
-    pub fn gap(json: &[u8]) -> Result<Note<'static>> {
-        let notice: serde_json::Value = serde_json::from_slice(json)?;
-        Ok(Note::Gap {
+    pub fn gap(notice: &serde_json::Value) -> Note<'static> {
+        Note::Gap {
             missed: notice["missed"].as_u64().unwrap_or(0),
-        })
+        }
     }
 }
 
 impl Id {
     pub fn parse(text: &[u8]) -> Result<Id> {
-        let dash = text.iter().position(|&byte| byte == b'-').ok_or("an id without a dash")?;
+        let dash = text
+            .iter()
+            .position(|&byte| byte == b'-')
+            .ok_or("an id without a dash")?;
         let id = decimal(&text[..dash]).zip(decimal(&text[dash + 1..]));
         let (ms, n) = id.ok_or("an id that is not two numbers")?;
         Ok(Id(ms, n))

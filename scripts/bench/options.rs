@@ -25,11 +25,17 @@ impl Options {
             quick: false,
             pin: false,
             bare_only: false,
-            triwire: option_env!("CARGO_BIN_EXE_triwire").unwrap_or("target/release/triwire").into(),
+            triwire: option_env!("CARGO_BIN_EXE_triwire")
+                .unwrap_or("target/release/triwire")
+                .into(),
         };
         let mut arguments = arguments.iter();
         while let Some(flag) = arguments.next() {
-            let mut value = || arguments.next().ok_or_else(|| format!("{flag} needs a value"));
+            let mut value = || {
+                arguments
+                    .next()
+                    .ok_or_else(|| format!("{flag} needs a value"))
+            };
             match flag.as_str() {
                 "--cases" => options.cases = pick(value()?)?,
                 "--reps" => options.repetitions = value()?.parse()?,

@@ -53,6 +53,15 @@ pub fn resident(pid: u32) -> Result<u64> {
     Ok(number(line.and_then(|line| line.split_whitespace().next())) * 1024)
 }
 
+/// Time that all CPUs were busy so far, or taken away by the host, in nanoseconds.
+pub fn all_busy() -> Result<u64> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    let line = stat.lines().next().unwrap_or_default();
+    // user nice system idle iowait irq softirq steal; the time of guests is in user already.
+    let times: Vec<u64> = line.split_whitespace().skip(1).take(8).map(|ticks| number(Some(ticks)) * TICK).collect();
+    Ok(times.iter().sum::<u64>() - times.iter().skip(3).take(2).sum::<u64>())
+}
+
 /// Bytes that the kernel holds for TCP sockets, this machine's all together.
 pub fn socket_memory() -> Result<u64> {
     let sockstat = fs::read_to_string("/proc/net/sockstat")?;

@@ -15,6 +15,9 @@ pub struct Run {
     pub outcome: Result<Figures, String>,
 }
 
+/// A title and what is under it.
+type Table = (&'static str, &'static [Column]);
+
 /// A column: its title, the figure, and what is shown of it.
 struct Column(&'static str, &'static str, Show);
 
@@ -27,89 +30,138 @@ enum Show {
 
 use Show::{Median, Ratio, Sum};
 
-const RATE: &[Column] = &[
-    Column("CPU us/delivery", "cpu_us", Median),
-    Column("x bare", "cpu_us", Ratio),
-    Column("p50 ms", "p50_ms", Median),
-    Column("p99 ms", "p99_ms", Median),
-    Column("p99 x bare", "p99_ms", Ratio),
-    Column("bytes/delivery", "bytes", Median),
-    Column("client us/delivery", "client_us", Median),
-    Column("lost", "lost", Sum),
-    Column("doubled", "doubled", Sum),
-    Column("reordered", "reordered", Sum),
-];
+const RATE: Table = (
+    "Fixed rate",
+    &[
+        Column("CPU us/delivery", "cpu_us", Median),
+        Column("x bare", "cpu_us", Ratio),
+        Column("p50 ms", "p50_ms", Median),
+        Column("p99 ms", "p99_ms", Median),
+        Column("p99 x bare", "p99_ms", Ratio),
+        Column("bytes/delivery", "bytes", Median),
+        Column("client us/delivery", "client_us", Median),
+        Column("cores of others", "others_cores", Median),
+        Column("cores of others", "others_cores", Median),
+        Column("lost", "lost", Sum),
+        Column("doubled", "doubled", Sum),
+        Column("reordered", "reordered", Sum),
+    ],
+);
 
-const WINDOW: &[Column] = &[
-    Column("deliveries/s", "deliveries_per_s", Median),
-    Column("CPU us/delivery", "cpu_us", Median),
-    Column("x bare", "cpu_us", Ratio),
-    Column("events/read", "per_read", Median),
-    Column("server cores", "server_cores", Median),
-    Column("client cores", "client_cores", Median),
-    Column("p50 ms", "p50_ms", Median),
-    Column("p99 ms", "p99_ms", Median),
-    Column("lost", "lost", Sum),
-    Column("doubled", "doubled", Sum),
-    Column("reordered", "reordered", Sum),
-];
+const WINDOW: Table = (
+    "As fast as it goes, 8 publishes outstanding",
+    &[
+        Column("deliveries/s", "deliveries_per_s", Median),
+        Column("CPU us/delivery", "cpu_us", Median),
+        Column("x bare", "cpu_us", Ratio),
+        Column("events/read", "per_read", Median),
+        Column("server cores", "server_cores", Median),
+        Column("client cores", "client_cores", Median),
+        Column("cores of others", "others_cores", Median),
+        Column("p50 ms", "p50_ms", Median),
+        Column("p99 ms", "p99_ms", Median),
+        Column("lost", "lost", Sum),
+        Column("doubled", "doubled", Sum),
+        Column("reordered", "reordered", Sum),
+    ],
+);
 
-const IDLE: &[Column] = &[
-    Column("readers", "readers", Median),
-    Column("MB before", "empty_mb", Median),
-    Column("resident bytes/reader", "resident_bytes", Median),
-    Column("x bare", "resident_bytes", Ratio),
-];
+const IDLE: Table = (
+    "Idle readers",
+    &[
+        Column("readers", "readers", Median),
+        Column("MB before", "empty_mb", Median),
+        Column("resident bytes/reader", "resident_bytes", Median),
+        Column("x bare", "resident_bytes", Ratio),
+    ],
+);
 
-const STORM: &[Column] = &[
-    Column("connections", "connections", Median),
-    Column("s until all have a byte", "storm_s", Median),
-    Column("x bare", "storm_s", Ratio),
-    Column("CPU us/connection", "connect_us", Median),
-    Column("CPU x bare", "connect_us", Ratio),
-    Column("lost", "lost", Sum),
-    Column("doubled", "doubled", Sum),
-];
+const STORM: Table = (
+    "All come back at once",
+    &[
+        Column("connections", "connections", Median),
+        Column("s until all have a byte", "storm_s", Median),
+        Column("x bare", "storm_s", Ratio),
+        Column("CPU us/connection", "connect_us", Median),
+        Column("CPU x bare", "connect_us", Ratio),
+        Column("lost", "lost", Sum),
+        Column("doubled", "doubled", Sum),
+    ],
+);
 
-const STOPPED: &[Column] = &[
-    Column("resident MB grown", "resident_mb", Median),
-    Column("after resuming", "resident_resumed_mb", Median),
-    Column("kernel MB grown", "kernel_mb", Median),
-    Column("others' p50 ms", "p50_ms", Median),
-    Column("others' p99 ms", "p99_ms", Median),
-    Column("p99 x bare", "p99_ms", Ratio),
-    Column("CPU us/delivery", "cpu_us", Median),
-    Column("others lost", "lost", Sum),
-    Column("doubled", "doubled", Sum),
-    Column("reordered", "reordered", Sum),
-    Column("closed", "closed", Sum),
-    Column("stopped: gap notices", "gaps", Sum),
-    Column("events told missed", "stopped_told", Sum),
-    Column("lost in silence", "stopped_lost", Sum),
-];
+const STOPPED: Table = (
+    "Half of the readers stopped",
+    &[
+        Column("resident MB grown", "resident_mb", Median),
+        Column("after resuming", "resident_resumed_mb", Median),
+        Column("kernel MB grown", "kernel_mb", Median),
+        Column("others' p50 ms", "p50_ms", Median),
+        Column("others' p99 ms", "p99_ms", Median),
+        Column("p99 x bare", "p99_ms", Ratio),
+        Column("CPU us/delivery", "cpu_us", Median),
+        Column("cores of others", "others_cores", Median),
+        Column("others lost", "lost", Sum),
+        Column("doubled", "doubled", Sum),
+        Column("reordered", "reordered", Sum),
+        Column("closed", "closed", Sum),
+        Column("stopped: gap notices", "gaps", Sum),
+        Column("events told missed", "stopped_told", Sum),
+        Column("lost in silence", "stopped_lost", Sum),
+    ],
+);
 
 /// All tables, one for each kind of load.
 pub fn markdown(runs: &[Run]) -> String {
-    let tables: [(&str, &[Column], fn(Kind) -> bool); 5] = [
-        ("Fixed rate", RATE, |kind| matches!(kind, Kind::Rate(_))),
-        ("As fast as it goes, 8 publishes outstanding", WINDOW, |kind| kind == Kind::Window),
-        ("Idle readers", IDLE, |kind| kind == Kind::Idle),
-        ("All come back at once", STORM, |kind| kind == Kind::Storm),
-        ("Half of the readers stopped", STOPPED, |kind| kind == Kind::Stopped),
-    ];
     let mut out = String::new();
-    for (title, columns, of_kind) in tables {
-        let runs: Vec<&Run> = runs.iter().filter(|run| of_kind(run.case.kind)).collect();
-        if !runs.is_empty() {
-            out += &format!("\n## {title}\n\n{}", table(columns, &runs));
+    for title in [RATE.0, WINDOW.0, IDLE.0, STORM.0, STOPPED.0] {
+        let of_table = |run: &&Run| table_of(run.case.kind).0 == title;
+        let runs: Vec<&Run> = runs.iter().filter(of_table).collect();
+        if let Some(first) = runs.first() {
+            out += &format!(
+                "\n## {title}\n\n{}",
+                table(table_of(first.case.kind).1, &runs)
+            );
         }
     }
     out
 }
 
+fn table_of(kind: Kind) -> Table {
+    match kind {
+        Kind::Rate(_) => RATE,
+        Kind::Window => WINDOW,
+        Kind::Idle => IDLE,
+        Kind::Storm => STORM,
+        Kind::Stopped => STOPPED,
+    }
+}
+
+/// A run in one line: the figures that its table shows as medians.
+pub fn line(run: &Run) -> String {
+    let what = format!(
+        "{} {} {}:",
+        run.case.name,
+        run.program.name(),
+        run.repetition + 1
+    );
+    let figures = match &run.outcome {
+        Err(error) => return format!("{what} {error}"),
+        Ok(figures) => figures,
+    };
+    let columns = table_of(run.case.kind).1.iter();
+    let shown = columns.filter(|column| matches!(column.2, Median));
+    let shown = shown
+        .filter_map(|column| Some(format!(" {} {}", short(*figures.get(column.1)?), column.0)));
+    what + &shown.collect::<Vec<_>>().join(",")
+}
+
 fn table(columns: &[Column], runs: &[&Run]) -> String {
     let titles: Vec<&str> = columns.iter().map(|column| column.0).collect();
-    let mut out = format!("| case | server | {} |\n|---|---|{}\n", titles.join(" | "), "---:|".repeat(columns.len()));
+    let mut out = format!(
+        "| case | server | {} |\n|---|---|{}\n",
+        titles.join(" | "),
+        "---:|".repeat(columns.len())
+    );
     let mut rows: Vec<(&str, Program)> = Vec::new();
     for run in runs {
         if !rows.contains(&(run.case.name, run.program)) {
@@ -117,25 +169,43 @@ fn table(columns: &[Column], runs: &[&Run]) -> String {
         }
     }
     for (case, program) in rows {
-        let of_case: Vec<&Run> = runs.iter().copied().filter(|run| run.case.name == case).collect();
-        let cells: Vec<String> = columns.iter().map(|column| cell(column, &of_case, program)).collect();
+        let of_case: Vec<&Run> = runs
+            .iter()
+            .copied()
+            .filter(|run| run.case.name == case)
+            .collect();
+        let cells: Vec<String> = columns
+            .iter()
+            .map(|column| cell(column, &of_case, program))
+            .collect();
         out += &format!("| {case} | {} | {} |\n", program.name(), cells.join(" | "));
     }
     out
 }
 
 fn cell(Column(_, name, show): &Column, runs: &[&Run], program: Program) -> String {
+    let figure = |run: &Run| {
+        run.outcome
+            .as_ref()
+            .ok()
+            .and_then(|figures| figures.get(name))
+            .copied()
+    };
+    let ratio = |run: &Run| Some(figure(run)? / figure(bare_beside(run, runs)?)?);
     let own = runs.iter().filter(|run| run.program == program);
-    let figure = |run: &Run| run.outcome.as_ref().ok().and_then(|figures| figures.get(name)).copied();
+    let values: Vec<f64> = match show {
+        Ratio => own.filter_map(|run| ratio(run)).collect(),
+        Median | Sum => own.filter_map(|run| figure(run)).collect(),
+    };
     match show {
-        Median => spread(own.filter_map(|run| figure(run)).collect()),
-        Sum => own.filter_map(|run| figure(run)).sum::<f64>().to_string(),
-        Ratio => spread(own.filter_map(|run| Some(figure(run)? / figure(bare_beside(run, runs)?)?)).collect()),
+        Sum if !values.is_empty() => values.iter().sum::<f64>().to_string(),
+        _ => spread(values),
     }
 }
 
 fn bare_beside<'a>(run: &Run, runs: &[&'a Run]) -> Option<&'a Run> {
-    let beside = |other: &&&Run| other.repetition == run.repetition && other.program != Program::Triwire;
+    let beside =
+        |other: &&&Run| other.repetition == run.repetition && other.program != Program::Triwire;
     runs.iter().find(beside).copied()
 }
 
@@ -145,13 +215,22 @@ fn spread(mut values: Vec<f64>) -> String {
     match values.as_slice() {
         [] => "-".to_owned(),
         [one] => short(*one),
-        [least, .., greatest] => format!("{} ({}-{})", short(median(&values)), short(*least), short(*greatest)),
+        [least, .., greatest] => format!(
+            "{} ({}-{})",
+            short(median(&values)),
+            short(*least),
+            short(*greatest)
+        ),
     }
 }
 
 fn median(sorted: &[f64]) -> f64 {
     let middle = sorted.len() / 2;
-    if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
+    if sorted.len() % 2 == 1 {
+        sorted[middle]
+    } else {
+        (sorted[middle - 1] + sorted[middle]) / 2.0
+    }
 }
 
 /// Three digits that say something.

@@ -63,21 +63,37 @@ impl Program {
 impl Server {
     /// Starts a program with the listener that `transport` needs and one to publish on. What it logs and its
     /// certificates go below `directory`.
-    pub fn start(program: Program, triwire: &Path, transport: Transport, directory: &Path) -> Result<Server> {
-        let kind = if program == Program::Triwire { "triwire" } else { "bare" };
+    pub fn start(
+        program: Program,
+        triwire: &Path,
+        transport: Transport,
+        directory: &Path,
+    ) -> Result<Server> {
+        let kind = if program == Program::Triwire {
+            "triwire"
+        } else {
+            "bare"
+        };
         let certs = directory.join(format!("certs-{kind}"));
         let log = directory.join(format!("{kind}.log"));
         fs::create_dir_all(&certs)?;
         let mut command = program.command(triwire, transport, &certs)?;
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log)?);
-        let child = command.spawn().map_err(|error| format!("{:?}: {error}", command.get_program()))?;
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log)?);
+        let child = command
+            .spawn()
+            .map_err(|error| format!("{:?}: {error}", command.get_program()))?;
         let mut server = Server {
             child,
             ready: Value::Null,
             certs,
             log,
         };
-        server.ready = server.ready_line().map_err(|error| format!("{error}; see {}", server.log.display()))?;
+        server.ready = server
+            .ready_line()
+            .map_err(|error| format!("{error}; see {}", server.log.display()))?;
         Ok(server)
     }
 
@@ -100,13 +116,18 @@ impl Server {
     pub fn target(&self, transport: Transport) -> Result<Target> {
         let address = |name: &str| -> Result<_> {
             let address = self.ready["listeners"][name].as_str();
-            Ok(address.ok_or_else(|| format!("no listener {name}: {}", self.ready))?.parse()?)
+            Ok(address
+                .ok_or_else(|| format!("no listener {name}: {}", self.ready))?
+                .parse()?)
         };
         Ok(Target {
             transport,
             readers: address(transport.listener())?,
             publishing: address("http1")?,
-            tls: transport.is_tls().then(|| tls::client(&self.certs, transport)).transpose()?,
+            tls: transport
+                .is_tls()
+                .then(|| tls::client(&self.certs, transport))
+                .transpose()?,
         })
     }
 
@@ -117,7 +138,11 @@ impl Server {
         while time::Instant::now() < end {
             if let Some(status) = self.child.try_wait()? {
                 let fine = status.success() || status.signal() == Some(Signal::TERM.as_raw());
-                return if fine { Ok(()) } else { Err(format!("ended with {status}; see {}", self.log.display()).into()) };
+                return if fine {
+                    Ok(())
+                } else {
+                    Err(format!("ended with {status}; see {}", self.log.display()).into())
+                };
             }
             thread::sleep(time::Duration::from_millis(5));
         }
@@ -136,7 +161,16 @@ impl Drop for Server {
 
 fn serve(triwire: &Path, transport: Transport, certs: &Path) -> Command {
     let mut command = Command::new(triwire);
-    command.args(["serve", "--metrics-every", "off", "--log-format", "json", "--certs"]).arg(certs);
+    command
+        .args([
+            "serve",
+            "--metrics-every",
+            "off",
+            "--log-format",
+            "json",
+            "--certs",
+        ])
+        .arg(certs);
     for other in Transport::ALL {
         let wanted = other == transport || other == Transport::SseHttp1;
         command.arg(format!("--{}", other.listener()));

@@ -49,11 +49,17 @@ impl Buffers {
 impl Socket {
     /// Starts to connect; the handshakes go on as the socket becomes writable and readable.
     pub fn connect(address: SocketAddr, tls: Option<&Arc<ClientConfig>>) -> io::Result<Socket> {
-        let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        let socket = socket2::Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
         match socket.connect(&address.into()) {
-            Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {
+            Err(error)
+                if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) =>
+            {
                 return Err(error);
             }
             _ => {}
@@ -67,7 +73,10 @@ impl Socket {
     }
 
     /// Takes the next waiting connection, if there is one.
-    pub fn accept(listener: &TcpListener, tls: Option<&Arc<ServerConfig>>) -> io::Result<Option<Socket>> {
+    pub fn accept(
+        listener: &TcpListener,
+        tls: Option<&Arc<ServerConfig>>,
+    ) -> io::Result<Option<Socket>> {
         let tcp = match listener.accept() {
             Ok((tcp, _)) => tcp,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
@@ -118,7 +127,11 @@ impl Socket {
             tls.writer().write_all(bytes)?;
             return self.flush();
         }
-        let sent = if self.unsent.is_empty() { would_block_is_none(self.tcp.write(bytes))? } else { 0 };
+        let sent = if self.unsent.is_empty() {
+            would_block_is_none(self.tcp.write(bytes))?
+        } else {
+            0
+        };
         self.unsent.extend_from_slice(&bytes[sent..]);
         Ok(())
     }
@@ -144,7 +157,12 @@ impl Socket {
     /// Has an epoll tell of what comes, and, while something is unsent, of room for it.
     pub fn watch(&mut self, epoll: &OwnedFd, token: u64) -> io::Result<()> {
         self.watched = self.wanted();
-        Ok(epoll::add(epoll, &self.tcp, EventData::new_u64(token), self.watched)?)
+        Ok(epoll::add(
+            epoll,
+            &self.tcp,
+            EventData::new_u64(token),
+            self.watched,
+        )?)
     }
 
     /// The same again after reads and writes.
@@ -161,7 +179,11 @@ impl Socket {
     }
 
     fn wanted(&self) -> EventFlags {
-        if self.wants_write() { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN }
+        if self.wants_write() {
+            EventFlags::IN | EventFlags::OUT
+        } else {
+            EventFlags::IN
+        }
     }
 
     /// Bytes that wait for the socket to become writable; those inside TLS are not counted.

@@ -136,7 +136,10 @@ impl Tally {
 
     fn event(&mut self, reader: usize, id: Id, payload: &[u8], now: u64) -> Result<()> {
         let (number, due) = parse(payload).ok_or("a payload that nobody published")?;
-        let delivered = self.delivered.get_mut(number as usize).ok_or("an event that nobody published")?;
+        let delivered = self
+            .delivered
+            .get_mut(number as usize)
+            .ok_or("an event that nobody published")?;
         let account = &mut self.readers[reader];
         self.deliveries += 1;
         self.reordered += u64::from(id <= account.last);

@@ -45,6 +45,10 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 fn alpn(transport: Transport) -> Vec<Vec<u8>> {
-    let protocol: &[u8] = if transport.is_http2() { b"h2" } else { b"http/1.1" };
+    let protocol: &[u8] = if transport.is_http2() {
+        b"h2"
+    } else {
+        b"http/1.1"
+    };
     vec![protocol.to_vec()]
 }

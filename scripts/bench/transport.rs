@@ -38,10 +38,15 @@ impl Transport {
     }
 
     pub fn is_tls(self) -> bool {
-        matches!(self, Transport::SseHttp1s | Transport::SseHttp2 | Transport::Wss)
+        matches!(
+            self,
+            Transport::SseHttp1s | Transport::SseHttp2 | Transport::Wss
+        )
     }
 
     pub fn of_listener(name: &str) -> Option<Transport> {
-        Transport::ALL.into_iter().find(|transport| transport.listener() == name)
+        Transport::ALL
+            .into_iter()
+            .find(|transport| transport.listener() == name)
     }
 }

@@ -26,14 +26,23 @@ impl Bytes {
         let block = format!("id: {id}\ndata: {payload}\n\n");
         chunk(&mut self.chunks, &block);
         self.blocks.extend_from_slice(block.as_bytes());
-        text(&mut self.frames, &format!(r#"{{"id":"{id}","topic":"bench","data":"{payload}"}}"#));
+        text(
+            &mut self.frames,
+            &format!(r#"{{"id":"{id}","topic":"bench","data":"{payload}"}}"#),
+        );
     }
 }
 
 impl Ids {
     pub fn next(&mut self) -> String {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64);
-        (self.ms, self.n) = if now > self.ms { (now, 0) } else { (self.ms, self.n + 1) };
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |time| time.as_millis() as u64);
+        (self.ms, self.n) = if now > self.ms {
+            (now, 0)
+        } else {
+            (self.ms, self.n + 1)
+        };
         self.last()
     }
 
@@ -44,7 +53,9 @@ impl Ids {
 
 /// The first block of an SSE stream.
 pub fn ready_block(cursor: &str) -> String {
-    format!("id: {cursor}\nevent: ready\nretry: 2314\ndata: {{\"cursor\":\"{cursor}\",\"server\":\"bare\"}}\n\n")
+    format!(
+        "id: {cursor}\nevent: ready\nretry: 2314\ndata: {{\"cursor\":\"{cursor}\",\"server\":\"bare\"}}\n\n"
+    )
 }
 
 /// The first message of a WebSocket.

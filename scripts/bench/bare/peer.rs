@@ -10,7 +10,7 @@ use crate::partial::Partial;
 use crate::socket::{Buffers, Socket};
 
 /// Unsent bytes beyond which events pass a peer by. Those of one write are always taken whole.
-const UNSENT: usize = 64 * 1024;
+const UNSENT: usize = 256 * 1024;
 
 const SSE_HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\n\
                         x-accel-buffering: no\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -52,7 +52,11 @@ impl Peer {
     pub fn new(socket: Socket, http2: bool) -> Peer {
         Peer {
             socket,
-            role: if http2 { Role::Http2(Box::default()) } else { Role::Http1(Partial::default()) },
+            role: if http2 {
+                Role::Http2(Box::default())
+            } else {
+                Role::Http1(Partial::default())
+            },
         }
     }
 
@@ -70,7 +74,9 @@ impl Peer {
                 next = next.take().or(role);
                 Ok(used)
             })?,
-            Role::Http2(connection) => connection.receive(received.bytes, &publishes.ids, &mut answer)?,
+            Role::Http2(connection) => {
+                connection.receive(received.bytes, &publishes.ids, &mut answer)?
+            }
             Role::Sse | Role::WebSocket => {}
         }
         let open = received.raw > 0;
@@ -92,7 +98,9 @@ impl Peer {
             Role::Http1(_) => Ok(()),
             Role::Sse => Ok(self.socket.send(&bytes.chunks)?),
             Role::WebSocket => Ok(self.socket.send(&bytes.frames)?),
-            Role::Http2(connection) => Ok(self.socket.send(data.of(&connection.streams, &bytes.blocks))?),
+            Role::Http2(connection) => Ok(self
+                .socket
+                .send(data.of(&connection.streams, &bytes.blocks))?),
         }
     }
 }
@@ -133,7 +141,13 @@ fn take(frame: &Frame, streams: &mut Vec<u32>, ids: &Ids, answer: &mut Vec<u8>) 
         frame::HEADERS => {
             streams.push(frame.stream);
             let ready = encode::ready_block(&ids.last());
-            frame::write(answer, frame::HEADERS, frame::END_HEADERS, frame.stream, &answer_head());
+            frame::write(
+                answer,
+                frame::HEADERS,
+                frame::END_HEADERS,
+                frame.stream,
+                &answer_head(),
+            );
             frame::write(answer, frame::DATA, 0, frame.stream, ready.as_bytes());
         }
         frame::PING if frame.flags & frame::ACK == 0 => {
@@ -147,11 +161,21 @@ fn take(frame: &Frame, streams: &mut Vec<u32>, ids: &Ids, answer: &mut Vec<u8>) 
 fn answer_head() -> Vec<u8> {
     const CONTENT_TYPE: [u8; 2] = [0x0f, 31 - 15];
     let value = b"text/event-stream";
-    [&[frame::STATUS_200], &CONTENT_TYPE[..], &[value.len() as u8], value].concat()
+    [
+        &[frame::STATUS_200],
+        &CONTENT_TYPE[..],
+        &[value.len() as u8],
+        value,
+    ]
+    .concat()
 }
 
 /// Answers the first request in `bytes`: its length, and what the connection becomes by it.
-fn request(bytes: &[u8], publishes: &mut Publishes, answer: &mut Vec<u8>) -> Result<(usize, Option<Role>)> {
+fn request(
+    bytes: &[u8],
+    publishes: &mut Publishes,
+    answer: &mut Vec<u8>,
+) -> Result<(usize, Option<Role>)> {
     let Some((head, length)) = Head::parse(bytes)? else {
         return Ok((0, None));
     };
@@ -165,8 +189,11 @@ fn request(bytes: &[u8], publishes: &mut Publishes, answer: &mut Vec<u8>) -> Res
     }
     let cursor = publishes.ids.last();
     if head.field("upgrade").is_some() {
-        let upgrade = "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n";
-        answer.extend_from_slice(format!("{upgrade}sec-websocket-accept: {ACCEPT}\r\n\r\n").as_bytes());
+        let upgrade =
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n";
+        answer.extend_from_slice(
+            format!("{upgrade}sec-websocket-accept: {ACCEPT}\r\n\r\n").as_bytes(),
+        );
         encode::text(answer, &encode::ready_message(&cursor));
         return Ok((length, Some(Role::WebSocket)));
     }

@@ -39,7 +39,9 @@ impl Target {
         let host = self.readers.to_string();
         match self.transport {
             Transport::SseHttp1 | Transport::SseHttp1s => Box::new(Http1::new(host)),
-            Transport::SseH2c | Transport::SseHttp2 => Box::new(Http2::new(&host, self.tls.is_some(), streams)),
+            Transport::SseH2c | Transport::SseHttp2 => {
+                Box::new(Http2::new(&host, self.tls.is_some(), streams))
+            }
             Transport::Ws | Transport::Wss => Box::new(WebSocket::new(host)),
         }
     }
@@ -47,7 +49,13 @@ impl Target {
 
 impl Connection {
     /// Starts to connect, and has the first bytes ready.
-    pub fn open(target: &Target, streams: usize, first: usize, epoll: &OwnedFd, token: u64) -> Result<Connection> {
+    pub fn open(
+        target: &Target,
+        streams: usize,
+        first: usize,
+        epoll: &OwnedFd,
+        token: u64,
+    ) -> Result<Connection> {
         let wire = target.wire(streams);
         let mut socket = Socket::connect(target.readers, target.tls.as_ref())?;
         socket.send(&wire.hello())?;
@@ -61,7 +69,12 @@ impl Connection {
     }
 
     /// Reads once, tells the tally what came, and answers what must be answered.
-    pub fn serve(&mut self, buffers: &mut Buffers, tally: &mut Tally, reads: &mut Reads) -> Result<()> {
+    pub fn serve(
+        &mut self,
+        buffers: &mut Buffers,
+        tally: &mut Tally,
+        reads: &mut Reads,
+    ) -> Result<()> {
         self.socket.flush()?;
         let Some(received) = self.socket.receive(buffers)? else {
             return Ok(());

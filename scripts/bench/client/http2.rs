@@ -50,7 +50,13 @@ impl Wire for Http2 {
         give_back(&mut out, 0, frame::LARGEST_WINDOW - frame::DEFAULT_WINDOW);
         for index in 0..self.streams.all.len() {
             let flags = frame::END_HEADERS | frame::END_STREAM;
-            frame::write(&mut out, frame::HEADERS, flags, stream_id(index), &self.request);
+            frame::write(
+                &mut out,
+                frame::HEADERS,
+                flags,
+                stream_id(index),
+                &self.request,
+            );
         }
         out
     }
@@ -87,8 +93,13 @@ impl Streams {
 
     fn data(&mut self, frame: &Frame, answer: &mut Vec<u8>, each: &mut Each) -> Result<()> {
         let index = (frame.stream as usize).wrapping_sub(1) / 2;
-        let stream = self.all.get_mut(index).ok_or("DATA on a stream that nobody opened")?;
-        stream.blocks.feed(unpadded(frame)?, |note| each(index, note))?;
+        let stream = self
+            .all
+            .get_mut(index)
+            .ok_or("DATA on a stream that nobody opened")?;
+        stream
+            .blocks
+            .feed(unpadded(frame)?, |note| each(index, note))?;
         if frame.flags & frame::END_STREAM != 0 {
             return Err("the stream ended".into());
         }
@@ -100,7 +111,10 @@ impl Streams {
 
     fn headers(&mut self, frame: &Frame) -> Result<()> {
         let index = (frame.stream as usize).wrapping_sub(1) / 2;
-        let stream = self.all.get_mut(index).ok_or("HEADERS on a stream that nobody opened")?;
+        let stream = self
+            .all
+            .get_mut(index)
+            .ok_or("HEADERS on a stream that nobody opened")?;
         let good = unpadded(frame)?.first() == Some(&frame::STATUS_200);
         if stream.answered || !good || frame.flags & frame::END_STREAM != 0 {
             return Err(format!("an answer that is not an open 200: {:x?}", frame.payload).into());
@@ -114,8 +128,14 @@ fn unpadded<'a>(frame: &Frame<'a>) -> Result<&'a [u8]> {
     if frame.flags & frame::PADDED == 0 {
         return Ok(frame.payload);
     }
-    let (padding, rest) = frame.payload.split_first().ok_or("padding without a length")?;
-    let end = rest.len().checked_sub(*padding as usize).ok_or("more padding than frame")?;
+    let (padding, rest) = frame
+        .payload
+        .split_first()
+        .ok_or("padding without a length")?;
+    let end = rest
+        .len()
+        .checked_sub(*padding as usize)
+        .ok_or("more padding than frame")?;
     Ok(&rest[..end])
 }
 
@@ -145,7 +165,11 @@ fn request(host: &str, tls: bool) -> Vec<u8> {
     const ACCEPT: &[u8] = &[0x0f, 19 - 15];
     let mut out = vec![METHOD_GET, if tls { SCHEME_HTTPS } else { SCHEME_HTTP }];
     let path = format!("/events?topic={TOPIC}");
-    for (name, value) in [(AUTHORITY, host), (PATH, &path), (ACCEPT, "text/event-stream")] {
+    for (name, value) in [
+        (AUTHORITY, host),
+        (PATH, &path),
+        (ACCEPT, "text/event-stream"),
+    ] {
         out.extend_from_slice(name);
         out.push(value.len() as u8);
         out.extend_from_slice(value.as_bytes());

@@ -18,35 +18,31 @@ pub const FIRST_TOKEN: u64 = 1 << 32;
 
 /// Publishes; events that find no free connection wait for one, and their latency with them.
 pub struct Publisher {
-    connections: Vec<Connection>,
-    free: Vec<usize>,
-    waiting: VecDeque<Vec<u8>>,
-    host: String,
+    address: SocketAddr,
     payload: usize,
+    connections: Vec<Option<Connection>>,
+    /// Those without a request on its way, the longest unused first.
+    free: VecDeque<usize>,
+    waiting: VecDeque<Vec<u8>>,
     pub answered: u64,
 }
 
 struct Connection {
     socket: Socket,
     partial: Partial,
+    busy: bool,
 }
 
 impl Publisher {
-    pub fn connect(address: SocketAddr, payload: usize, epoll: &OwnedFd) -> Result<Publisher> {
-        let connect = |index| {
-            let mut socket = Socket::connect(address, None)?;
-            socket.watch(epoll, FIRST_TOKEN + index as u64)?;
-            let partial = Partial::default();
-            Ok(Connection { socket, partial })
-        };
-        Ok(Publisher {
-            connections: (0..CONNECTIONS).map(connect).collect::<Result<_>>()?,
+    pub fn new(address: SocketAddr, payload: usize) -> Publisher {
+        Publisher {
+            address,
+            payload,
+            connections: (0..CONNECTIONS).map(|_| None).collect(),
             free: (0..CONNECTIONS).collect(),
             waiting: VecDeque::new(),
-            host: address.to_string(),
-            payload,
             answered: 0,
-        })
+        }
     }
 
     /// Publishes an event that is due at `due`, at once or when a connection is free.
@@ -56,12 +52,12 @@ impl Publisher {
         write!(
             request,
             "POST /publish/{TOPIC} HTTP/1.1\r\nhost: {}\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n",
-            self.host,
+            self.address,
             body.len()
         )?;
         request.extend_from_slice(&body);
         self.waiting.push_back(request);
-        match self.free.pop() {
+        match self.free.pop_front() {
             Some(index) => self.send_next(index, epoll),
             None => Ok(()),
         }
@@ -70,22 +66,20 @@ impl Publisher {
     /// Takes what came on a connection, and uses it again once it is answered.
     pub fn serve(&mut self, token: u64, buffers: &mut Buffers, epoll: &OwnedFd) -> Result<()> {
         let index = (token - FIRST_TOKEN) as usize;
-        let Connection { socket, partial } = &mut self.connections[index];
-        socket.flush()?;
-        socket.rewatch(epoll, token)?;
-        let Some(received) = socket.receive(buffers)? else {
+        let Some(connection) = &mut self.connections[index] else {
             return Ok(());
         };
-        if received.raw == 0 {
-            return Err("the server closed a publisher's connection".into());
-        }
-        let mut answered = false;
-        partial.feed(received.bytes, |bytes| {
-            let used = answer(bytes)?;
-            answered |= used > 0;
-            Ok(used)
-        })?;
-        if answered {
+        connection.socket.flush()?;
+        connection.socket.rewatch(epoll, token)?;
+        let Some(received) = connection.socket.receive(buffers)? else {
+            return Ok(());
+        };
+        if received.raw == 0 && !connection.busy {
+            // A server may close what nobody uses.
+            self.connections[index] = None;
+        } else if received.raw == 0 {
+            return Err("the server closed the connection of a publish".into());
+        } else if connection.take(received.bytes)? {
             self.answered += 1;
             self.send_next(index, epoll)?;
         }
@@ -94,12 +88,40 @@ impl Publisher {
 
     fn send_next(&mut self, index: usize, epoll: &OwnedFd) -> Result<()> {
         let Some(request) = self.waiting.pop_front() else {
-            self.free.push(index);
+            self.free.push_back(index);
             return Ok(());
         };
-        let socket = &mut self.connections[index].socket;
-        socket.send(&request)?;
-        Ok(socket.rewatch(epoll, FIRST_TOKEN + index as u64)?)
+        let token = FIRST_TOKEN + index as u64;
+        let connection = match &mut self.connections[index] {
+            Some(connection) => connection,
+            none => none.insert(Connection::open(self.address, epoll, token)?),
+        };
+        connection.busy = true;
+        connection.socket.send(&request)?;
+        Ok(connection.socket.rewatch(epoll, token)?)
+    }
+}
+
+impl Connection {
+    fn open(address: SocketAddr, epoll: &OwnedFd, token: u64) -> Result<Connection> {
+        let mut socket = Socket::connect(address, None)?;
+        socket.watch(epoll, token)?;
+        Ok(Connection {
+            socket,
+            partial: Partial::default(),
+            busy: false,
+        })
+    }
+
+    /// Whether its request is answered now.
+    fn take(&mut self, bytes: &[u8]) -> Result<bool> {
+        let busy = &mut self.busy;
+        self.partial.feed(bytes, |bytes| {
+            let used = answer(bytes)?;
+            *busy &= used == 0;
+            Ok(used)
+        })?;
+        Ok(!self.busy)
     }
 }
 

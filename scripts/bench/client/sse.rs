@@ -36,8 +36,12 @@ impl<'a> Block<'a> {
                 payload: self.data,
             }),
             b"ready" => Ok(Note::Ready),
-            b"gap" => Note::gap(self.data),
-            _ => Err(format!("an unexpected block: {}", String::from_utf8_lossy(self.event)).into()),
+            b"gap" => Ok(Note::gap(&serde_json::from_slice(self.data)?)),
+            _ => Err(format!(
+                "an unexpected block: {}",
+                String::from_utf8_lossy(self.event)
+            )
+            .into()),
         }
     }
 }

@@ -69,7 +69,9 @@ impl Wire for WebSocket {
 }
 
 fn check(head: &Head) -> Result<()> {
-    if head.first_line().starts_with("HTTP/1.1 101") && head.field("sec-websocket-accept") == Some(ACCEPT) {
+    if head.first_line().starts_with("HTTP/1.1 101")
+        && head.field("sec-websocket-accept") == Some(ACCEPT)
+    {
         return Ok(());
     }
     Err(format!("the handshake was answered {}", head.first_line()).into())
@@ -78,8 +80,14 @@ fn check(head: &Head) -> Result<()> {
 /// The first frame: its first byte, its payload and its whole length. Servers do not mask.
 fn frame(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
     let (start, length) = match *bytes.get(1)? {
-        126 => (4, u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?) as usize),
-        127 => (10, u64::from_be_bytes(*bytes.get(2..)?.first_chunk()?) as usize),
+        126 => (
+            4,
+            u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?) as usize,
+        ),
+        127 => (
+            10,
+            u64::from_be_bytes(*bytes.get(2..)?.first_chunk()?) as usize,
+        ),
         short => (2, short as usize),
     };
     Some((bytes[0], bytes.get(start..start + length)?, start + length))
@@ -91,18 +99,17 @@ fn pong(answer: &mut Vec<u8>, payload: &[u8]) {
     answer.extend_from_slice(payload);
 }
 
-/// Events have the shape `{"id":"…","topic":"…","data":"…"}`, notices begin with their type.
+/// Events have the shape `{"id":"…","topic":"…","data":"…"}` and are only searched; the rest is parsed.
 fn note(message: &[u8]) -> Result<Note<'_>> {
-    if let Some(rest) = message.strip_prefix(br#"{"id":""#) {
-        return event(rest).ok_or_else(|| unexpected(message));
+    if let Some(event) = message.strip_prefix(br#"{"id":""#).and_then(event) {
+        return Ok(event);
     }
-    if message.starts_with(br#"{"type":"$ready""#) {
-        return Ok(Note::Ready);
+    let notice: serde_json::Value = serde_json::from_slice(message)?;
+    match notice["type"].as_str() {
+        Some("$ready") => Ok(Note::Ready),
+        Some("$gap") => Ok(Note::gap(&notice)),
+        _ => Err(format!("an unexpected message: {notice}").into()),
     }
-    if message.starts_with(br#"{"type":"$gap""#) {
-        return Note::gap(message);
-    }
-    Err(unexpected(message))
 }
 
 fn event(rest: &[u8]) -> Option<Note<'_>> {
@@ -111,8 +118,4 @@ fn event(rest: &[u8]) -> Option<Note<'_>> {
     let data = rest.windows(DATA.len()).position(|window| window == DATA)? + DATA.len();
     let payload = rest[data..].strip_suffix(br#""}"#)?;
     Some(Note::Event { id, payload })
-}
-
-fn unexpected(message: &[u8]) -> Box<dyn std::error::Error> {
-    format!("an unexpected message: {}", String::from_utf8_lossy(message)).into()
 }
