@@ -81,6 +81,13 @@ pub struct Chunk {
     _lease: Option<Lease>,
 }
 
+impl Chunk {
+    /// The bytes alone: for HTTP/1.1, where there is nothing to lease.
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+}
+
 impl From<Bytes> for Chunk {
     fn from(bytes: Bytes) -> Chunk {
         Chunk {

@@ -5,6 +5,7 @@
 
 mod accept;
 mod connection;
+mod direct;
 mod h2c;
 mod shard;
 mod socket;

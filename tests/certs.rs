@@ -339,7 +339,12 @@ fn openssl_reads_in_the_certificates_what_was_promised() {
     };
     let (subject, authority) = ("Subject Key Identifier:", "Authority Key Identifier:");
     assert_eq!(after(&ca, subject), after(&leaf, authority));
-    assert_ne!(after(&ca, "Serial Number:"), after(&leaf, "Serial Number:"));
+    keep(&dir, start() + DAY * 390).expect("a renewal");
+    let renewed = text(dir.join("server.pem")).expect("openssl");
+    assert_ne!(
+        after(&leaf, "Serial Number:"),
+        after(&renewed, "Serial Number:")
+    );
 }
 
 #[test]
@@ -493,6 +498,48 @@ fn a_ca_of_the_users_own_signs_and_is_never_renewed() {
 }
 
 #[test]
+fn a_leaf_of_the_users_own_is_not_renewed_though_its_ca_is_there() {
+    let dir = Dir::made(start());
+    let ca_key = KeyPair::from_pem(&read(&dir, "ca.key")).expect("a key");
+    let (leaf, key) = own(
+        &["localhost"],
+        20,
+        Some((&certificate(&dir, "ca.pem"), &ca_key)),
+    );
+    dir.put("server.pem", &leaf);
+    dir.put("server.key", &key);
+    let (identity, made) = keep(&dir, start()).expect("a start");
+    assert_eq!((identity.expires, made.len()), (start() + DAY * 20, 0));
+    assert!(
+        mistake(&dir, start() + DAY * 21).contains("server.pem: expired on 2027-02-04: put a new")
+    );
+    assert_eq!(
+        [read(&dir, "server.pem"), read(&dir, "server.key")],
+        [leaf, key]
+    );
+}
+
+#[test]
+fn a_pair_that_another_hosts_ca_made_is_left_alone() {
+    let (dir, other) = (Dir::made(start()), Dir::made(start()));
+    dir.put("server.pem", read(&other, "server.pem"));
+    dir.put("server.key", read(&other, "server.key"));
+    let before = all(&dir);
+    for days in [0, 390] {
+        assert!(
+            keep(&dir, start() + DAY * days)
+                .expect("a start")
+                .1
+                .is_empty()
+        );
+    }
+    assert!(
+        mistake(&dir, start() + DAY * 400).contains("server.pem: expired on 2028-02-16: put a new")
+    );
+    assert_eq!(all(&dir), before);
+}
+
+#[test]
 fn without_the_ca_key_a_start_warns_when_it_matters_and_fails_at_the_end() {
     let ours = Dir::made(start());
     let other = Dir::made(start());
@@ -590,6 +637,8 @@ fn what_cannot_be_used_is_named_all_at_once() {
         dir.put(name, &text);
         let line = mistake(&dir, start());
         assert!(line.contains(says), "{line}");
+        let lines = keep(&dir, start() + DAY * 390).expect_err("in its last days too");
+        assert!(lines.concat().contains(says), "{lines:?}");
         assert_eq!(read(&dir, name), text);
     }
     let dir = Dir::new();
@@ -700,12 +749,13 @@ fn instances_that_start_together_end_with_one_set() {
                 }
             }
         });
-        let results: Vec<_> = starts
-            .into_iter()
-            .map(|start| start.join().expect("no panic"))
-            .collect();
-        done.store(true, Relaxed);
+        let results: Vec<_> = starts.into_iter().map(|start| start.join()).collect();
+        done.store(true, Relaxed); // before anything can fail, or the watch would go on for ever
         watch.join().expect("whole files");
+        let results: Vec<_> = results
+            .into_iter()
+            .map(|result| result.expect("a start"))
+            .collect();
         assert_eq!(results.iter().map(|(_, made)| made.len()).sum::<usize>(), 4);
         for (identity, _) in &results {
             assert_eq!(identity.chain, results[0].0.chain);
@@ -793,6 +843,22 @@ fn only_force_replaces_keys_and_it_keeps_the_old_ones() {
     dir.put("server.pem", "garbage");
     assert!(keep(&dir, start()).is_err());
     certs::ensure(&dir, start(), Force::Replace).expect("a new set");
+    assert!(is_consistent(&dir, start()));
+}
+
+#[test]
+fn a_force_that_was_cut_off_leaves_what_the_next_start_can_finish() {
+    let dir = Dir::made(start());
+    let before = all(&dir);
+    fs::create_dir(dir.join("ca.pem.old")).expect("something in the way");
+    let lines = certs::ensure(&dir, start(), Force::Replace).expect_err("something is in the way");
+    assert!(
+        lines.concat().contains("ca.pem: cannot be renamed: "),
+        "{lines:?}"
+    );
+    let (_, made) = keep(&dir, start()).expect("a start");
+    assert_eq!(made.len(), 2, "{made:?}");
+    assert_eq!(all(&dir)[..2], before[..2]);
     assert!(is_consistent(&dir, start()));
 }
 

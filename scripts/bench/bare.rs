@@ -4,20 +4,22 @@
 //! A peer that takes nothing is passed by; nothing is kept for it.
 
 mod encode;
+mod http2;
+mod log;
 mod peer;
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::{mem, slice};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use tokio_rustls::rustls::ServerConfig;
 
-use self::encode::{Bytes, Ids};
-use self::peer::{DataFrames, Peer, Publishes};
+use self::http2::DataFrames;
+use self::log::{Bytes, Log};
+use self::peer::Peer;
 use crate::Result;
 use crate::socket::{self, Buffers, Socket};
 use crate::tls;
@@ -39,7 +41,7 @@ struct Bare {
     peers: Vec<Option<Peer>>,
     free: Vec<usize>,
     buffers: Buffers,
-    publishes: Publishes,
+    log: Log,
     join: bool,
 }
 
@@ -86,10 +88,7 @@ impl Bare {
             peers: Vec::new(),
             free: Vec::new(),
             buffers: Buffers::new(),
-            publishes: Publishes {
-                ids: Ids::default(),
-                batch: Vec::new(),
-            },
+            log: Log::default(),
             join,
         })
     }
@@ -113,13 +112,8 @@ impl Bare {
                 self.serve(token as usize);
             }
         }
-        let batch = mem::take(&mut self.publishes.batch);
-        if self.join && !batch.is_empty() {
-            self.write(&batch);
-        } else {
-            batch
-                .iter()
-                .for_each(|event| self.write(slice::from_ref(event)));
+        for bytes in self.log.take_fresh(self.join) {
+            self.write(&bytes);
         }
         Ok(())
     }
@@ -139,21 +133,17 @@ impl Bare {
 
     fn serve(&mut self, token: usize) {
         if let Some(peer) = &mut self.peers[token] {
-            let open = peer.serve(&mut self.buffers, &mut self.publishes);
+            let open = peer.serve(&mut self.buffers, &mut self.log);
             self.after(token, open);
         }
     }
 
     /// Writes these events to every reader at once.
-    fn write(&mut self, events: &[(String, String)]) {
-        let mut bytes = Bytes::default();
-        events
-            .iter()
-            .for_each(|(id, payload)| bytes.push(id, payload));
+    fn write(&mut self, bytes: &Bytes) {
         let mut data = DataFrames::default();
         for token in 0..self.peers.len() {
             if let Some(peer) = &mut self.peers[token] {
-                let written = peer.write(&bytes, &mut data);
+                let written = peer.write(bytes, &mut data);
                 self.after(token, written.map(|()| true));
             }
         }

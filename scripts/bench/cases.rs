@@ -1,6 +1,6 @@
 //! The cases: how many readers, on which transport, under which load.
 
-use crate::transport::Transport::{self, SseH2c, SseHttp1, SseHttp1s, SseHttp2, Ws, Wss};
+use crate::transport::Transport::{self, LongPoll, SseH2c, SseHttp1, SseHttp1s, SseHttp2, Ws, Wss};
 
 pub struct Case {
     pub name: &'static str,
@@ -50,6 +50,7 @@ pub const CASES: &[Case] = &[
     case("rate-sse-h2c", Kind::Rate(10), SseH2c, 50, 100),
     case("rate-sse-http2", Kind::Rate(10), SseHttp2, 50, 100),
     case("rate-sse-h2c-single", Kind::Rate(10), SseH2c, 1000, 1),
+    case("rate-long-poll", Kind::Rate(10), LongPoll, 1000, 1),
     case("window-sse-http1", Kind::Window, SseHttp1, 1000, 1),
     case("window-ws", Kind::Window, Ws, 1000, 1),
     case("window-sse-h2c", Kind::Window, SseH2c, 50, 100),
@@ -60,6 +61,7 @@ pub const CASES: &[Case] = &[
     case("idle-sse-h2c", Kind::Idle, SseH2c, 50, 100),
     case("idle-sse-http2", Kind::Idle, SseHttp2, 50, 100),
     case("idle-sse-h2c-single", Kind::Idle, SseH2c, 1000, 1),
+    case("idle-long-poll", Kind::Idle, LongPoll, 1000, 1),
     case("storm-sse-http1", Kind::Storm, SseHttp1, 2000, 1),
     case("storm-ws", Kind::Storm, Ws, 2000, 1),
     case("storm-sse-http1s", Kind::Storm, SseHttp1s, 2000, 1),

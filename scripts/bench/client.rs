@@ -4,6 +4,7 @@
 mod connection;
 mod http1;
 mod http2;
+mod long_poll;
 mod publisher;
 mod sse;
 pub mod websocket;

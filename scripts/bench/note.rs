@@ -1,5 +1,7 @@
 //! What a stream tells its reader, whichever wire carries it.
 
+use std::fmt;
+
 use crate::Result;
 
 /// One message of a stream.
@@ -11,7 +13,7 @@ pub enum Note<'a> {
 
 /// An event's id, `<ms>-<n>`, which orders the log.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Id(u64, u64);
+pub struct Id(pub u64, pub u64);
 
 impl Note<'_> {
     /// A gap notice, as every wire writes it in JSON.
@@ -31,6 +33,12 @@ impl Id {
         let id = decimal(&text[..dash]).zip(decimal(&text[dash + 1..]));
         let (ms, n) = id.ok_or("an id that is not two numbers")?;
         Ok(Id(ms, n))
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.0, self.1)
     }
 }
 

@@ -58,7 +58,12 @@ pub fn all_busy() -> Result<u64> {
     let stat = fs::read_to_string("/proc/stat")?;
     let line = stat.lines().next().unwrap_or_default();
     // user nice system idle iowait irq softirq steal; the time of guests is in user already.
-    let times: Vec<u64> = line.split_whitespace().skip(1).take(8).map(|ticks| number(Some(ticks)) * TICK).collect();
+    let times: Vec<u64> = line
+        .split_whitespace()
+        .skip(1)
+        .take(8)
+        .map(|ticks| number(Some(ticks)) * TICK)
+        .collect();
     Ok(times.iter().sum::<u64>() - times.iter().skip(3).take(2).sum::<u64>())
 }
 

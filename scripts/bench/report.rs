@@ -40,8 +40,6 @@ const RATE: Table = (
         Column("p99 x bare", "p99_ms", Ratio),
         Column("bytes/delivery", "bytes", Median),
         Column("client us/delivery", "client_us", Median),
-        Column("cores of others", "others_cores", Median),
-        Column("cores of others", "others_cores", Median),
         Column("lost", "lost", Sum),
         Column("doubled", "doubled", Sum),
         Column("reordered", "reordered", Sum),
@@ -57,7 +55,6 @@ const WINDOW: Table = (
         Column("events/read", "per_read", Median),
         Column("server cores", "server_cores", Median),
         Column("client cores", "client_cores", Median),
-        Column("cores of others", "others_cores", Median),
         Column("p50 ms", "p50_ms", Median),
         Column("p99 ms", "p99_ms", Median),
         Column("lost", "lost", Sum),
@@ -99,7 +96,6 @@ const STOPPED: Table = (
         Column("others' p99 ms", "p99_ms", Median),
         Column("p99 x bare", "p99_ms", Ratio),
         Column("CPU us/delivery", "cpu_us", Median),
-        Column("cores of others", "others_cores", Median),
         Column("others lost", "lost", Sum),
         Column("doubled", "doubled", Sum),
         Column("reordered", "reordered", Sum),
@@ -240,6 +236,20 @@ fn short(value: f64) -> String {
         medium if medium >= 10.0 => format!("{value:.1}"),
         _ => format!("{value:.2}"),
     }
+}
+
+/// What is to be said against the figures.
+pub fn warnings(runs: &[Run]) -> String {
+    let outcomes = runs.iter().filter_map(|run| run.outcome.as_ref().ok());
+    let others = outcomes.filter_map(|figures| figures.get("others_cores").copied());
+    let most = others.fold(0.0, f64::max);
+    if most < 0.2 {
+        return String::new();
+    }
+    let most = short(most);
+    format!(
+        "\nOther programs used up to {most} cores meanwhile: compare the CPU ratios, not the latencies.\n"
+    )
 }
 
 /// All samples, for other tools.

@@ -171,9 +171,9 @@ fn serve(triwire: &Path, transport: Transport, certs: &Path) -> Command {
             "--certs",
         ])
         .arg(certs);
-    for other in Transport::ALL {
-        let wanted = other == transport || other == Transport::SseHttp1;
-        command.arg(format!("--{}", other.listener()));
+    for listener in Transport::OF_LISTENERS.map(Transport::listener) {
+        let wanted = [Transport::SseHttp1.listener(), transport.listener()].contains(&listener);
+        command.arg(format!("--{listener}"));
         command.arg(if wanted { "127.0.0.1:0" } else { "off" });
     }
     command

@@ -27,6 +27,8 @@ struct Reader {
     running: bool,
     ready: bool,
     last: Id,
+    /// The first event for it.
+    first: u64,
     from: u64,
     seen: u64,
     received: u64,
@@ -75,13 +77,14 @@ impl Tally {
 
     /// Adds readers that will see what is published from now on, and answers the first one's number.
     pub fn add(&mut self, count: usize) -> usize {
-        let from = self.delivered.len() as u64;
+        let first_event = self.published();
         let first = self.readers.len();
         self.readers.extend((0..count).map(|_| Reader {
             running: true,
             ready: false,
             last: Id::default(),
-            from,
+            first: first_event,
+            from: first_event,
             seen: 0,
             received: 0,
             missed: 0,
@@ -121,10 +124,12 @@ impl Tally {
     pub fn note(&mut self, reader: usize, note: Note, now: u64) -> Result<()> {
         let account = &mut self.readers[reader];
         match note {
+            Note::Ready if account.ready => return Err("ready twice".into()),
             Note::Ready => {
                 account.ready = true;
                 self.ready += 1;
             }
+            _ if !account.ready => return Err("not ready at first".into()),
             Note::Gap { missed } => {
                 account.gaps += 1;
                 account.missed += missed;
@@ -182,7 +187,7 @@ impl Tally {
 }
 
 impl Reader {
-    /// Notes a number; false if it was seen before (or comes so late that it counts as lost).
+    /// Notes a number; false if it was seen before, or comes so late that this is not known.
     fn mark(&mut self, number: u64) -> bool {
         if number < self.from {
             return false;
@@ -201,7 +206,7 @@ impl Reader {
 
     /// Events that were published for this reader and have not come.
     fn open(&self, published: u64) -> u64 {
-        published - self.received
+        published - self.first - self.received
     }
 }
 

@@ -9,10 +9,12 @@ pub enum Transport {
     SseHttp2,
     Ws,
     Wss,
+    LongPoll,
 }
 
 impl Transport {
-    pub const ALL: [Transport; 6] = [
+    /// One for each listener.
+    pub const OF_LISTENERS: [Transport; 6] = [
         Transport::SseHttp1,
         Transport::SseHttp1s,
         Transport::SseH2c,
@@ -24,7 +26,7 @@ impl Transport {
     /// The listener's name, which is also its flag.
     pub fn listener(self) -> &'static str {
         match self {
-            Transport::SseHttp1 => "http1",
+            Transport::SseHttp1 | Transport::LongPoll => "http1",
             Transport::SseHttp1s => "http1s",
             Transport::SseH2c => "h2c",
             Transport::SseHttp2 => "http2",
@@ -45,7 +47,7 @@ impl Transport {
     }
 
     pub fn of_listener(name: &str) -> Option<Transport> {
-        Transport::ALL
+        Transport::OF_LISTENERS
             .into_iter()
             .find(|transport| transport.listener() == name)
     }

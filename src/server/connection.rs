@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use super::direct::{self, Handover, Taken, UntilTaken};
 use super::shard::Arrival;
 use super::socket::{self, Progress, Socket};
 use super::stalled::Watch;
@@ -56,7 +57,13 @@ pub(super) struct Guest {
 /// Serves a connection to its end. At most one line is logged of what goes wrong with it.
 pub(super) async fn serve(home: Arc<Home>, arrival: Arrival) {
     let peer = arrival.stream.peer_addr();
-    if let Err(error) = speak(home, arrival).await {
+    // Boxed: what a handshake needs must not stay allocated as long as the connection.
+    let ended = match Box::pin(begin(home, arrival)).await {
+        Ok(Some(serving)) => serving.await,
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = ended {
         let peer = peer.map_or_else(|_| "a peer".to_owned(), |p| p.to_string());
         match error.kind() {
             io::ErrorKind::InvalidData | io::ErrorKind::TimedOut => {
@@ -68,7 +75,11 @@ pub(super) async fn serve(home: Arc<Home>, arrival: Arrival) {
     }
 }
 
-async fn speak(home: Arc<Home>, arrival: Arrival) -> io::Result<()> {
+/// A connection that has begun to speak its protocol.
+type Serving = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+
+/// Finds out what the connection speaks; `None` when it says nothing.
+async fn begin(home: Arc<Home>, arrival: Arrival) -> io::Result<Option<Serving>> {
     let deadline = Instant::now() + home.settings.head_time;
     let connection = Connection::new(home.counts.clone(), home.shard, arrival.listener);
     let is_http2 = matches!(arrival.speaks, Speaks::H2c | Speaks::Http2Tls(_));
@@ -87,7 +98,7 @@ async fn speak(home: Arc<Home>, arrival: Arrival) -> io::Result<()> {
     });
     let watched = home.watch.add(&progress);
     let standing = arrival.place.standing;
-    let mut socket = Socket::new(progress, watched, arrival.place);
+    let mut socket = Socket::new(progress.clone(), watched, arrival.place);
     let guest = Guest {
         carrier: Carrier {
             connection,
@@ -103,31 +114,32 @@ async fn speak(home: Arc<Home>, arrival: Arrival) -> io::Result<()> {
     let first = timeout_at(deadline, first_bytes(&mut socket))
         .await
         .map_err(|_| silent())??;
-    match (arrival.speaks, first) {
-        (_, First::Nothing) => Ok(()),
+    let serving: Serving = match (arrival.speaks, first) {
+        (_, First::Nothing) => return Ok(None),
         (Speaks::Http1, First::Http2) => {
-            Err(wrong("the HTTP/2 preface on a port for HTTP/1.1: closed"))
+            return Err(wrong("the HTTP/2 preface on a port for HTTP/1.1: closed"));
         }
         (Speaks::Http1 | Speaks::H2c, First::Tls) => {
-            Err(wrong("a TLS hello on a port for cleartext: closed"))
+            return Err(wrong("a TLS hello on a port for cleartext: closed"));
         }
-        (Speaks::Http1, First::Http1) => serve_http1(socket, guest).await,
+        (Speaks::Http1, First::Http1) => Box::pin(serve_http1(socket, guest, progress)),
         (Speaks::H2c, First::Http2) => {
             socket.hide_vectored();
-            serve_http2(socket, guest).await
+            Box::pin(serve_http2(socket, guest))
         }
-        (Speaks::H2c, First::Http1) => h2c::serve(socket, guest).await,
+        (Speaks::H2c, First::Http1) => Box::pin(h2c::serve(socket, guest, progress)),
         (Speaks::Http1Tls(tls), First::Tls) => {
             let stream = shake_hands(&tls, socket, deadline).await?;
-            serve_http1(stream, guest).await
+            Box::pin(serve_http1(stream, guest, progress))
         }
         (Speaks::Http2Tls(tls), First::Tls) => {
             socket.hide_vectored();
             let stream = shake_hands(&tls, socket, deadline).await?;
-            serve_http2(stream, guest).await
+            Box::pin(serve_http2(stream, guest))
         }
-        (Speaks::Http1Tls(_) | Speaks::Http2Tls(_), _) => refuse_cleartext(socket).await,
-    }
+        (Speaks::Http1Tls(_) | Speaks::Http2Tls(_), _) => Box::pin(refuse_cleartext(socket)),
+    };
+    Ok(Some(serving))
 }
 
 /// What the first bytes of a connection are.
@@ -184,20 +196,32 @@ async fn refuse_cleartext(mut socket: Socket) -> io::Result<()> {
     Err(wrong("cleartext on a port for TLS: answered 400"))
 }
 
-/// Serves HTTP/1.1 (RFC 9112) on any stream.
-pub(super) async fn serve_http1<S>(stream: S, guest: Guest) -> io::Result<()>
+/// Serves HTTP/1.1 (RFC 9112) on any stream; an event stream is carried without hyper.
+async fn serve_http1<S>(stream: S, guest: Guest, progress: Arc<Progress>) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = guest.service();
-    serve_http1_with(stream, guest, service).await
+    let handover = Handover::default();
+    let (leaving, answering) = (handover.clone(), guest.clone());
+    let service = service_fn(move |request| answering.answer_or_leave(request, leaving.clone()));
+    let taken = serve_http1_with(stream, guest, service, handover, progress).await?;
+    match taken {
+        Some((stream, taken)) => direct::carry(stream, taken).await,
+        None => Ok(()),
+    }
 }
 
-/// The same with a service of the caller's.
-pub(super) async fn serve_http1_with<S, V>(stream: S, guest: Guest, service: V) -> io::Result<()>
+/// Serves HTTP/1.1 with a service of the caller's, until the connection ends or a stream is handed over.
+pub(super) fn serve_http1_with<S, V>(
+    stream: S,
+    guest: Guest,
+    service: V,
+    handover: Handover,
+    progress: Arc<Progress>,
+) -> impl Future<Output = io::Result<Option<(S, Taken)>>> + Send
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    V: HttpService<Incoming, ResBody = Body, Error = Infallible>,
+    V: HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send> + Send + Unpin,
 {
     let settings = &guest.home.settings;
     let connection = http1::Builder::new()
@@ -212,11 +236,12 @@ where
         .keep_alive(guest.standing == Standing::Served)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
-    drive(connection, guest, |c| c.graceful_shutdown()).await
+    let connection = UntilTaken::new(connection, handover, progress);
+    drive(Box::pin(connection), guest, |c| c.get_mut().leave())
 }
 
 /// Serves HTTP/2 (RFC 9113) on any stream, which should hide that it can write several buffers at once.
-pub(super) async fn serve_http2<S>(stream: S, guest: Guest) -> io::Result<()>
+pub(super) fn serve_http2<S>(stream: S, guest: Guest) -> impl Future<Output = io::Result<()>> + Send
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -241,7 +266,7 @@ where
         builder.enable_connect_protocol();
     }
     let connection = builder.serve_connection(TokioIo::new(stream), guest.service());
-    drive(connection, guest, |c| c.graceful_shutdown()).await
+    drive(Box::pin(connection), guest, |c| c.graceful_shutdown())
 }
 
 impl Guest {
@@ -262,16 +287,34 @@ impl Guest {
     }
 }
 
+impl Guest {
+    /// As [`Guest::answer`], but a stream that fits is left for the connection to carry.
+    fn answer_or_leave(&self, request: Request<Incoming>, handover: Handover) -> Answering {
+        let fits = Handover::fits(&request);
+        let answering = self.answer(request);
+        if !fits {
+            return answering;
+        }
+        Box::pin(async move {
+            let response = answering.await?;
+            Ok(handover.hand_over(response).await)
+        })
+    }
+}
+
 /// An answer under way.
 pub(super) type Answering =
     Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
-/// Runs a connection to its end; asks it to leave when the server drains; ends it when no request came in time.
-async fn drive<C>(connection: C, guest: Guest, leave: impl Fn(Pin<&mut C>)) -> io::Result<()>
+/// Runs a connection (boxed, since a future that moves it in would hold its size twice) to its end; asks it to leave when the server drains; ends it when no request came in time.
+async fn drive<C, T>(
+    mut connection: Pin<Box<C>>,
+    guest: Guest,
+    leave: impl Fn(Pin<&mut C>),
+) -> io::Result<T>
 where
-    C: Future<Output = hyper::Result<()>>,
+    C: Future<Output = hyper::Result<T>>,
 {
-    let mut connection = pin!(connection);
     let mut phase = guest.home.phase.clone();
     // Who comes during a drain wants to know how we are, and is not sent away.
     let mut told = *phase.borrow_and_update() == Phase::Draining;

@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -17,7 +18,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::{Guest, serve_http1_with, serve_http2};
-use super::socket::Socket;
+use super::direct::Handover;
+use super::socket::{Progress, Socket};
 use crate::body::{Body, refused};
 use crate::problem::Problem;
 
@@ -28,13 +30,16 @@ const FRAME_PAYLOAD: usize = 16_384;
 const SETTINGS_HTTP2: HeaderName = HeaderName::from_static("http2-settings");
 
 /// Serves a connection on a port for h2c that has begun with HTTP/1.1.
-pub(super) async fn serve(socket: Socket, guest: Guest) -> io::Result<()> {
+pub(super) async fn serve(socket: Socket, guest: Guest, progress: Arc<Progress>) -> io::Result<()> {
     let inner = guest.clone();
     let service = service_fn(move |request| {
         let answer = answer(request, &inner);
         async move { Ok::<_, Infallible>(answer) }
     });
-    serve_http1_with(socket, guest, service).await
+    // Nothing here is a stream on HTTP/1.1, so nothing is handed over.
+    serve_http1_with(socket, guest, service, Handover::default(), progress)
+        .await
+        .map(drop)
 }
 
 fn answer(mut request: Request<Incoming>, guest: &Guest) -> Response<Body> {

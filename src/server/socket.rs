@@ -31,6 +31,13 @@ pub(super) struct Progress {
     pub(super) lifted: AtomicBool,
 }
 
+impl Progress {
+    /// Whether the last write found no room.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked_since.load(Relaxed) != 0
+    }
+}
+
 /// The lowest layer of every connection.
 pub(super) struct Socket {
     progress: Arc<Progress>,
@@ -111,6 +118,11 @@ impl Socket {
         write: impl Fn(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
+            // Asked before each call, too, so that a task that could always go on must give way to others.
+            if self.progress.stream.poll_write_ready(cx)?.is_pending() {
+                self.watched.blocked(&self.progress);
+                return Poll::Pending;
+            }
             let tried = write(&self.progress.stream);
             if let Some(done) = self.try_io(tried) {
                 if let Ok(count) = done {
@@ -125,8 +137,6 @@ impl Socket {
                 }
                 return Poll::Ready(done);
             }
-            self.watched.blocked(&self.progress);
-            ready!(self.progress.stream.poll_write_ready(cx))?;
         }
     }
 
@@ -136,11 +146,13 @@ impl Socket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            let tried = self.progress.stream.try_read(buffer.initialize_unfilled());
+            ready!(self.progress.stream.poll_read_ready(cx))?;
+            let room = buffer.remaining();
+            // Into the space as it is: to clear it first would touch pages that nobody needs.
+            let tried = self.progress.stream.try_read_buf(buffer);
             match self.try_io(tried) {
                 Some(Ok(count)) => {
-                    self.eof = count == 0 && buffer.remaining() > 0;
-                    buffer.advance(count);
+                    self.eof = count == 0 && room > 0;
                     self.progress
                         .connection
                         .listener()
@@ -152,7 +164,7 @@ impl Socket {
                     self.eof = true;
                     return Poll::Ready(Err(error));
                 }
-                None => ready!(self.progress.stream.poll_read_ready(cx))?,
+                None => {}
             }
         }
     }

@@ -107,7 +107,7 @@ fn accepted(request: &Request<Incoming>) -> Result<Response<Body>, Problem> {
 fn config(settings: &Settings, http2: bool) -> WebSocketConfig {
     WebSocketConfig::default()
         // Clients say little; what is larger is read in several steps.
-        .read_buffer_size(4 * 1024)
+        .read_buffer_size(2 * 1024)
         // On HTTP/2 hyper queues up to three writes a stream, so a write stays small there.
         .write_buffer_size(if http2 { 2 * 1024 } else { super::JOIN_BYTES })
         // `poll_ready` is asked before each message, so no more than one is above `write_buffer_size`.

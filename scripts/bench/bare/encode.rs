@@ -1,66 +1,35 @@
-//! What the bare loop writes: the bytes that triwire writes for the same event, made once for all peers.
-
-use std::time::{SystemTime, UNIX_EPOCH};
+//! The shapes that the bare loop writes, byte for byte those of triwire.
 
 use crate::client::websocket::TEXT;
 use crate::frame;
+use crate::note::Id;
 
-/// What one write carries: an event, or several that were ready together.
-#[derive(Default)]
-pub struct Bytes {
-    pub chunks: Vec<u8>,
-    pub frames: Vec<u8>,
-    pub blocks: Vec<u8>,
-}
-
-/// Gives events their ids.
-#[derive(Default)]
-pub struct Ids {
-    ms: u64,
-    n: u64,
-}
-
-impl Bytes {
-    /// Adds an event.
-    pub fn push(&mut self, id: &str, payload: &str) {
-        let block = format!("id: {id}\ndata: {payload}\n\n");
-        chunk(&mut self.chunks, &block);
-        self.blocks.extend_from_slice(block.as_bytes());
-        text(
-            &mut self.frames,
-            &format!(r#"{{"id":"{id}","topic":"bench","data":"{payload}"}}"#),
-        );
-    }
-}
-
-impl Ids {
-    pub fn next(&mut self) -> String {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |time| time.as_millis() as u64);
-        (self.ms, self.n) = if now > self.ms {
-            (now, 0)
-        } else {
-            (self.ms, self.n + 1)
-        };
-        self.last()
-    }
-
-    pub fn last(&self) -> String {
-        format!("{}-{}", self.ms, self.n)
-    }
-}
+pub const SSE_HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\n\
+                            x-accel-buffering: no\r\ntransfer-encoding: chunked\r\n\r\n";
 
 /// The first block of an SSE stream.
-pub fn ready_block(cursor: &str) -> String {
-    format!(
-        "id: {cursor}\nevent: ready\nretry: 2314\ndata: {{\"cursor\":\"{cursor}\",\"server\":\"bare\"}}\n\n"
-    )
+pub fn ready_block(cursor: Id) -> String {
+    let data = format!(r#"{{"cursor":"{cursor}","server":"bare"}}"#);
+    format!("id: {cursor}\nevent: ready\nretry: 2314\ndata: {data}\n\n")
 }
 
 /// The first message of a WebSocket.
-pub fn ready_message(cursor: &str) -> String {
+pub fn ready_message(cursor: Id) -> String {
     format!(r#"{{"type":"$ready","cursor":"{cursor}","server":"bare"}}"#)
+}
+
+/// An answer with a JSON body.
+pub fn json_answer(status: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}").into()
+}
+
+/// The answer to a long poll with these events.
+pub fn poll_answer(cursor: Id, events: &str) -> Vec<u8> {
+    json_answer(
+        "200 OK",
+        &format!(r#"{{"cursor":"{cursor}","gaps":[],"events":[{events}]}}"#),
+    )
 }
 
 /// Appends an HTTP/1.1 chunk.

@@ -1,19 +1,18 @@
 //! One connection of the bare loop: what it asked for, and the answer. No request is checked; whoever runs
 //! this is the load client.
 
+use super::encode;
+use super::http2::{DataFrames, Http2};
+use super::log::{Bytes, Log};
 use crate::Result;
-use crate::bare::encode::{self, Bytes, Ids};
 use crate::client::websocket::ACCEPT;
-use crate::frame::{self, Frame};
 use crate::head::Head;
+use crate::note::Id;
 use crate::partial::Partial;
 use crate::socket::{Buffers, Socket};
 
 /// Unsent bytes beyond which events pass a peer by. Those of one write are always taken whole.
 const UNSENT: usize = 256 * 1024;
-
-const SSE_HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\n\
-                        x-accel-buffering: no\r\ntransfer-encoding: chunked\r\n\r\n";
 
 pub struct Peer {
     pub socket: Socket,
@@ -21,67 +20,42 @@ pub struct Peer {
 }
 
 enum Role {
-    /// Not yet known, or a publisher.
+    /// Not yet known, or a publisher, or a poller that has its answer.
     Http1(Partial),
     Sse,
     WebSocket,
+    Poll,
     Http2(Box<Http2>),
-}
-
-#[derive(Default)]
-struct Http2 {
-    partial: Partial,
-    begun: bool,
-    streams: Vec<u32>,
-}
-
-/// DATA frames as they were written last: most connections have the same streams.
-#[derive(Default)]
-pub struct DataFrames {
-    streams: Vec<u32>,
-    bytes: Vec<u8>,
-}
-
-/// What a peer's bytes lead to beside its own answer: events to fan out.
-pub struct Publishes {
-    pub ids: Ids,
-    pub batch: Vec<(String, String)>,
 }
 
 impl Peer {
     pub fn new(socket: Socket, http2: bool) -> Peer {
-        Peer {
-            socket,
-            role: if http2 {
-                Role::Http2(Box::default())
-            } else {
-                Role::Http1(Partial::default())
-            },
-        }
+        let role = if http2 {
+            Role::Http2(Box::default())
+        } else {
+            Role::Http1(Partial::default())
+        };
+        Peer { socket, role }
     }
 
     /// Reads once and answers; false when the peer has left.
-    pub fn serve(&mut self, buffers: &mut Buffers, publishes: &mut Publishes) -> Result<bool> {
+    pub fn serve(&mut self, buffers: &mut Buffers, log: &mut Log) -> Result<bool> {
         self.socket.flush()?;
         let Some(received) = self.socket.receive(buffers)? else {
             return Ok(true);
         };
-        let mut answer = Vec::new();
-        let mut next = None;
-        match &mut self.role {
-            Role::Http1(partial) => partial.feed(received.bytes, |bytes| {
-                let (used, role) = request(bytes, publishes, &mut answer)?;
-                next = next.take().or(role);
-                Ok(used)
-            })?,
-            Role::Http2(connection) => {
-                connection.receive(received.bytes, &publishes.ids, &mut answer)?
-            }
-            Role::Sse | Role::WebSocket => {}
-        }
         let open = received.raw > 0;
-        if let Some(role) = next {
-            self.role = role;
+        let mut answer = Vec::new();
+        match &mut self.role {
+            Role::Http1(partial) => {
+                let mut next = None;
+                partial.feed(received.bytes, |bytes| {
+                    request(bytes, log, &mut answer, &mut next)
+                })?;
+                self.role = next.unwrap_or(Role::Http1(std::mem::take(partial)));
+            }
+            Role::Http2(connection) => connection.receive(received.bytes, log, &mut answer)?,
+            Role::Sse | Role::WebSocket | Role::Poll => {}
         }
         if !answer.is_empty() {
             self.socket.send(&answer)?;
@@ -94,118 +68,67 @@ impl Peer {
         if self.socket.unsent() > UNSENT {
             return Ok(());
         }
-        match &self.role {
-            Role::Http1(_) => Ok(()),
-            Role::Sse => Ok(self.socket.send(&bytes.chunks)?),
-            Role::WebSocket => Ok(self.socket.send(&bytes.frames)?),
-            Role::Http2(connection) => Ok(self
-                .socket
-                .send(data.of(&connection.streams, &bytes.blocks))?),
-        }
-    }
-}
-
-impl DataFrames {
-    fn of(&mut self, streams: &[u32], blocks: &[u8]) -> &[u8] {
-        if self.streams != streams {
-            self.streams = streams.to_vec();
-            self.bytes = encode::data_frames(streams, blocks);
-        }
-        &self.bytes
-    }
-}
-
-impl Http2 {
-    fn receive(&mut self, bytes: &[u8], ids: &Ids, answer: &mut Vec<u8>) -> Result<()> {
-        let (begun, streams) = (&mut self.begun, &mut self.streams);
-        self.partial.feed(bytes, |bytes| {
-            if !*begun {
-                *begun = bytes.len() >= frame::PREFACE.len();
-                return Ok(if *begun { frame::PREFACE.len() } else { 0 });
+        let bytes = match &self.role {
+            Role::Http1(_) => return Ok(()),
+            Role::Sse => &bytes.chunks,
+            Role::WebSocket => &bytes.frames,
+            Role::Http2(connection) => data.on(&connection.streams, &bytes.blocks),
+            Role::Poll => {
+                self.role = Role::Http1(Partial::default());
+                &bytes.answer
             }
-            let Some((frame, used)) = frame::parse(bytes) else {
-                return Ok(0);
-            };
-            take(&frame, streams, ids, answer);
-            Ok(used)
-        })
+        };
+        Ok(self.socket.send(bytes)?)
     }
 }
 
-fn take(frame: &Frame, streams: &mut Vec<u32>, ids: &Ids, answer: &mut Vec<u8>) {
-    match frame.kind {
-        frame::SETTINGS if frame.flags & frame::ACK == 0 => {
-            frame::write(answer, frame::SETTINGS, 0, 0, &[]);
-            frame::write(answer, frame::SETTINGS, frame::ACK, 0, &[]);
-        }
-        frame::HEADERS => {
-            streams.push(frame.stream);
-            let ready = encode::ready_block(&ids.last());
-            frame::write(
-                answer,
-                frame::HEADERS,
-                frame::END_HEADERS,
-                frame.stream,
-                &answer_head(),
-            );
-            frame::write(answer, frame::DATA, 0, frame.stream, ready.as_bytes());
-        }
-        frame::PING if frame.flags & frame::ACK == 0 => {
-            frame::write(answer, frame::PING, frame::ACK, 0, frame.payload);
-        }
-        _ => {}
-    }
-}
-
-/// `:status 200` and the content type, a literal under a name of HPACK's static table.
-fn answer_head() -> Vec<u8> {
-    const CONTENT_TYPE: [u8; 2] = [0x0f, 31 - 15];
-    let value = b"text/event-stream";
-    [
-        &[frame::STATUS_200],
-        &CONTENT_TYPE[..],
-        &[value.len() as u8],
-        value,
-    ]
-    .concat()
-}
-
-/// Answers the first request in `bytes`: its length, and what the connection becomes by it.
+/// Answers the first request in `bytes`, if it is complete: its length, and what the connection becomes by it.
 fn request(
     bytes: &[u8],
-    publishes: &mut Publishes,
+    log: &mut Log,
     answer: &mut Vec<u8>,
-) -> Result<(usize, Option<Role>)> {
+    next: &mut Option<Role>,
+) -> Result<usize> {
     let Some((head, length)) = Head::parse(bytes)? else {
-        return Ok((0, None));
+        return Ok(0);
     };
-    if head.first_line().starts_with("POST") {
+    if head.first_line().starts_with("POST ") {
         let whole = length + head.content_length()?;
-        let Some(body) = bytes.get(length..whole) else {
-            return Ok((0, None));
-        };
-        publish(std::str::from_utf8(body)?, publishes, answer);
-        return Ok((whole, None));
+        if let Some(body) = bytes.get(length..whole) {
+            let id = log.append(std::str::from_utf8(body)?);
+            answer.extend(encode::json_answer(
+                "201 Created",
+                &format!(r#"{{"id":"{id}"}}"#),
+            ));
+            return Ok(whole);
+        }
+        return Ok(0);
     }
-    let cursor = publishes.ids.last();
-    if head.field("upgrade").is_some() {
-        let upgrade =
-            "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n";
+    if head.first_line().starts_with("GET /poll") {
+        match log.poll(after(&head)?) {
+            Some(body) => answer.extend(body),
+            None => *next = Some(Role::Poll),
+        }
+    } else if head.field("upgrade").is_some() {
         answer.extend_from_slice(
-            format!("{upgrade}sec-websocket-accept: {ACCEPT}\r\n\r\n").as_bytes(),
+            b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n",
         );
-        encode::text(answer, &encode::ready_message(&cursor));
-        return Ok((length, Some(Role::WebSocket)));
+        answer.extend_from_slice(format!("sec-websocket-accept: {ACCEPT}\r\n\r\n").as_bytes());
+        encode::text(answer, &encode::ready_message(log.cursor()));
+        *next = Some(Role::WebSocket);
+    } else {
+        answer.extend_from_slice(encode::SSE_HEAD.as_bytes());
+        encode::chunk(answer, &encode::ready_block(log.cursor()));
+        *next = Some(Role::Sse);
     }
-    answer.extend_from_slice(SSE_HEAD.as_bytes());
-    encode::chunk(answer, &encode::ready_block(&cursor));
-    Ok((length, Some(Role::Sse)))
+    Ok(length)
 }
 
-fn publish(payload: &str, publishes: &mut Publishes, answer: &mut Vec<u8>) {
-    let id = publishes.ids.next();
-    let body = format!(r#"{{"id":"{id}"}}"#);
-    let head = "HTTP/1.1 201 Created\r\ncontent-type: application/json\r\ncontent-length";
-    answer.extend_from_slice(format!("{head}: {}\r\n\r\n{body}", body.len()).as_bytes());
-    publishes.batch.push((id, payload.to_owned()));
+/// The cursor of a poll's query.
+fn after(head: &Head) -> Result<Option<Id>> {
+    let Some((_, after)) = head.first_line().split_once("&after=") else {
+        return Ok(None);
+    };
+    let end = after.find(['&', ' ']).unwrap_or(after.len());
+    Id::parse(&after.as_bytes()[..end]).map(Some)
 }

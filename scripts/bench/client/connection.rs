@@ -8,6 +8,7 @@ use tokio_rustls::rustls::ClientConfig;
 
 use super::http1::Http1;
 use super::http2::Http2;
+use super::long_poll::LongPoll;
 use super::websocket::WebSocket;
 use super::{Reads, Wire};
 use crate::Result;
@@ -42,6 +43,7 @@ impl Target {
             Transport::SseH2c | Transport::SseHttp2 => {
                 Box::new(Http2::new(&host, self.tls.is_some(), streams))
             }
+            Transport::LongPoll => Box::new(LongPoll::new(host)),
             Transport::Ws | Transport::Wss => Box::new(WebSocket::new(host)),
         }
     }
