@@ -184,7 +184,7 @@ pub fn refused(problem: &Problem) -> Response<Body> {
     let mut response = Response::new(Body::from(problem.json()));
     *response.status_mut() = problem.status;
     let headers = response.headers_mut();
-    headers.extend(problem.headers.clone());
+    headers.extend(problem.headers.iter().cloned());
     headers.insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/problem+json"),

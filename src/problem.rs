@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use hyper::StatusCode;
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{HeaderName, HeaderValue};
 
 /// A refusal: status, a short stable kind, and a sentence for the person who reads it.
 #[derive(Debug, Clone)]
@@ -17,8 +17,9 @@ pub struct Problem {
     pub kind: &'static str,
     /// What went wrong here, and what to do about it.
     pub detail: Cow<'static, str>,
-    /// Headers that the answer must carry, such as `allow` or `retry-after`.
-    pub headers: HeaderMap,
+    /// Headers that the answer must carry, such as `allow` or `retry-after`. Not a `HeaderMap`, which is so large
+    /// that every `Result` with a problem would be.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
@@ -32,7 +33,7 @@ impl Problem {
             status,
             kind,
             detail: detail.into(),
-            headers: HeaderMap::new(),
+            headers: Vec::new(),
         }
     }
 
@@ -67,7 +68,7 @@ impl Problem {
 
     /// Adds a header to the answer.
     pub fn with(mut self, name: HeaderName, value: &'static str) -> Problem {
-        self.headers.insert(name, HeaderValue::from_static(value));
+        self.headers.push((name, HeaderValue::from_static(value)));
         self
     }
 
