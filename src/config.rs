@@ -161,6 +161,9 @@ impl Config {
     /// Reads flags, variables (through `env`) and the file, and checks them; or says everything
     /// that is wrong, one line each. A value that a stronger source overrides is checked all the
     /// same: it is wrong on the day the override goes.
+    ///
+    /// # Errors
+    /// One line a mistake.
     pub fn resolve(
         matches: &clap::ArgMatches,
         env: &dyn Fn(&str) -> Option<String>,

@@ -33,15 +33,18 @@ impl Start {
     /// Writes the file; each test has a directory of its own.
     fn file(mut self, test: &str, text: &str) -> Self {
         let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(test);
-        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::create_dir_all(&directory).expect("a directory can be made");
         let path = directory.join("triwire.toml");
-        std::fs::write(&path, text).unwrap();
+        std::fs::write(&path, text).expect("a file can be written");
         self.file = Some(path);
         self
     }
 
     fn resolve(&self) -> Result<Config, Vec<String>> {
-        let path = self.file.as_ref().map(|path| path.to_str().unwrap());
+        let path = self
+            .file
+            .as_ref()
+            .map(|path| path.to_str().expect("a path in UTF-8"));
         let named = path.map(|path| ["--config", path]);
         let named = named.iter().flatten().copied();
         let line = ["serve"]
@@ -57,10 +60,12 @@ impl Start {
     /// The lines, without the directory of the file.
     fn mistakes(&self) -> Vec<String> {
         let lines = self.resolve().expect_err("a mistake");
-        let directory = self
-            .file
-            .as_ref()
-            .map(|path| format!("{}/", path.parent().unwrap().display()));
+        let directory = self.file.as_ref().map(|path| {
+            format!(
+                "{}/",
+                path.parent().expect("it is in a directory").display()
+            )
+        });
         let directory = directory.unwrap_or_else(|| "\0".to_owned());
         lines
             .into_iter()
