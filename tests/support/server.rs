@@ -11,6 +11,8 @@ use serde_json::Value;
 
 pub const LISTENERS: [&str; 6] = ["http1", "h2c", "ws", "http2", "http1s", "wss"];
 
+pub const BINARY: &str = env!("CARGO_BIN_EXE_triwire");
+
 /// How long a fact may take to come true before a test gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -30,7 +32,21 @@ impl Server {
 
     /// The same with the certificates of another server's directory.
     pub fn start_in(dir: PathBuf, args: &[&str]) -> Server {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_triwire"));
+        Server::spawn(Command::new(BINARY), dir, args)
+    }
+
+    /// Starts it where a process may have no more open descriptors than these.
+    pub fn start_with_descriptors(most: u32, args: &[&str]) -> Server {
+        let mut shell = Command::new("sh");
+        shell.args([
+            "-c",
+            &format!("ulimit -n {most}; exec \"$0\" \"$@\""),
+            BINARY,
+        ]);
+        Server::spawn(shell, new_dir(), args)
+    }
+
+    fn spawn(mut command: Command, dir: PathBuf, args: &[&str]) -> Server {
         command.arg("serve").arg("--certs").arg(dir.join("certs"));
         command.args(["--log-format", "json"]);
         for name in LISTENERS {
@@ -41,7 +57,11 @@ impl Server {
         if !args.contains(&"--metrics-every") {
             command.args(["--metrics-every", "off"]);
         }
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let stderr = Arc::new(Mutex::new(String::new()));
         let (lines, seen) = (child.stderr.take().expect("piped"), stderr.clone());
@@ -57,7 +77,10 @@ impl Server {
         stdout.read_line(&mut line).expect("stdout can be read");
         if line.is_empty() {
             let status = child.wait().expect("it has ended");
-            panic!("the server ended with {status}: {}", stderr.lock().expect("not poisoned"));
+            panic!(
+                "the server ended with {status}: {}",
+                stderr.lock().expect("not poisoned")
+            );
         }
         // Nothing else may ever be there, and nobody must block on it.
         std::thread::spawn(move || {
@@ -77,7 +100,9 @@ impl Server {
     /// Where a listener is bound.
     pub fn addr(&self, listener: &str) -> SocketAddr {
         let text = self.ready["listeners"][listener].as_str();
-        text.unwrap_or_else(|| panic!("{listener} is on")).parse().expect("an address")
+        text.unwrap_or_else(|| panic!("{listener} is on"))
+            .parse()
+            .expect("an address")
     }
 
     pub fn pid(&self) -> u32 {
@@ -95,7 +120,8 @@ impl Server {
 
     /// `/stats`, by a plain HTTP/1.1 request on `http1`.
     pub fn stats(&self) -> Value {
-        let (head, body) = self.request("GET /stats HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        let (head, body) =
+            self.request("GET /stats HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
         serde_json::from_str(&body).unwrap_or_else(|e| panic!("stats is JSON: {e}: {body}"))
     }
@@ -104,8 +130,12 @@ impl Server {
     pub fn request(&self, text: &str) -> (String, String) {
         use std::io::Write;
         let mut stream = std::net::TcpStream::connect(self.addr("http1")).expect("http1 accepts");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-        stream.write_all(text.as_bytes()).expect("the request can be sent");
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a timeout can be set");
+        stream
+            .write_all(text.as_bytes())
+            .expect("the request can be sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("the answer ends");
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
@@ -139,7 +169,9 @@ impl Server {
 
     /// Sends a signal: `TERM`, `KILL`, `STOP`, `CONT`.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status();
+        let status = Command::new("kill")
+            .args(["-s", name, &self.pid().to_string()])
+            .status();
         assert!(status.expect("kill runs").success());
     }
 
@@ -150,7 +182,11 @@ impl Server {
             if let Some(status) = self.child.try_wait().expect("it can be waited for") {
                 return status;
             }
-            assert!(Instant::now() < deadline, "the server does not end: {}", self.stderr());
+            assert!(
+                Instant::now() < deadline,
+                "the server does not end: {}",
+                self.stderr()
+            );
             std::thread::yield_now();
         }
     }
@@ -178,7 +214,11 @@ impl Drop for Server {
 pub fn new_dir() -> PathBuf {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let name = format!("triwire-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let name = format!(
+        "triwire-test-{}-{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    );
     let dir = std::env::temp_dir().join(name);
     let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(&dir).expect("a directory can be made");

@@ -1,0 +1,44 @@
+//! What the kernel says of the server's process: memory, processor time, and bytes in its sockets.
+
+use std::fs;
+use std::net::SocketAddr;
+
+/// Resident memory, in bytes.
+pub fn resident(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .expect("VmRSS");
+    let kib: u64 = line
+        .split_ascii_whitespace()
+        .nth(1)
+        .expect("a value")
+        .parse()
+        .expect("KiB");
+    kib * 1024
+}
+
+/// Processor time used so far, in clock ticks of 10 ms (proc(5): utime and stime).
+pub fn ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+    // The name before it may hold spaces and brackets.
+    let (_, fields) = stat.rsplit_once(") ").expect("a name in brackets");
+    let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+    let ticks = |field: &str| field.parse::<u64>().expect("a number");
+    ticks(fields[11]) + ticks(fields[12])
+}
+
+/// Bytes that the kernel holds for each connection of a listener: sent by it and not acknowledged by the peer.
+pub fn queued(listener: SocketAddr) -> Vec<u64> {
+    const ESTABLISHED: &str = "01";
+    let table = fs::read_to_string("/proc/net/tcp").expect("the kernel's table");
+    let local = format!(":{:04X}", listener.port());
+    let rows = table.lines().skip(1).filter_map(|line| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let ours = fields[1].ends_with(&local) && fields[3] == ESTABLISHED;
+        let (unsent, _) = fields[4].split_once(':')?;
+        ours.then(|| u64::from_str_radix(unsent, 16).expect("hexadecimal"))
+    });
+    rows.collect()
+}

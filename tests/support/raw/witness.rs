@@ -1,0 +1,90 @@
+//! A healthy client beside the hostile ones: it publishes numbers and reads them, and asks how the server is. What
+//! is done to the server meanwhile must not be noticed here.
+
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::Peer;
+use crate::support::server::Server;
+
+/// Between two numbers.
+const PACE: Duration = Duration::from_millis(10);
+/// What nobody may wait for longer.
+const LONGEST: Duration = Duration::from_secs(1);
+const END: &str = "end";
+
+/// Two connections of HTTP/1.1, on `http1`.
+pub struct Witness {
+    stop: Sender<()>,
+    publisher: JoinHandle<(u64, Duration)>,
+    reader: JoinHandle<Vec<String>>,
+}
+
+impl Witness {
+    pub fn start(server: &Server) -> Witness {
+        let mut reader = Peer::connect(server, "http1");
+        reader.say("GET /events?topic=witness HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        reader.until("event: ready").expect("a stream");
+        let publisher = Peer::connect(server, "http1");
+        let (stop, stopped) = mpsc::channel();
+        Witness {
+            stop,
+            publisher: std::thread::spawn(move || publish(publisher, &stopped)),
+            reader: std::thread::spawn(move || read(reader)),
+        }
+    }
+
+    /// Stops, and says whether all was well.
+    #[track_caller]
+    pub fn saw_nothing(self) {
+        drop(self.stop);
+        let (count, slowest) = self.publisher.join().expect("the publisher is served");
+        let read = self.reader.join().expect("the reader is served");
+        let numbers: Vec<String> = (0..count).map(|n| n.to_string()).collect();
+        assert_eq!(read, numbers, "every event, once, in order");
+        assert!(count > 0, "nothing was published meanwhile");
+        assert!(slowest < LONGEST, "an answer took {slowest:?}");
+    }
+}
+
+/// Returns how many numbers were published, and how long the slowest answer took.
+fn publish(mut peer: Peer, stopped: &mpsc::Receiver<()>) -> (u64, Duration) {
+    let (mut count, mut slowest) = (0, Duration::ZERO);
+    loop {
+        let asked = Instant::now();
+        send(&mut peer, &count.to_string());
+        peer.say("GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        assert_eq!(peer.answer().status, 200);
+        slowest = slowest.max(asked.elapsed());
+        count += 1;
+        if stopped.recv_timeout(PACE) == Err(RecvTimeoutError::Disconnected) {
+            send(&mut peer, END);
+            return (count, slowest);
+        }
+    }
+}
+
+fn send(peer: &mut Peer, text: &str) {
+    let length = text.len();
+    peer.say(format!(
+        "POST /publish/witness HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{text}"
+    ));
+    assert_eq!(peer.answer().status, 201);
+}
+
+/// Everything that the stream carried up to its end: numbers, and whatever should not be there.
+fn read(mut peer: Peer) -> Vec<String> {
+    peer.until("\n\n").expect("the rest of `ready`");
+    let mut read = Vec::new();
+    while let Some(block) = peer.until("\n\n") {
+        let number = block.lines().find_map(|line| line.strip_prefix("data: "));
+        match number {
+            Some(END) => return read,
+            Some(number) if !block.contains("event: ") => read.push(number.to_owned()),
+            _ => read.push(block),
+        }
+    }
+    read.push("the stream was cut".to_owned());
+    read
+}
