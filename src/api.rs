@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body as HttpBody, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
@@ -101,9 +101,9 @@ pub async fn read_body(
         return Err(too_large());
     }
     let mut limited = Limited::new(body, usize::try_from(limit).unwrap_or(usize::MAX));
-    let read = tokio::time::timeout(longest, BodyExt::collect(&mut limited)).await;
+    let read = tokio::time::timeout(longest, gather(&mut limited)).await;
     match read {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             discard(limited);
             Err(too_large())
@@ -120,10 +120,23 @@ pub async fn read_body(
     }
 }
 
+/// Copies the pieces together. Each is a part of the buffer that it was read into and keeps all of that alive: a
+/// body in pieces of a byte, or a small event in the log, would hold many times its size.
+async fn gather<B: HttpBody<Data = Bytes> + Unpin>(mut body: B) -> Result<Bytes, B::Error> {
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(piece) = frame?.into_data() {
+            whole.extend_from_slice(&piece);
+        }
+    }
+    whole.shrink_to_fit();
+    Ok(whole.into())
+}
+
 /// Reads on for a while, so that a peer that is still sending gets to read its answer.
 pub fn discard<B>(mut body: B)
 where
-    B: hyper::body::Body<Data = Bytes> + Unpin + Send + 'static,
+    B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
 {
     const MOST: usize = 1 << 20;
     const LONGEST: Duration = Duration::from_secs(1);
