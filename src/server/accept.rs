@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::shard::{Arrival, Shards};
 use super::{Listener, Speaks};
@@ -16,6 +17,9 @@ use crate::routes::Standing;
 
 /// How long to wait after an error of `accept`: the descriptor table is full, and a little patience empties it.
 const PATIENCE: Duration = Duration::from_millis(50);
+
+/// How long nothing more is said of that. While the table is nearly full, `accept` fails now and then.
+const SAID: Duration = Duration::from_secs(60);
 
 /// How many connections there may be. A place is left when the [`Place`] is dropped.
 pub(super) struct Places {
@@ -147,21 +151,18 @@ struct Accepting {
 
 impl Accepting {
     async fn run(self, socket: TcpListener) {
-        let mut failing = false;
+        let mut said: Option<Instant> = None;
         loop {
             self.places.room().await;
             match socket.accept().await {
-                Ok((stream, _)) => {
-                    failing = false;
-                    self.hand_over(stream);
-                }
+                Ok((stream, _)) => self.hand_over(stream),
                 // The peer has left before it was accepted: nothing to wait for.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    if !failing {
+                    if said.is_none_or(|at| at.elapsed() >= SAID) {
                         tracing::error!("{}: cannot accept for now: {error}", self.name);
+                        said = Some(Instant::now());
                     }
-                    failing = true;
                     tokio::time::sleep(PATIENCE).await;
                 }
             }
