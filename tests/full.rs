@@ -55,6 +55,78 @@ fn is_busy(answer: &Answer) {
 }
 
 #[test]
+fn too_many_connections() {
+    let server = Server::start(&["--connections", "5"]);
+    // Two of the five.
+    let witness = Witness::start(&server);
+    let first = reader(&server);
+    let mut second = WebSocket::open(&server, "ws", "/ws");
+    let mut third = Http2::connect(&server, "h2c");
+    third.get(1, "/healthz");
+    third.answered(1);
+
+    // One answer each, on any listener, and then the end.
+    for listener in ["http1", "http1s", "ws"] {
+        let mut peer = Peer::connect(&server, listener);
+        peer.say(STREAM);
+        is_busy(&peer.answer());
+        assert!(peer.rest().is_empty(), "{listener}: closed");
+        let mut peer = Peer::connect(&server, listener);
+        peer.say(HEALTHZ);
+        is_refused(&peer.answer());
+        assert!(peer.rest().is_empty(), "{listener}: closed");
+    }
+    is_refused(&ask(&server, "ws", &(handshake("/ws") + "\r\n")));
+    for listener in ["h2c", "http2"] {
+        let mut http2 = Http2::connect(&server, listener);
+        http2.get(1, "/healthz");
+        let answered = http2.answered(1);
+        assert!(
+            matches!(answered, Answered::With(503, _)),
+            "{listener}: {answered:?}"
+        );
+        assert_eq!(
+            http2.closed(),
+            Some(0),
+            "{listener}: closed, without an error"
+        );
+    }
+
+    // The one that is over keeps its place for as long as it says nothing: then nobody is let in.
+    let over = Peer::connect(&server, "http1");
+    let mut waiting = Peer::connect(&server, "http1");
+    waiting.say(HEALTHZ);
+    assert_eq!(waiting.glance(MOMENT), 0, "accepting should pause");
+    // Those who are in are served all the same.
+    second.send(
+        0x81,
+        br#"{"type":"publish","topic":"messages","data":1,"ref":1}"#,
+    );
+    let answers = [second.message(), second.message()].map(|m| m.expect("served"));
+    assert!(answers.iter().any(|a| a.contains("$ack")), "{answers:?}");
+    third.get(3, "/healthz");
+    assert_eq!(third.answered(3), Answered::With(200, "ok\n".into()));
+
+    drop(over);
+    is_refused(&waiting.answer());
+    drop((first, waiting));
+    let mut next = None;
+    until("there is room again", || {
+        let mut peer = Peer::connect(&server, "http1");
+        peer.say("GET /stats HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        next = Some(peer.answer());
+        next.as_ref().is_some_and(|answer| answer.status == 200)
+    });
+    let stats: serde_json::Value =
+        serde_json::from_str(&next.expect("an answer").body).expect("JSON");
+    assert_eq!(
+        stats["wires"]["sse_http1"]["streams_total"], 2,
+        "a busy answer is no stream"
+    );
+    witness.saw_nothing();
+}
+
+#[test]
 fn too_few_descriptors() {
     let server = Server::start_with_descriptors(64, &[]);
     let mut healthy = reader(&server);

@@ -17,8 +17,8 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, Sleep, timeout_at};
 
 use super::direct::{self, Handover, Taken, UntilTaken};
 use super::shard::Arrival;
@@ -31,6 +31,9 @@ use crate::counts::{Connection, Counts};
 use crate::problem::Problem;
 use crate::routes::{Routes, Standing};
 use crate::wire::Carrier;
+
+/// How long a peer may take to read the one answer of a connection too many, and to agree to the end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What the connections of a shard share.
 pub(super) struct Home {
@@ -52,6 +55,8 @@ pub(super) struct Guest {
     deadline: Instant,
     /// Whether it has been.
     begun: Arc<AtomicBool>,
+    /// Rung by the first request of a connection that may have one answer only.
+    over: Option<Arc<Notify>>,
 }
 
 /// Serves a connection to its end. At most one line is logged of what goes wrong with it.
@@ -110,6 +115,7 @@ async fn begin(home: Arc<Home>, arrival: Arrival) -> io::Result<Option<Serving>>
         standing,
         deadline,
         begun: Arc::new(AtomicBool::new(false)),
+        over: (standing == Standing::TooMany).then(Arc::default),
     };
     let first = timeout_at(deadline, first_bytes(&mut socket))
         .await
@@ -281,6 +287,7 @@ impl Guest {
     /// Answers a request. Boxed: what is under way while an answer is made must not stay allocated while it is sent.
     pub(super) fn answer(&self, request: Request<Incoming>) -> Answering {
         self.begun.store(true, Ordering::Relaxed);
+        self.over.iter().for_each(|over| over.notify_one());
         let routes = self.home.routes.clone();
         let (carrier, standing) = (self.carrier.clone(), self.standing);
         Box::pin(async move { Ok(routes.answer(request, carrier, standing).await) })
@@ -306,7 +313,8 @@ impl Guest {
 pub(super) type Answering =
     Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
-/// Runs a connection (boxed, since a future that moves it in would hold its size twice) to its end; asks it to leave when the server drains; ends it when no request came in time.
+/// Runs a connection (boxed, since a future that moves it in would hold its size twice) to its end; asks it to leave
+/// when the server drains or it is one too many; ends it when no request came in time.
 async fn drive<C, T>(
     mut connection: Pin<Box<C>>,
     guest: Guest,
@@ -319,8 +327,10 @@ where
     // Who comes during a drain wants to know how we are, and is not sent away.
     let mut told = *phase.borrow_and_update() == Phase::Draining;
     let (deadline, begun) = (guest.deadline, guest.begun.clone());
+    let mut over = guest.over.clone();
     drop(guest);
     let mut waiting = Some(Box::pin(tokio::time::sleep_until(deadline)));
+    let mut last: Option<Pin<Box<Sleep>>> = None;
     loop {
         tokio::select! {
             biased;
@@ -331,6 +341,12 @@ where
                 }
                 waiting = None;
             }
+            () = async { over.as_ref().expect("checked").notified().await }, if over.is_some() => {
+                over = None;
+                leave(connection.as_mut());
+                last = Some(Box::pin(tokio::time::sleep(LAST_WORDS)));
+            }
+            () = async { last.as_mut().expect("checked").await }, if last.is_some() => return Err(io::Error::other("one too many, and it did not leave")),
             changed = phase.changed(), if !told => {
                 told = true;
                 if changed.is_ok() {
