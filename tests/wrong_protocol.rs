@@ -69,6 +69,10 @@ fn http1_on_the_port_for_h2c() {
             format!("{GET}{}\r\n", UPGRADE.replace(", http2-settings", "")),
         ),
         (
+            "HTTP/1.0",
+            format!("{GET}{UPGRADE}\r\n").replace("HTTP/1.1", "HTTP/1.0"),
+        ),
+        (
             "another protocol",
             format!("{GET}{}\r\n", UPGRADE.replace("h2c", "websocket")),
         ),

@@ -13,7 +13,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -96,7 +96,8 @@ fn is_upgradable(request: &Request<Incoming>) -> bool {
             .flat_map(|v| v.split(','))
             .any(|t| t.trim().eq_ignore_ascii_case(token))
     };
-    request.method() == Method::GET
+    request.version() == Version::HTTP_11
+        && request.method() == Method::GET
         && request.body().is_end_stream()
         && has(&header::UPGRADE, "h2c")
         && has(&header::CONNECTION, "upgrade")

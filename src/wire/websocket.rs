@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use hyper::ext::Protocol;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -77,7 +77,10 @@ pub fn is_handshake(request: &Parts) -> bool {
     }
     let has =
         |name, token: &str| list(&request.headers, name).any(|t| t.eq_ignore_ascii_case(token));
-    has(header::CONNECTION, "upgrade") && has(header::UPGRADE, "websocket")
+    // HTTP/1.0 knows no upgrade: there it is to be ignored (RFC 9110, 7.8).
+    request.version == Version::HTTP_11
+        && has(header::CONNECTION, "upgrade")
+        && has(header::UPGRADE, "websocket")
 }
 
 fn accepted(request: &Request<Incoming>) -> Result<Response<Body>, Problem> {
