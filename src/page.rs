@@ -9,7 +9,7 @@ use crate::body::Body;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
     connect-src 'self' http: https: ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-const FILES: [(&str, &str, &[u8]); 4] = [
+const FILES: &[(&str, &str, &[u8])] = &[
     (
         "/",
         "text/html; charset=utf-8",
@@ -24,6 +24,31 @@ const FILES: [(&str, &str, &[u8]); 4] = [
         "/page.js",
         "text/javascript; charset=utf-8",
         include_bytes!("../web/page.js"),
+    ),
+    (
+        "/panel.js",
+        "text/javascript; charset=utf-8",
+        include_bytes!("../web/panel.js"),
+    ),
+    (
+        "/streams.js",
+        "text/javascript; charset=utf-8",
+        include_bytes!("../web/streams.js"),
+    ),
+    (
+        "/server.js",
+        "text/javascript; charset=utf-8",
+        include_bytes!("../web/server.js"),
+    ),
+    (
+        "/publish.js",
+        "text/javascript; charset=utf-8",
+        include_bytes!("../web/publish.js"),
+    ),
+    (
+        "/figures.js",
+        "text/javascript; charset=utf-8",
+        include_bytes!("../web/figures.js"),
     ),
     (
         "/favicon.ico",

@@ -1,0 +1,144 @@
+// The server, as this page knows it: where it listens, what the browser speaks with it, and what it counts.
+
+const PROBE_MS = 5000;
+const POLL_MS = 1000;
+const STALE_MS = 4000;
+const TIMING_MS = 500;
+const STREAM = '/events?topic=%24stats';
+
+/** The origin of a listener for this page, or `null` when it is off. The host is the page's own: the address that a
+ *  server is bound to is not always one that its visitors can reach, or that its certificate names. */
+export function originOf(listener) {
+  if (!listener) return null;
+  const port = listener.addr.slice(listener.addr.lastIndexOf(':') + 1);
+  return new URL(`${listener.tls ? 'https' : 'http'}://${location.hostname}:${port}`).origin;
+}
+
+/** Whether the page itself came over HTTP/2 or later, where one connection has room for all that it asks. */
+export function cameMultiplexed() {
+  const [navigation] = performance.getEntriesByType('navigation');
+  return ['h2', 'h3'].includes(navigation?.nextHopProtocol);
+}
+
+/** The stats object. */
+export async function readStats(origin) {
+  const response = await fetch(`${origin}/stats`, { cache: 'no-store', signal: AbortSignal.timeout(PROBE_MS) });
+  if (!response.ok) throw new Error(`/stats answered ${response.status}`);
+  return response.json();
+}
+
+/** Asks a listener for a sign of life: `{ trouble, protocol }`. The protocol is what the browser says that it spoke;
+ *  trouble is `null`, `late` (no answer in time), `foreign` (it answers, but not to pages of this origin) or
+ *  `silent` (no answer at all, which is also all that a page is told of a certificate that is not trusted). */
+export async function probe(origin) {
+  const url = `${origin}/healthz?probe=${probes++}-${Date.now()}`;
+  const signal = AbortSignal.timeout(PROBE_MS);
+  const timing = new Timing(url);
+  try {
+    const response = await fetch(url, { cache: 'no-store', signal });
+    await response.text();
+    return { trouble: null, protocol: await timing.protocol() };
+  } catch (error) {
+    if (error.name === 'TimeoutError') return { trouble: 'late', protocol: '' };
+    const answers = await fetch(url, { mode: 'no-cors', cache: 'no-store', signal }).then(() => true, () => false);
+    return { trouble: answers ? 'foreign' : 'silent', protocol: '' };
+  } finally {
+    timing.end();
+  }
+}
+
+let probes = 0;
+
+/** What the browser notes of one request. It does so some time after the request has ended, or never when the server
+ *  does not allow it. */
+class Timing {
+  #observer;
+  #noted;
+
+  constructor(url) {
+    this.#noted = new Promise((resolve) => {
+      this.#observer = new PerformanceObserver((list) => {
+        const [entry] = list.getEntriesByName(url);
+        if (entry) resolve(entry.nextHopProtocol);
+      });
+    });
+    this.#observer.observe({ type: 'resource' });
+  }
+
+  protocol() {
+    const never = new Promise((resolve) => setTimeout(resolve, TIMING_MS, ''));
+    return Promise.race([this.#noted, never]);
+  }
+
+  end() {
+    this.#observer.disconnect();
+  }
+}
+
+/** The stats object once a second: from the topic `$stats` where a stream costs nothing, else by asking. */
+export class Feed {
+  /** The latest object, once there is one. */
+  stats = null;
+  /** Where it asks, and whether by a stream. */
+  origin = location.origin;
+  isStream = false;
+  /** When it came, on the clock of `performance`. */
+  takenAt = 0;
+  /** Since when the next one is waited for. */
+  #since = Infinity;
+  #taken;
+  #source = null;
+  #timer = 0;
+
+  /** `taken` is called with each object. */
+  constructor(taken) {
+    this.#taken = taken;
+  }
+
+  stream(origin) {
+    this.stop();
+    this.origin = origin;
+    this.isStream = true;
+    const source = new EventSource(origin + STREAM);
+    source.onmessage = (event) => this.take(JSON.parse(event.data));
+    // An EventSource that was refused does not come back.
+    source.onerror = () => source.readyState === EventSource.CLOSED && this.poll(origin);
+    this.#source = source;
+    this.#since = performance.now();
+  }
+
+  poll(origin) {
+    this.stop();
+    this.origin = origin;
+    this.isStream = false;
+    const ask = async () => {
+      const timer = this.#timer;
+      const stats = await readStats(origin).catch(() => null);
+      if (timer !== this.#timer) return;
+      if (stats) this.take(stats);
+      this.#timer = setTimeout(ask, POLL_MS);
+    };
+    this.#timer = setTimeout(ask, POLL_MS);
+    this.#since = performance.now();
+  }
+
+  stop() {
+    this.#source?.close();
+    this.#source = null;
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    this.#since = Infinity;
+  }
+
+  /** Whether several in a row are missing. */
+  isStale(now) {
+    return now - this.#since > STALE_MS;
+  }
+
+  take(stats) {
+    this.stats = stats;
+    this.takenAt = performance.now();
+    if (this.#since !== Infinity) this.#since = this.takenAt;
+    this.#taken(stats);
+  }
+}
