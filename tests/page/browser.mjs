@@ -1,0 +1,90 @@
+// The system's Chromium with the page open in it, and the page's panels as a reader sees them.
+
+import { chromium } from 'playwright-core';
+
+import { PATIENCE_MS, until } from './wait.mjs';
+
+export const PANELS = ['SSE on HTTP/1.1', 'SSE on HTTP/2', 'WebSocket'];
+
+/** Starts a browser that trusts these keys (none: nothing but what the system trusts). */
+export function launch(...pins) {
+  const quiet = ['--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'];
+  const trust = pins.length ? [`--ignore-certificate-errors-spki-list=${pins.join(',')}`] : [];
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    args: ['--no-sandbox', '--disable-component-update', '--disable-sync', ...quiet, ...trust],
+  });
+}
+
+/** A page in a browser profile of its own, so in connection pools of its own. */
+export class Visit {
+  static async to(browser, url, options = {}) {
+    const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+    context.setDefaultTimeout(PATIENCE_MS);
+    const visit = new Visit(await context.newPage());
+    await visit.page.goto(url);
+    return visit;
+  }
+
+  /** What the browser's console was told of as wrong, and uncaught errors. */
+  complaints = [];
+
+  constructor(page) {
+    this.page = page;
+    page.on('console', (message) => {
+      if (['error', 'warning'].includes(message.type())) this.complaints.push(message.text());
+    });
+    page.on('pageerror', (error) => this.complaints.push(String(error)));
+  }
+
+  panel(title) {
+    return new Panel(this.page.getByRole('region', { name: title, exact: true }));
+  }
+
+  get panels() {
+    return PANELS.map((title) => this.panel(title));
+  }
+
+  async close() {
+    await this.page.context().close();
+  }
+}
+
+/** One panel, by what it shows. */
+export class Panel {
+  constructor(region) {
+    this.region = region;
+  }
+
+  async start(topic, streams) {
+    await this.region.getByLabel('Topic').fill(topic);
+    await this.region.getByLabel('Streams').fill(String(streams));
+    await this.region.getByRole('button', { name: 'Start' }).click();
+  }
+
+  async stop() {
+    await this.region.getByRole('button', { name: 'Stop' }).click();
+  }
+
+  field(name) {
+    return this.region.locator(`[data-field=${name}]`);
+  }
+
+  /** All fields as they read. */
+  read() {
+    return this.region.evaluate((region) => {
+      const fields = [...region.querySelectorAll('[data-field]')];
+      return Object.fromEntries(fields.map((field) => [field.dataset.field, field.textContent]));
+    });
+  }
+
+  /** Waits until these fields read so; a regular expression need only match. */
+  shows(want) {
+    const agrees = (text, wanted) => (wanted instanceof RegExp ? wanted.test(text) : text === String(wanted));
+    return until(
+      `the panel to show ${Object.entries(want).map(([name, wanted]) => `${name} ${wanted}`).join(', ')}`,
+      () => this.read(),
+      (seen) => Object.entries(want).every(([name, wanted]) => agrees(seen[name], wanted)),
+    );
+  }
+}
