@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
 
 /// Resident memory, in bytes.
 pub fn resident(pid: u32) -> u64 {
@@ -27,6 +29,20 @@ pub fn ticks(pid: u32) -> u64 {
     let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
     let ticks = |field: &str| field.parse::<u64>().expect("a number");
     ticks(fields[11]) + ticks(fields[12])
+}
+
+/// How long its threads, and ours, were ready to run and had no processor. Other work on the machine is no fault of
+/// the server's, and a test may take it off.
+pub fn waited(pid: u32) -> Duration {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+    let theirs = tasks.flatten().map(|task| task.path());
+    let all = theirs.chain([PathBuf::from("/proc/thread-self")]);
+    // The second field (Documentation/scheduler/sched-stats); without statistics in this kernel, nothing is taken off.
+    let waited = all.filter_map(|task| {
+        let text = fs::read_to_string(task.join("schedstat")).ok()?;
+        text.split_ascii_whitespace().nth(1)?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(waited.sum())
 }
 
 /// Bytes that the kernel holds for each connection of a listener: sent by it and not acknowledged by the peer.
