@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
@@ -21,13 +21,7 @@ pub struct Access {
     allow_hosts: BTreeSet<String>,
     allow_origins: BTreeSet<String>,
     ports: Vec<u16>,
-    names: RwLock<Arc<Names>>,
-}
-
-#[derive(Debug, Default)]
-struct Names {
-    hosts: BTreeSet<String>,
-    origins: BTreeSet<String>,
+    names: RwLock<BTreeSet<String>>,
 }
 
 /// Where a request says that it comes from.
@@ -62,40 +56,34 @@ impl Access {
 
     /// Takes the names of a renewed certificate.
     pub fn rename(&self, names: &[String]) {
-        let hosts: BTreeSet<String> = names.iter().map(|n| n.to_ascii_lowercase()).collect();
-        let mut origins = BTreeSet::new();
-        for host in &hosts {
-            let host = match host.contains(':') {
-                true => format!("[{host}]"),
-                false => host.clone(),
-            };
-            for port in &self.ports {
-                origins.insert(format!("http://{host}:{port}"));
-                origins.insert(format!("https://{host}:{port}"));
-            }
-        }
-        // A page on a scheme's default port leaves the port out.
-        let bare = |o: &String| {
-            let http = o
-                .strip_prefix("http:")
-                .and_then(|r| r.strip_suffix(":80"))
-                .map(|r| format!("http:{r}"));
-            let https = o
-                .strip_prefix("https:")
-                .and_then(|r| r.strip_suffix(":443"));
-            http.or(https.map(|r| format!("https:{r}")))
-        };
-        let defaults: Vec<String> = origins.iter().filter_map(bare).collect();
-        origins.extend(defaults);
-        let names = Arc::new(Names { hosts, origins });
+        let names = names.iter().map(|n| n.to_ascii_lowercase()).collect();
         *self.names.write().unwrap_or_else(PoisonError::into_inner) = names;
     }
 
-    fn names(&self) -> Arc<Names> {
-        self.names
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    /// Whether the certificate is for this host, perhaps as one of all names a level below another
+    /// (RFC 9525, 6.3).
+    fn is_named(&self, host: &str) -> bool {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        let wildcard = host.split_once('.').map(|(_, above)| format!("*.{above}"));
+        names.contains(host) || wildcard.is_some_and(|name| names.contains(&name))
+    }
+
+    /// Whether an origin (RFC 6454, 6.2) is `http` or `https`, one of the names and one of our ports.
+    fn is_ours(&self, origin: &str) -> bool {
+        let Some((scheme, authority)) = origin.split_once("://") else {
+            return false;
+        };
+        let default = match scheme {
+            "http" => 80,
+            "https" => 443,
+            _ => return false,
+        };
+        let host = host_of(authority);
+        let port = authority
+            .rsplit_once(':')
+            .and_then(|(_, port)| port.parse().ok())
+            .unwrap_or(default);
+        self.ports.contains(&port) && self.is_named(host)
     }
 
     /// Refuses a host that is neither an address nor ours: a name that somebody pointed at us (DNS rebinding).
@@ -124,9 +112,8 @@ impl Access {
             }
         };
         let host = host_of(authority).to_ascii_lowercase();
-        let names = self.names();
         if host.parse::<IpAddr>().is_ok()
-            || names.hosts.contains(&host)
+            || self.is_named(&host)
             || self.allow_hosts.contains(&host)
         {
             return Ok(());
@@ -145,7 +132,7 @@ impl Access {
             return Source::Unsaid;
         };
         let text = origin.to_str().unwrap_or("").to_ascii_lowercase();
-        let ours = self.names().origins.contains(&text) || self.allow_origins.contains(&text);
+        let ours = self.is_ours(&text) || self.allow_origins.contains(&text);
         match ours && origins.next().is_none() {
             true => Source::Allowed(origin.clone()),
             false => Source::Foreign,
@@ -226,7 +213,7 @@ mod tests {
     use super::*;
 
     fn access() -> Access {
-        let names = ["localhost", "127.0.0.1", "::1", "Box"].map(String::from);
+        let names = ["localhost", "127.0.0.1", "::1", "Box", "*.corp.example"].map(String::from);
         Access::new(
             &names,
             &[8080, 443],
@@ -245,6 +232,9 @@ mod tests {
             ("10.1.2.3:99", true),
             ("[::1]:8080", true),
             ("box", true),
+            ("a.corp.example", true),
+            ("a.b.corp.example", false),
+            ("corp.example", false),
             ("proxy.example", true),
             ("evil.example", false),
             ("localhost.evil.example", false),
@@ -267,6 +257,10 @@ mod tests {
             ("https://localhost:8080", true),
             ("http://[::1]:8080", true),
             ("https://localhost", true),
+            ("http://localhost", false),
+            ("https://a.corp.example:8080", true),
+            ("https://10.1.2.3:8080", false),
+            ("ftp://localhost:8080", false),
             ("https://app.example", true),
             ("http://app.example", false),
             ("https://localhost:9999", false),

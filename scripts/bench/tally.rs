@@ -21,16 +21,16 @@ pub struct Tally {
     reordered: u64,
 }
 
-/// One reader's account. Events published at the same time may enter the log in another order than they
-/// were numbered, so `seen` remembers the 64 numbers from `from` on.
+/// One reader's account. Events that are published on several connections may enter the log in another order
+/// than they were numbered, so each number is remembered.
 struct Reader {
     running: bool,
     ready: bool,
     last: Id,
     /// The first event for it.
     first: u64,
-    from: u64,
-    seen: u64,
+    /// A bit for each event from `first` on.
+    seen: Vec<u64>,
     received: u64,
     missed: u64,
     gaps: u64,
@@ -84,8 +84,7 @@ impl Tally {
             ready: false,
             last: Id::default(),
             first: first_event,
-            from: first_event,
-            seen: 0,
+            seen: Vec::new(),
             received: 0,
             missed: 0,
             gaps: 0,
@@ -187,19 +186,17 @@ impl Tally {
 }
 
 impl Reader {
-    /// Notes a number; false if it was seen before, or comes so late that this is not known.
+    /// Notes a number; false if it was seen before, or is not for this reader.
     fn mark(&mut self, number: u64) -> bool {
-        if number < self.from {
+        let Some(index) = number.checked_sub(self.first) else {
             return false;
+        };
+        let (word, bit) = (index as usize / 64, 1 << (index % 64));
+        if word >= self.seen.len() {
+            self.seen.resize(word + 1, 0);
         }
-        while number - self.from >= 64 {
-            let ahead = (number - self.from - 63).min(64);
-            self.seen = self.seen.checked_shr(ahead as u32).unwrap_or(0);
-            self.from += ahead;
-        }
-        let bit = 1 << (number - self.from);
-        let new = self.seen & bit == 0;
-        self.seen |= bit;
+        let new = self.seen[word] & bit == 0;
+        self.seen[word] |= bit;
         self.received += u64::from(new);
         new
     }

@@ -18,10 +18,14 @@ pub fn ready_message(cursor: Id) -> String {
     format!(r#"{{"type":"$ready","cursor":"{cursor}","server":"bare"}}"#)
 }
 
-/// An answer with a JSON body.
+/// An answer with a JSON body. The date is as long as any other.
 pub fn json_answer(status: &str, body: &str) -> Vec<u8> {
-    let length = body.len();
-    format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}").into()
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncache-control: no-store\r\nvary: origin\r\n\
+         content-length: {}\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n{body}",
+        body.len()
+    )
+    .into()
 }
 
 /// The answer to a long poll with these events.

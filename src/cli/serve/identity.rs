@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use tokio_rustls::rustls::ServerConfig;
 
 use crate::access::Access;
-use crate::certs::{self, Force, Identity};
+use crate::certs::{self, Force, Identity, Stamp};
 use crate::config::Config;
 use crate::config::listeners::Bind;
 use crate::server::tls::Tls;
@@ -25,6 +25,8 @@ pub(super) struct Identities {
 #[derive(Clone)]
 struct Presented {
     directory: PathBuf,
+    /// The files as they were before they were read.
+    seen: Stamp,
     http1: Arc<Tls>,
     http2: Arc<Tls>,
 }
@@ -41,21 +43,32 @@ pub(super) fn find(config: &Config) -> Result<Identities, Vec<String>> {
             presented: None,
         });
     }
+    // Taken first, so that a change while they are read is seen as one.
+    let seen = certs::stamp(&config.certs);
     let (identity, made) = certs::ensure(&config.certs, SystemTime::now(), Force::Keep)?;
-    made.iter().for_each(|line| tracing::info!("{line}"));
-    identity
-        .warnings
-        .iter()
-        .for_each(|line| tracing::warn!("{line}"));
+    tell(&identity, &made);
     let (http1, http2) = configure(&identity).map_err(|error| vec![error])?;
     Ok(Identities {
         names: identity.names,
         presented: Some(Presented {
             directory: config.certs.clone(),
+            seen: if made.is_empty() {
+                seen
+            } else {
+                certs::stamp(&config.certs)
+            },
             http1: Tls::new(http1, false),
             http2: Tls::new(http2, true),
         }),
     })
+}
+
+fn tell(identity: &Identity, made: &[String]) {
+    made.iter().for_each(|line| tracing::info!("{line}"));
+    identity
+        .warnings
+        .iter()
+        .for_each(|line| tracing::warn!("{line}"));
 }
 
 fn configure(identity: &Identity) -> Result<(Arc<ServerConfig>, Arc<ServerConfig>), String> {
@@ -90,11 +103,10 @@ impl Identities {
 
     /// Picks up changed files and renews what is due, for as long as it is polled.
     pub(super) async fn watch(self, access: Arc<Access>) {
-        let Some(presented) = self.presented else {
+        let Some(mut presented) = self.presented else {
             return;
         };
         let mut look = tokio::time::interval(LOOK);
-        let mut seen = certs::stamp(&presented.directory);
         let mut renewed = tokio::time::Instant::now();
         loop {
             look.tick().await;
@@ -103,10 +115,10 @@ impl Identities {
                 presented.renew().await;
             }
             let stamp = certs::stamp(&presented.directory);
-            if stamp == seen {
+            if stamp == presented.seen {
                 continue;
             }
-            seen = stamp;
+            presented.seen = stamp;
             match presented.reload() {
                 Ok(names) => {
                     access.rename(&names);
@@ -128,6 +140,7 @@ impl Identities {
 impl Presented {
     fn reload(&self) -> Result<Vec<String>, Vec<String>> {
         let identity = certs::load(&self.directory, SystemTime::now())?;
+        tell(&identity, &[]);
         let (http1, http2) = configure(&identity).map_err(|error| vec![error])?;
         self.http1.replace(http1);
         self.http2.replace(http2);
@@ -141,11 +154,15 @@ impl Presented {
         let renewing = tokio::task::spawn_blocking(move || {
             certs::ensure(&directory, SystemTime::now(), Force::Keep)
         });
-        if let Ok(Err(mistakes)) = renewing.await {
-            tracing::warn!(
-                "the certificate could not be renewed: {}",
-                mistakes.join("; ")
-            );
+        match renewing.await {
+            Ok(Ok((identity, made))) => tell(&identity, &made),
+            Ok(Err(mistakes)) => {
+                tracing::warn!(
+                    "the certificate could not be renewed: {}",
+                    mistakes.join("; ")
+                );
+            }
+            Err(error) => tracing::error!("renewing the certificate: {error}"),
         }
     }
 }
