@@ -1,7 +1,7 @@
 //! The bare loop: a process that does nothing but write the same encoded bytes to N sockets, in one thread.
 //! It is the practical limit that triwire is measured against: no log, no topics, no limits, no heartbeat.
 //!
-//! A peer that takes nothing is passed by; nothing is kept for it.
+//! Events pass a peer by once it leaves too much unsent; it is not told.
 
 mod encode;
 mod http2;

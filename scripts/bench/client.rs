@@ -28,6 +28,8 @@ use crate::tally::Tally;
 const TOPIC: &str = "bench";
 /// How long readers may take to become ready, and events to arrive everywhere.
 const PATIENCE: u64 = 20 * SECOND;
+/// How long nothing comes for those that read again when they have all that they will get.
+const QUIET: u64 = 3 * SECOND;
 /// Readiness taken from the kernel at once: few enough that a publish is not late.
 const EVENTS_A_TURN: usize = 128;
 
@@ -162,7 +164,7 @@ impl Load {
         Ok(())
     }
 
-    /// The stopped ones read again, until all are up to date or nothing has come for a second.
+    /// The stopped ones read again, until all are up to date or nothing more comes.
     pub fn resume(&mut self, connections: usize) -> Result<()> {
         for (token, connection) in self.connections[..connections].iter_mut().enumerate() {
             let connection = connection
@@ -172,7 +174,7 @@ impl Load {
         }
         loop {
             let before = self.reads.count;
-            let up_to_date = self.turn_until(SECOND, |load| load.tally.stopped().lost == 0)?;
+            let up_to_date = self.turn_until(QUIET, |load| load.tally.stopped().lost == 0)?;
             if up_to_date || self.reads.count == before {
                 return Ok(());
             }
@@ -225,7 +227,8 @@ impl Load {
         };
         match connection.serve(&mut self.buffers, &mut self.tally, &mut self.reads) {
             Ok(()) => Ok(connection.socket.rewatch(&self.epoll, token)?),
-            Err(_) if connection.may_close => {
+            Err(error) if connection.may_close => {
+                eprintln!("stopped reader {}: {error}", connection.first);
                 *slot = None;
                 self.closed += 1;
                 Ok(())

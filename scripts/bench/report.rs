@@ -87,7 +87,7 @@ const STORM: Table = (
 );
 
 const STOPPED: Table = (
-    "Half of the readers stopped",
+    "Half of the readers stopped; the bare loop drops what they do not take",
     &[
         Column("resident MB grown", "resident_mb", Median),
         Column("after resuming", "resident_resumed_mb", Median),
