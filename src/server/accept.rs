@@ -36,6 +36,8 @@ pub(super) struct Places {
 pub(super) struct Place {
     places: Arc<Places>,
     late: bool,
+    /// Connections of its shard, itself among them.
+    load: Option<Arc<AtomicUsize>>,
     /// What it may have.
     pub(super) standing: Standing,
 }
@@ -96,13 +98,25 @@ impl Places {
         Place {
             places: self.clone(),
             late,
+            load: None,
             standing,
         }
     }
 }
 
+impl Place {
+    /// Counts with a shard's connections from now on, to the socket's end: an upgraded one outlives its HTTP.
+    pub(super) fn settle(&mut self, load: &Arc<AtomicUsize>) {
+        load.fetch_add(1, Ordering::Relaxed);
+        self.load = Some(load.clone());
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
+        if let Some(load) = &self.load {
+            load.fetch_sub(1, Ordering::Relaxed);
+        }
         self.places.open[usize::from(self.late)].fetch_sub(1, Ordering::AcqRel);
         self.places.left.notify_waiters();
     }

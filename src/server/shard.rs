@@ -46,7 +46,6 @@ pub(super) fn start(
 ) -> io::Result<Shards> {
     let shards: io::Result<Vec<Shard>> = (0..settings.shards)
         .map(|number| {
-            let load = Arc::new(AtomicUsize::new(0));
             let home = Arc::new(Home {
                 shard: number,
                 settings: settings.clone(),
@@ -59,13 +58,13 @@ pub(super) fn start(
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
-            let live = live(home, log.clone(), load.clone(), inbox);
+            let live = live(home, log.clone(), inbox);
             let thread = std::thread::Builder::new()
                 .name(format!("shard-{number}"))
                 .spawn(move || runtime.block_on(live))?;
             Ok(Shard {
                 inbox: Mutex::new(Some(sender)),
-                load,
+                load: Arc::default(),
                 thread: Mutex::new(Some(thread)),
             })
         })
@@ -75,11 +74,11 @@ pub(super) fn start(
 
 impl Shards {
     /// Hands a socket to the shard with the fewest connections.
-    pub(super) fn send(&self, arrival: Arrival) {
+    pub(super) fn send(&self, mut arrival: Arrival) {
         let Some(shard) = self.0.iter().min_by_key(|s| s.load.load(Ordering::Relaxed)) else {
             return;
         };
-        shard.load.fetch_add(1, Ordering::Relaxed);
+        arrival.place.settle(&shard.load);
         if let Some(inbox) = &*shard.inbox.lock().expect("nothing panics under this lock") {
             // A shard that has stopped drops the socket: the server is leaving.
             let _ = inbox.send(arrival);
@@ -110,22 +109,12 @@ impl Shards {
     }
 }
 
-async fn live(
-    home: Arc<Home>,
-    log: Arc<Log>,
-    load: Arc<AtomicUsize>,
-    mut inbox: mpsc::UnboundedReceiver<Arrival>,
-) {
+async fn live(home: Arc<Home>, log: Arc<Log>, mut inbox: mpsc::UnboundedReceiver<Arrival>) {
     let number = home.shard;
     tokio::spawn(async move { log.run_hub(number).await });
     let watching = home.clone();
     tokio::spawn(async move { watching.watch.run(&watching.settings).await });
     while let Some(arrival) = inbox.recv().await {
-        let home = home.clone();
-        let load = load.clone();
-        tokio::spawn(async move {
-            connection::serve(home, arrival).await;
-            load.fetch_sub(1, Ordering::Relaxed);
-        });
+        tokio::spawn(connection::serve(home.clone(), arrival));
     }
 }
