@@ -72,10 +72,16 @@ function drawServer(now) {
   const { server, version, uptime_s: uptime, log } = feed.stats;
   write(byId('server'), `Server ${server}, triwire ${version}, up ${duration(uptime)}. Its log holds `
     + `${count(log.events)} events (${bytes(log.bytes)}) on ${count(log.topics)} ${log.topics === 1 ? 'topic' : 'topics'}.`);
-  // It is read aloud, so it is the same from one second to the next.
-  const time = new Date(performance.timeOrigin + feed.takenAt).toLocaleTimeString();
-  write(byId('stale'), feed.isStale(now) ? `${feed.origin} does not answer: the server’s numbers are those of ${time}.` : '');
+  write(byId('stale'), feed.isStale(now) ? staleInWords() : '');
   write(byId('source'), sourceInWords());
+}
+
+/** Read aloud, so the same from one second to the next. */
+function staleInWords() {
+  const since = new Date(performance.timeOrigin + feed.takenAt).toLocaleTimeString();
+  const isStarved = panels.some((panel) => panel.crowds && panel.isRunning && panel.origin === feed.origin);
+  const why = isStarved ? ': this page’s streams hold all connections that the browser has for it' : '';
+  return `${feed.origin} has not told the server’s numbers since ${since}${why}.`;
 }
 
 function sourceInWords() {

@@ -129,7 +129,8 @@ export class Panel {
   }
 
   draw(now, feed) {
-    const counts = feed.stats?.wires[this.#wire.counted];
+    // Numbers that are old are none.
+    const counts = feed.isStale(now) ? undefined : feed.stats?.wires[this.#wire.counted];
     const standing = this.#standing(now);
     if (this.#trouble === 'late' && standing.open > 0) this.#trouble = null;
     this.#drawFigures(standing, counts);
@@ -202,9 +203,9 @@ export class Panel {
     write(field.reconnects, figures.count(tally.reconnects));
     write(field.serverConnections, figures.count(counts?.connections));
     write(field.serverStreams, figures.count(counts?.streams));
-    write(field.serverEventRate, figures.rate(this.#serverRates.events));
+    write(field.serverEventRate, figures.rate(counts && this.#serverRates.events));
     write(field.serverEvents, figures.count(counts?.events_sent));
-    write(field.serverByteRate, figures.bytes(this.#serverRates.bytes));
+    write(field.serverByteRate, figures.bytes(counts && this.#serverRates.bytes));
     write(field.serverBytes, figures.bytes(counts?.bytes_sent));
     write(field.serverGaps, figures.count(counts?.gaps));
   }
@@ -264,12 +265,13 @@ export class Panel {
     return `${countsInWords(standing)} ${this.#reason(standing, counts)}`.trim();
   }
 
-  /** Why it is as it is: said only when the counts of both sides bear it out. */
+  /** Why it is as it is. What is said of the server its counts bear out. */
   #reason({ asked, open, stuck }, counts) {
     if (stuck > 0) {
       if (!this.#wire.crowds || open !== BROWSER_CONNECTIONS) return 'Those have had no answer yet.';
+      const unheard = counts && counts.streams < asked ? ', and the server has not heard of them' : '';
       return `A browser opens at most ${BROWSER_CONNECTIONS} HTTP/1.1 connections to one host and port, and each `
-        + `stream keeps one: the other ${stuck === 1 ? 'one waits' : `${stuck} wait`} inside the browser, and the server has not heard of them.`;
+        + `stream keeps one: the other ${stuck === 1 ? 'one waits' : `${stuck} wait`} inside the browser${unheard}.`;
     }
     if (open !== asked || open < 2 || !counts || counts.streams < open) return '';
     if (counts.connections === 1) return 'They share one connection.';

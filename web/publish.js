@@ -48,8 +48,8 @@ export class Publish {
     const request = { method: 'POST', headers: { 'content-type': format }, body, signal: AbortSignal.timeout(PATIENCE_MS) };
     const response = await fetch(`${origin}/publish/${encodeURIComponent(topic)}${query}`, request).catch((error) => {
       throw new Error(error.name === 'TimeoutError'
-        ? `No answer from ${origin} in ${PATIENCE_MS / 1000} seconds; the event may be published or not.`
-        : `No answer from ${origin}; the event may be published or not.`);
+        ? `No answer from ${origin} in ${PATIENCE_MS / 1000} seconds: streams may hold all connections to it. The event may be published or not.`
+        : `No answer from ${origin}. The event may be published or not.`);
     });
     const answer = await response.json().catch(() => ({}));
     if (!response.ok) throw new Error(`Refused (${response.status}): ${answer.detail ?? answer.title ?? 'no reason given'}`);

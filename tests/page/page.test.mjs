@@ -185,7 +185,8 @@ describe('opened over HTTP/2, with the certificate trusted', () => {
     await mortal.stop();
     await websocket.shows({ open: 0, status: /^0 of 10 streams open, .*10 reconnecting\./ });
     const stale = () => visit.page.locator('#stale').textContent();
-    await until('old numbers to be called old', stale, (text) => text.startsWith(`${mortal.origin('http2')} does not answer: `));
+    await until('old numbers to be called old', stale, (text) => text.startsWith(`${mortal.origin('http2')} has not told `));
+    await http2.shows({ connections: '–', serverStreams: '–', serverEventRate: '–' });
 
     const heir = await Server.start(certificates, { listen: mortal.listeners, metrics: 'off' });
     t.after(() => heir.stop());
@@ -263,5 +264,21 @@ describe('opened over plain HTTP/1.1, with nothing trusted', () => {
     await until('the id', () => form.getByRole('status').textContent(), (text) => /^Published as \d+-\d+$/.test(text));
     await http1.shows({ events: 6, event: 'hello', serverEvents: /./ });
     await websocket.shows({ events: 10 });
+  });
+
+  it('says so when its own requests have to wait for its streams', async (t) => {
+    const narrow = await Server.start(certificates, { listen: { ws: 'off' }, metrics: 'off' });
+    t.after(() => narrow.stop());
+    const other = await Visit.to(browser, narrow.origin('http1'));
+    t.after(() => other.close());
+    const http1 = other.panel('SSE on HTTP/1.1');
+    await http1.start('plain', 10);
+    await http1.shows({ open: 6, stuck: 4 });
+    const stale = () => other.page.locator('#stale').textContent();
+    await until('the reason', stale, (text) => text.endsWith(': this page’s streams hold all connections that the browser has for it.'));
+    await http1.shows({ connections: '–', status: SIX_OF_TEN.replace(', and the server has not heard of them', '') });
+    await http1.stop();
+    await untilIs('the notice', stale, '');
+    await http1.shows({ connections: 0, serverStreams: 0 });
   });
 });
