@@ -1,5 +1,5 @@
 //! What the tests share. Each test file uses a part of it.
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 pub mod raw;
 pub mod server;
