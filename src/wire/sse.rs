@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{BoxFuture, FutureExt};
@@ -123,6 +123,8 @@ struct SseStream {
     settings: Arc<Settings>,
     /// Fires now and then, and looks whether anything was sent meanwhile: cheaper than a reset a delivery.
     timer: Pin<Box<Sleep>>,
+    /// Whom the timer wakes.
+    armed: Option<Waker>,
     sent_at: Instant,
     over: bool,
 }
@@ -143,6 +145,7 @@ impl SseStream {
             envelope,
             unsent: carrier.unsent,
             timer: Box::pin(tokio::time::sleep_until(now + settings.heartbeat)),
+            armed: None,
             settings,
             sent_at: now,
             over: false,
@@ -156,8 +159,16 @@ impl SseStream {
             joined.push(ready);
         }
         while !self.over && joined.len() < JOIN_BYTES {
-            let Poll::Ready(next) = self.reader.poll_next(cx) else {
-                break;
+            // Only a poll that yields nothing has to be woken again: the next one after this asks in any case.
+            let next = match joined.len() {
+                0 => match self.reader.poll_next(cx) {
+                    Poll::Ready(next) => next,
+                    Poll::Pending => break,
+                },
+                _ => match self.reader.try_next() {
+                    Some(next) => next,
+                    None => break,
+                },
             };
             match next {
                 Next::Event(event) => joined.push(self.frame(&event)),
@@ -185,10 +196,16 @@ impl SseStream {
 
     /// The heartbeat, when nothing was sent for so long.
     fn poll_heartbeat(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        let now = Instant::now();
+        // A timer that is set to wake this task need not be touched on every delivery.
+        let armed = self.armed.as_ref().is_some_and(|w| w.will_wake(cx.waker()));
+        if armed && now < self.timer.deadline() {
+            return Poll::Pending;
+        }
+        self.armed = Some(cx.waker().clone());
         loop {
             ready!(self.timer.as_mut().poll(cx));
             let due = self.sent_at + self.settings.heartbeat;
-            let now = Instant::now();
             if now >= due {
                 return Poll::Ready(HEARTBEAT);
             }
@@ -215,6 +232,7 @@ impl Stream for SseStream {
             self.timer
                 .as_mut()
                 .reset(self.sent_at + self.settings.heartbeat);
+            self.armed = None;
         }
         self.reader.seat().sent(bytes.len());
         Poll::Ready(Some(match &self.unsent {
