@@ -20,6 +20,11 @@ pub trait Stream: Send {
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>>;
 }
 
+/// Said of a request (as an extension of it) by a server that will write a [`Stream`] as it is: what it yields shall
+/// be chunks of HTTP/1.1 (RFC 9112, 7.1) already, shared by all readers.
+#[derive(Clone, Copy, Debug)]
+pub struct Chunked;
+
 /// A response body.
 pub enum Body {
     /// All of it is here.

@@ -272,14 +272,25 @@ impl Event {
     }
 
     /// The event as an SSE block whose data is the payload (WHATWG HTML, 9.2.5).
-    pub fn sse(&self) -> &Bytes {
-        self.framed(&self.sse, || frame::sse(self))
+    pub fn sse(&self) -> Bytes {
+        frame::unchunked(self.sse_chunk())
+    }
+
+    /// The same block as a chunk of HTTP/1.1 (RFC 9112, 7.1).
+    pub fn sse_chunk(&self) -> &Bytes {
+        self.framed(&self.sse, || frame::chunk(&frame::sse(self)))
     }
 
     /// The event as an SSE block whose data is `{"server","topic","type","data"}`.
-    pub fn sse_envelope(&self) -> &Bytes {
+    pub fn sse_envelope(&self) -> Bytes {
+        frame::unchunked(self.sse_envelope_chunk())
+    }
+
+    /// The same block as a chunk of HTTP/1.1.
+    pub fn sse_envelope_chunk(&self) -> &Bytes {
+        let server = &self.origin.server_json;
         self.framed(&self.envelope, || {
-            frame::sse_envelope(self, &self.origin.server_json)
+            frame::chunk(&frame::sse_envelope(self, server))
         })
     }
 

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use bytes::Bytes;
+
 use super::{Event, EventType, Payload};
 
 /// An SSE block: `id`, `event` unless it is `message`, and the payload's lines as `data`.
@@ -60,6 +62,28 @@ pub fn data_lines(out: &mut Vec<u8>, text: &[u8]) {
         };
         rest = &rest[end + skip..];
     }
+}
+
+/// A chunk of HTTP/1.1 (RFC 9112, 7.1) with these bytes.
+pub fn chunk(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len() + 12);
+    let _ = write!(out, "{:X}\r\n", bytes.len());
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
+/// The bytes of a chunk that [`chunk`] has made, shared with it.
+pub fn unchunked(chunk: &Bytes) -> Bytes {
+    chunk.slice(around(chunk) - 2..chunk.len() - 2)
+}
+
+/// How many bytes of a chunk are not the bytes in it.
+pub fn around(chunk: &[u8]) -> usize {
+    chunk
+        .iter()
+        .position(|b| *b == b'\n')
+        .map_or(2, |end| end + 3)
 }
 
 fn sse_head(event: &Event, data: usize) -> Vec<u8> {
@@ -140,6 +164,13 @@ mod tests {
     }
 
     #[test]
+    fn chunks_and_what_is_in_them() {
+        let event = event("message", text("abc"));
+        assert_eq!(event.sse_chunk(), "13\r\nid: 7-1\ndata: abc\n\n\r\n");
+        assert_eq!(event.sse(), "id: 7-1\ndata: abc\n\n");
+    }
+
+    #[test]
     fn json_objects() {
         let table = [
             (
@@ -165,7 +196,7 @@ mod tests {
     fn framings_are_counted_while_they_live() {
         let event = event("t", text("x"));
         let origin = event.origin.clone();
-        let bytes = event.sse().len() + event.json().len();
+        let bytes = event.sse_chunk().len() + event.json().len();
         assert_eq!(
             origin.framed.load(std::sync::atomic::Ordering::Relaxed),
             bytes as u64

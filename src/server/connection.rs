@@ -296,12 +296,12 @@ impl Guest {
 
 impl Guest {
     /// As [`Guest::answer`], but a stream that fits is left for the connection to carry.
-    fn answer_or_leave(&self, request: Request<Incoming>, handover: Handover) -> Answering {
-        let fits = Handover::fits(&request);
-        let answering = self.answer(request);
-        if !fits {
-            return answering;
+    fn answer_or_leave(&self, mut request: Request<Incoming>, handover: Handover) -> Answering {
+        if !Handover::fits(&request) {
+            return self.answer(request);
         }
+        Handover::mark(&mut request);
+        let answering = self.answer(request);
         Box::pin(async move {
             let response = answering.await?;
             Ok(handover.hand_over(response).await)

@@ -4,7 +4,7 @@
 //! hyper keeps two buffers of 8 KiB a connection, and a stream needs neither. Everything else stays in hyper.
 
 use std::future::Future;
-use std::io::{self, IoSlice, Write};
+use std::io::{self, Write};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
@@ -19,7 +19,10 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::socket::Progress;
-use crate::body::{Body, Stream};
+use crate::body::{Body, Chunked, Stream};
+
+/// The end of a chunked body (RFC 9112, 7.1).
+const LAST_CHUNK: Bytes = Bytes::from_static(b"0\r\n\r\n");
 
 /// Where a service leaves the stream that it has made, for the connection to carry.
 #[derive(Clone, Default)]
@@ -38,6 +41,11 @@ impl Handover {
         request.method() == hyper::Method::GET
             && request.version() == hyper::Version::HTTP_11
             && request.body().is_end_stream()
+    }
+
+    /// Asks for the stream in the form in which it will be written here.
+    pub(super) fn mark(request: &mut Request<Incoming>) {
+        request.extensions_mut().insert(Chunked);
     }
 
     /// Leaves a stream to be carried, and never comes back; hands any other response on.
@@ -129,7 +137,7 @@ where
 {
     let mut carrying = Carrying {
         stream: taken.stream,
-        writing: Writing::head(&taken.head)?,
+        writing: head(&taken.head)?,
         over: false,
         unflushed: false,
     };
@@ -142,7 +150,8 @@ where
 
 struct Carrying {
     stream: Box<dyn Stream>,
-    writing: Writing,
+    /// What is not written yet.
+    writing: Bytes,
     over: bool,
     unflushed: bool,
 }
@@ -157,17 +166,20 @@ impl Carrying {
             return Poll::Ready(Ok(()));
         }
         loop {
-            while !self.writing.is_done() {
+            while !self.writing.is_empty() {
                 self.unflushed = true;
-                ready!(self.writing.poll(io, cx))?;
+                match ready!(Pin::new(&mut *io).poll_write(cx, &self.writing))? {
+                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    count => self.writing.advance(count),
+                }
             }
             if self.over {
                 return Pin::new(io).poll_flush(cx);
             }
             match self.stream.poll_chunk(cx) {
-                Poll::Ready(Some(chunk)) => self.writing = Writing::chunk(chunk.into_bytes()),
+                Poll::Ready(Some(chunk)) => self.writing = chunk.into_bytes(),
                 Poll::Ready(None) => {
-                    self.writing = Writing::last();
+                    self.writing = LAST_CHUNK;
                     self.over = true;
                 }
                 Poll::Pending if self.unflushed => {
@@ -193,70 +205,19 @@ fn poll_gone<S: AsyncRead + Unpin>(io: &mut S, cx: &mut Context<'_>) -> Poll<()>
     }
 }
 
-/// One piece on its way: a line before it, the shared bytes, and what ends it.
-struct Writing {
-    before: Bytes,
-    chunk: Bytes,
-    after: &'static [u8],
-}
-
-impl Writing {
-    fn head(head: &Parts) -> io::Result<Writing> {
-        let mut text = Vec::with_capacity(256);
-        write!(text, "HTTP/1.1 {}\r\n", head.status)?;
-        for (name, value) in &head.headers {
-            write!(text, "{name}: ")?;
-            text.extend_from_slice(value.as_bytes());
-            text.extend_from_slice(b"\r\n");
-        }
-        let date = httpdate::fmt_http_date(SystemTime::now());
-        write!(
-            text,
-            "transfer-encoding: chunked\r\nconnection: close\r\ndate: {date}\r\n\r\n"
-        )?;
-        Ok(Writing {
-            before: text.into(),
-            chunk: Bytes::new(),
-            after: b"",
-        })
+/// The head of the response, and that of HTTP/1.1's framing: chunks, and nothing after them.
+fn head(head: &Parts) -> io::Result<Bytes> {
+    let mut text = Vec::with_capacity(256);
+    write!(text, "HTTP/1.1 {}\r\n", head.status)?;
+    for (name, value) in &head.headers {
+        write!(text, "{name}: ")?;
+        text.extend_from_slice(value.as_bytes());
+        text.extend_from_slice(b"\r\n");
     }
-
-    fn chunk(chunk: Bytes) -> Writing {
-        Writing {
-            before: format!("{:X}\r\n", chunk.len()).into(),
-            chunk,
-            after: b"\r\n",
-        }
-    }
-
-    fn last() -> Writing {
-        Writing {
-            before: Bytes::new(),
-            chunk: Bytes::new(),
-            after: b"0\r\n\r\n",
-        }
-    }
-
-    fn is_done(&self) -> bool {
-        self.before.is_empty() && self.chunk.is_empty() && self.after.is_empty()
-    }
-
-    fn poll<S: AsyncWrite + Unpin>(
-        &mut self,
-        io: &mut S,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        let slices = [&self.before[..], &self.chunk[..], self.after].map(IoSlice::new);
-        let mut count = ready!(Pin::new(io).poll_write_vectored(cx, &slices))?;
-        if count == 0 {
-            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-        }
-        for part in [&mut self.before, &mut self.chunk] {
-            let written = count.min(part.len());
-            part.advance(written);
-            count -= written;
-        }
-        self.after = &self.after[count..];
-        Poll::Ready(Ok(()))
-    }
+    let date = httpdate::fmt_http_date(SystemTime::now());
+    write!(
+        text,
+        "transfer-encoding: chunked\r\nconnection: close\r\ndate: {date}\r\n\r\n"
+    )?;
+    Ok(text.into())
 }

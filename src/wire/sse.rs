@@ -13,9 +13,9 @@ use hyper::{Request, Response, StatusCode};
 use tokio::time::{Instant, Sleep};
 
 use super::{JOIN_BYTES, Opening, Settings, Wire};
-use crate::body::{Body, Chunk, Stream, Unsent};
+use crate::body::{Body, Chunk, Chunked, Stream, Unsent};
 use crate::counts::WireName;
-use crate::event::{Event, EventId};
+use crate::event::{Event, EventId, frame};
 use crate::log::{End, Gap, Next, Reader};
 use crate::problem::Problem;
 
@@ -49,7 +49,8 @@ impl Wire for Sse {
             .ask
             .envelope
             .unwrap_or(request.uri().path() == "/sse");
-        let stream = SseStream::new(opening, envelope);
+        let chunked = request.extensions().get::<Chunked>().is_some();
+        let stream = SseStream::new(opening, envelope, chunked);
         async { Ok(response(Body::Stream(Box::new(stream)))) }.boxed()
     }
 }
@@ -119,6 +120,7 @@ struct SseStream {
     /// The `ready` block, until it is sent.
     opening: Option<Bytes>,
     envelope: bool,
+    chunked: bool,
     unsent: Option<Arc<Unsent>>,
     settings: Arc<Settings>,
     /// Fires now and then, and looks whether anything was sent meanwhile: cheaper than a reset a delivery.
@@ -130,7 +132,7 @@ struct SseStream {
 }
 
 impl SseStream {
-    fn new(opening: Opening, envelope: bool) -> SseStream {
+    fn new(opening: Opening, envelope: bool, chunked: bool) -> SseStream {
         let Opening {
             reader,
             cursor,
@@ -143,6 +145,7 @@ impl SseStream {
             reader,
             opening: Some(ready_block(cursor, &settings)),
             envelope,
+            chunked,
             unsent: carrier.unsent,
             timer: Box::pin(tokio::time::sleep_until(now + settings.heartbeat)),
             armed: None,
@@ -156,6 +159,8 @@ impl SseStream {
     fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
         let mut joined = Joined::default();
         if let Some(ready) = self.opening.take() {
+            let ready = self.own(ready);
+            self.count(&ready);
             joined.push(ready);
         }
         while !self.over && joined.len() < JOIN_BYTES {
@@ -170,16 +175,19 @@ impl SseStream {
                     None => break,
                 },
             };
-            match next {
-                Next::Event(event) => joined.push(self.frame(&event)),
-                Next::Gap(gap) => joined.push(gap_block(&gap)),
+            let piece = match next {
+                Next::Event(event) => self.frame(&event),
+                Next::Gap(gap) => self.own(gap_block(&gap)),
                 Next::End(end) => {
                     self.over = true;
-                    if end == End::Drain {
-                        joined.push(busy_block("draining", &self.settings.server));
+                    if end != End::Drain {
+                        break;
                     }
+                    self.own(busy_block("draining", &self.settings.server))
                 }
-            }
+            };
+            self.count(&piece);
+            joined.push(piece);
         }
         match joined.len() {
             0 => Poll::Pending,
@@ -187,10 +195,30 @@ impl SseStream {
         }
     }
 
+    /// Counts a piece, without what HTTP/1.1 puts around it.
+    fn count(&self, piece: &Bytes) {
+        let around = if self.chunked {
+            frame::around(piece)
+        } else {
+            0
+        };
+        self.reader.seat().sent(piece.len() - around);
+    }
+
     fn frame(&self, event: &Event) -> Bytes {
-        match self.envelope {
-            true => event.sse_envelope().clone(),
-            false => event.sse().clone(),
+        match (self.envelope, self.chunked) {
+            (false, false) => event.sse(),
+            (false, true) => event.sse_chunk().clone(),
+            (true, false) => event.sse_envelope(),
+            (true, true) => event.sse_envelope_chunk().clone(),
+        }
+    }
+
+    /// A block of this reader's own.
+    fn own(&self, block: Bytes) -> Bytes {
+        match self.chunked {
+            true => frame::chunk(&block).into(),
+            false => block,
         }
     }
 
@@ -207,7 +235,11 @@ impl SseStream {
             ready!(self.timer.as_mut().poll(cx));
             let due = self.sent_at + self.settings.heartbeat;
             if now >= due {
-                return Poll::Ready(HEARTBEAT);
+                self.timer.as_mut().reset(now + self.settings.heartbeat);
+                self.armed = None;
+                let beat = self.own(HEARTBEAT);
+                self.count(&beat);
+                return Poll::Ready(beat);
             }
             self.timer.as_mut().reset(due);
         }
@@ -228,13 +260,6 @@ impl Stream for SseStream {
             Poll::Pending => ready!(self.poll_heartbeat(cx)),
         };
         self.sent_at = Instant::now();
-        if bytes == HEARTBEAT {
-            self.timer
-                .as_mut()
-                .reset(self.sent_at + self.settings.heartbeat);
-            self.armed = None;
-        }
-        self.reader.seat().sent(bytes.len());
         Poll::Ready(Some(match &self.unsent {
             Some(unsent) => unsent.lease(bytes),
             None => bytes.into(),
