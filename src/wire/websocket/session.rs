@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
@@ -39,6 +39,8 @@ pub(super) struct Session {
     socket: WebSocketStream<TokioIo<Upgraded>>,
     opening: Opening,
     timer: Pin<Box<Sleep>>,
+    /// Whom the timer wakes.
+    armed: Option<Waker>,
     /// When the ping that is not answered yet was written.
     pinged: Option<Instant>,
     /// Whether something written may still be in our buffers.
@@ -52,6 +54,7 @@ impl Session {
             socket,
             opening,
             timer,
+            armed: None,
             pinged: None,
             unflushed: false,
         }
@@ -161,6 +164,12 @@ impl Session {
     /// Pings, and ends the session when the pong stays away. A peer whose connection takes nothing cannot answer
     /// and is not blamed here: that it has stalled is noticed below.
     fn keep_alive(&mut self, cx: &mut Context<'_>, writable: bool) -> ControlFlow<Ending> {
+        let armed = self.armed.as_ref().is_some_and(|w| w.will_wake(cx.waker()));
+        // A timer that is set to wake this task need not be touched on every delivery.
+        if armed && Instant::now() < self.timer.deadline() {
+            return ControlFlow::Continue(());
+        }
+        self.armed = Some(cx.waker().clone());
         while self.timer.as_mut().poll(cx).is_ready() {
             let settings = &self.opening.settings;
             let (ping, pong) = (settings.ping, settings.pong);
