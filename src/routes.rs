@@ -1,7 +1,9 @@
 //! One table: which path goes to which wire, API or file of the page; and what holds for every request.
 
+use std::future;
 use std::sync::Arc;
 
+use futures_util::future::{BoxFuture, FutureExt};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
@@ -79,36 +81,45 @@ impl Target {
     }
 }
 
+/// An answer under way.
+pub type Answering<T> = BoxFuture<'static, T>;
+
 impl Routes {
-    /// Answers any request.
-    pub async fn answer(
-        &self,
+    /// Answers any request. What can be done at once is done before the future is made, so that little is held
+    /// for each of the many requests that may be under way.
+    pub fn answer(
+        self: &Arc<Self>,
         request: Request<Incoming>,
         carrier: Carrier,
         standing: Standing,
-    ) -> Response<Body> {
+    ) -> Answering<Response<Body>> {
         let source = self.access.source(request.headers());
         let is_head = request.method() == Method::HEAD;
-        let answered = self.dispatch(request, carrier, standing, &source).await;
-        let mut response = answered.unwrap_or_else(|problem| refused(&problem));
-        access::mark(&source, response.headers_mut());
-        if is_head {
-            drop_body(&mut response);
+        let answering = self
+            .dispatch(request, carrier, standing, &source)
+            .unwrap_or_else(|problem| future::ready(Err(problem)).boxed());
+        async move {
+            let mut response = answering.await.unwrap_or_else(|problem| refused(&problem));
+            access::mark(&source, response.headers_mut());
+            if is_head {
+                drop_body(&mut response);
+            }
+            response
         }
-        response
+        .boxed()
     }
 
-    async fn dispatch(
-        &self,
+    fn dispatch(
+        self: &Arc<Self>,
         request: Request<Incoming>,
         carrier: Carrier,
         standing: Standing,
         source: &Source,
-    ) -> Result<Response<Body>, Problem> {
+    ) -> Result<Answering<Result<Response<Body>, Problem>>, Problem> {
         let (head, body) = request.into_parts();
         let target = match self.admit(&head, standing, source) {
             Ok(Admitted::Target(target)) => target,
-            Ok(Admitted::Answer(response)) => return Ok(response),
+            Ok(Admitted::Answer(response)) => return Ok(future::ready(Ok(response)).boxed()),
             Err(problem) => {
                 discard(&head, body);
                 return Err(problem);
@@ -116,10 +127,15 @@ impl Routes {
         };
         let request = Request::from_parts(head, body);
         match target {
-            Target::Stream(wires) => self.open(wires, request, carrier, source).await,
-            Target::Api(api) => api.call(request, &self.context).await,
+            Target::Stream(wires) => self.open(wires, request, carrier, source),
+            Target::Api(api) => {
+                let routes = self.clone();
+                Ok(async move { api.call(request, &routes.context).await }.boxed())
+            }
             Target::Page => {
-                page::file(request.uri().path()).ok_or_else(|| unknown(request.uri().path()))
+                let path = request.uri().path();
+                let file = page::file(path).ok_or_else(|| unknown(path));
+                Ok(future::ready(file).boxed())
             }
         }
     }
@@ -169,13 +185,13 @@ impl Routes {
         ))
     }
 
-    async fn open(
+    fn open(
         &self,
         wires: &[&dyn Wire],
         request: Request<Incoming>,
         carrier: Carrier,
         source: &Source,
-    ) -> Result<Response<Body>, Problem> {
+    ) -> Result<Answering<Result<Response<Body>, Problem>>, Problem> {
         let (head, body) = request.into_parts();
         let (wire, name) = asked(wires, &head)?;
         let mut ask = Ask::parse(&head, self.settings.poll_timeout)?;
@@ -191,11 +207,11 @@ impl Routes {
             ));
         }
         if head.method == Method::HEAD {
-            return Ok(if path == "/poll" {
-                api::json(StatusCode::OK, "")
-            } else {
-                sse::response(Body::empty())
-            });
+            let response = match path {
+                "/poll" => api::json(StatusCode::OK, ""),
+                _ => sse::response(Body::empty()),
+            };
+            return Ok(future::ready(Ok(response)).boxed());
         }
         let (reader, cursor) = ask.reader(&self.log, &carrier, name)?;
         let opening = Opening {
@@ -207,7 +223,7 @@ impl Routes {
             publisher: self.context.publisher.clone(),
             source: source.clone(),
         };
-        wire.open(Request::from_parts(head, body), opening).await
+        Ok(wire.open(Request::from_parts(head, body), opening))
     }
 }
 

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use tokio_rustls::rustls::ServerConfig;
 
 use self::http2::DataFrames;
@@ -45,13 +46,15 @@ struct Bare {
     join: bool,
 }
 
-/// `LISTENER CERTS [--join]`: serves that listener beside `http1` until it is killed.
+/// `LISTENER CERTS [--join]`: serves that listener beside `http1` until it is killed, or its parent has ended.
 pub fn run(arguments: &[String]) -> Result<()> {
     let (name, certs, join) = match arguments {
         [name, certs] => (name, certs, false),
         [name, certs, flag] if flag == "--join" => (name, certs, true),
         _ => return Err("usage: bare LISTENER CERTS [--join]".into()),
     };
+    // Nobody else would end it.
+    set_parent_process_death_signal(Some(Signal::TERM))?;
     let transport = Transport::of_listener(name).ok_or("no such listener")?;
     let mut bare = Bare::new(join)?;
     let mut addresses = serde_json::Map::new();

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
@@ -284,13 +285,13 @@ impl Guest {
         service_fn(move |request| guest.answer(request))
     }
 
-    /// Answers a request. Boxed: what is under way while an answer is made must not stay allocated while it is sent.
+    /// Answers a request.
     pub(super) fn answer(&self, request: Request<Incoming>) -> Answering {
         self.begun.store(true, Ordering::Relaxed);
         self.over.iter().for_each(|over| over.notify_one());
-        let routes = self.home.routes.clone();
-        let (carrier, standing) = (self.carrier.clone(), self.standing);
-        Box::pin(async move { Ok(routes.answer(request, carrier, standing).await) })
+        let routes = &self.home.routes;
+        let answering = routes.answer(request, self.carrier.clone(), self.standing);
+        Box::pin(answering.map(Ok))
     }
 }
 
