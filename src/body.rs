@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes};
-use http_body_util::Full;
 use hyper::Response;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use hyper::header::{self, HeaderValue};
@@ -27,8 +26,8 @@ pub struct Chunked;
 
 /// A response body.
 pub enum Body {
-    /// All of it is here.
-    Full(Full<Bytes>),
+    /// All of it is here, or was taken.
+    Whole(Option<Chunk>),
     /// It comes as it is made, and never fails: it ends.
     Stream(Box<dyn Stream>),
 }
@@ -36,13 +35,18 @@ pub enum Body {
 impl Body {
     /// No bytes.
     pub fn empty() -> Body {
-        Body::Full(Full::default())
+        Body::Whole(None)
+    }
+
+    /// One chunk, which may have a lease.
+    pub fn whole(chunk: Chunk) -> Body {
+        Body::Whole(Some(chunk).filter(Buf::has_remaining))
     }
 }
 
 impl<T: Into<Bytes>> From<T> for Body {
     fn from(bytes: T) -> Body {
-        Body::Full(Full::new(bytes.into()))
+        Body::whole(Chunk::from(bytes.into()))
     }
 }
 
@@ -55,9 +59,7 @@ impl HttpBody for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Chunk>, Self::Error>>> {
         match &mut *self {
-            Body::Full(full) => Pin::new(full)
-                .poll_frame(cx)
-                .map_ok(|frame| frame.map_data(Chunk::from)),
+            Body::Whole(chunk) => Poll::Ready(chunk.take().map(|c| Ok(Frame::data(c)))),
             Body::Stream(stream) => stream
                 .poll_chunk(cx)
                 .map(|chunk| chunk.map(|c| Ok(Frame::data(c)))),
@@ -66,14 +68,16 @@ impl HttpBody for Body {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Body::Full(full) => full.is_end_stream(),
+            Body::Whole(chunk) => chunk.is_none(),
             Body::Stream(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Body::Full(full) => full.size_hint(),
+            Body::Whole(chunk) => {
+                SizeHint::with_exact(chunk.as_ref().map_or(0, |c| c.remaining() as u64))
+            }
             Body::Stream(_) => SizeHint::default(),
         }
     }

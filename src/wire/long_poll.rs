@@ -1,8 +1,10 @@
 //! Long polling: an answer as soon as there is an event after the cursor, or an empty one in time.
 
 use std::future::poll_fn;
+use std::task::ready;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
@@ -47,10 +49,16 @@ async fn answer(mut opening: Opening) -> Response<Body> {
     if opening.ask.start != Start::Head {
         let longest = opening.settings.poll_timeout;
         let timeout = opening.ask.timeout.unwrap_or(DEFAULT_TIMEOUT).min(longest);
+        let unsent = opening.carrier.unsent.clone();
+        let first = poll_fn(|cx| {
+            // An answer that nobody takes holds its events: on a connection with too much of that, they wait.
+            if let Some(unsent) = &unsent {
+                ready!(unsent.poll_room(cx));
+            }
+            opening.reader.poll_next(cx)
+        });
         // Cut short, the answer is empty and its cursor says the same.
-        if let Ok(first) =
-            tokio::time::timeout(timeout, poll_fn(|cx| opening.reader.poll_next(cx))).await
-        {
+        if let Ok(first) = tokio::time::timeout(timeout, first).await {
             answer.take(first);
             answer.take_more(&mut opening);
         }
@@ -61,7 +69,11 @@ async fn answer(mut opening: Opening) -> Response<Body> {
     body.extend_from_slice(&answer.events);
     body.extend_from_slice(b"]}");
     opening.reader.seat().sent(body.len());
-    let mut response = Response::new(Body::from(body));
+    let body = match &opening.carrier.unsent {
+        Some(unsent) => unsent.lease(body.into()),
+        None => Bytes::from(body).into(),
+    };
+    let mut response = Response::new(Body::whole(body));
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,

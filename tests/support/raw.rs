@@ -5,6 +5,7 @@
 
 pub mod http2;
 pub mod process;
+pub mod reader;
 pub mod websocket;
 pub mod witness;
 
@@ -140,6 +141,14 @@ impl Peer {
             .expect("an open socket");
     }
 
+    /// Undoes [`Peer::narrow`].
+    pub fn widen(&self) {
+        let socket = socket2::SockRef::from(&self.socket);
+        socket
+            .set_recv_buffer_size(1 << 20)
+            .expect("an open socket");
+    }
+
     /// Says that nothing more comes from us.
     pub fn finish(&self) {
         let _ = self.socket.shutdown(Shutdown::Write);
@@ -172,6 +181,14 @@ impl Peer {
             }
         }
         Some(self.inbox.drain(..count).collect())
+    }
+
+    /// Whatever has come and was not taken, or comes next; nothing when the connection has ended.
+    pub fn some(&mut self) -> Option<Vec<u8>> {
+        if self.inbox.is_empty() && !self.fill() {
+            return None;
+        }
+        Some(std::mem::take(&mut self.inbox))
     }
 
     /// Everything up to and with `mark`, or nothing when the connection ends before.

@@ -85,6 +85,11 @@ impl Http2 {
         self.request(stream, END_STREAM, &get(path));
     }
 
+    /// Lets the server send so many bytes more on a stream, or, with 0, on all of them together.
+    pub fn allow(&mut self, stream: u32, more: u32) {
+        self.send(WINDOW_UPDATE, 0, stream, &more.to_be_bytes());
+    }
+
     /// The next frame, or nothing at the end. Acknowledges SETTINGS and answers PING; tolerates that nobody
     /// takes that any more.
     pub fn next(&mut self) -> Option<Frame> {
