@@ -10,6 +10,7 @@ use support::raw::http2::{
     RST_STREAM, SETTINGS, WINDOW_UPDATE, block, frame, get,
 };
 use support::raw::process::resident;
+use support::raw::websocket;
 use support::raw::witness::Witness;
 use support::raw::{Peer, ask, lines};
 use support::server::{LISTENERS, Server};
@@ -19,6 +20,8 @@ const FRAMES: u32 = 20_000;
 const LONGEST: Duration = Duration::from_secs(4);
 /// Who cannot write for so long is not read from any more.
 const BLOCKED: Duration = Duration::from_millis(500);
+/// Longer than anybody may wait for an answer.
+const STALLING: Duration = Duration::from_millis(1_500);
 /// What the server may hold on to after it, allocator and all.
 const GROWN: u64 = 16 << 20;
 
@@ -296,6 +299,65 @@ fn open_and_leave(server: &Server) {
             left <= Some(if *name == "http1" { 3 } else { 0 })
         })
     });
+}
+
+/// As fast as it goes, on the one shard that everybody is on: who always has something to say must not be listened
+/// to without a break.
+#[test]
+fn one_that_never_stops() {
+    let server = Server::start(&["--shards", "1"]);
+    let events = "GET /events?topic=a HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let healthz = "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let preface = [http2::PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
+    let upgrade = websocket::handshake("/ws") + "\r\n";
+    let post = "POST /publish/flood HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-ndjson\r\n\
+                transfer-encoding: chunked\r\n\r\n";
+    let table: [(&str, &str, &[u8], Vec<u8>); 8] = [
+        (
+            "bytes after a stream's request",
+            "http1",
+            events.as_bytes(),
+            vec![b'x'; 1_000],
+        ),
+        (
+            "the same over TLS",
+            "http1s",
+            events.as_bytes(),
+            vec![b'x'; 1_000],
+        ),
+        (
+            "bytes after what is refused",
+            "http1",
+            b"nonsense\r\n\r\n",
+            vec![b'x'; 1_000],
+        ),
+        ("requests", "http1", b"", healthz.into()),
+        ("a body", "http1", post.as_bytes(), b"1\r\n \r\n".to_vec()),
+        ("frames of HTTP/2", "h2c", &preface, frame(0x42, 0, 0, &[])),
+        (
+            "the same over TLS",
+            "http2",
+            &preface,
+            frame(0x42, 0, 0, &[]),
+        ),
+        (
+            "frames of WebSocket",
+            "ws",
+            upgrade.as_bytes(),
+            websocket::frame(0x8a, b""),
+        ),
+    ];
+    for (what, listener, first, piece) in table {
+        let witness = Witness::start(&server);
+        let mut peer = Peer::connect(&server, listener);
+        peer.say(first);
+        peer.patience(BLOCKED);
+        let (much, since) = (piece.repeat(256 * 1024 / piece.len()), Instant::now());
+        // Until it is hung up on, or not read any more.
+        while since.elapsed() < STALLING && peer.try_say(&much).is_ok() {}
+        drop(peer);
+        witness.saw_nothing();
+    }
 }
 
 /// The frames that open nothing and say nothing, at the pace of somebody who has time.
