@@ -95,10 +95,13 @@ async fn begin(home: Arc<Home>, arrival: Arrival) -> io::Result<Option<Serving>>
         home.settings.http1_unsent
     };
     let stream = TcpStream::from_std(arrival.stream)?;
+    let (local, peer) = (stream.local_addr()?, stream.peer_addr()?);
     socket::tune(&stream, unsent, home.settings.dead)?;
     let progress = Arc::new(Progress {
         stream,
         connection: connection.clone(),
+        port: local.port(),
+        peer,
         blocked_since: AtomicU64::new(0),
         lifted: AtomicBool::new(false),
     });

@@ -1,6 +1,7 @@
 //! A TCP socket that counts what passes, tells when it is blocked, and leaves so that its last words are read.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -25,6 +26,9 @@ const DISCARD_TIME: Duration = Duration::from_secs(1);
 pub(super) struct Progress {
     pub(super) stream: TcpStream,
     pub(super) connection: Arc<Connection>,
+    /// Both ends, which the kernel does not tell any more once the peer is gone.
+    pub(super) port: u16,
+    pub(super) peer: SocketAddr,
     /// Milliseconds of the watch's clock since which nothing could be written; 0 while all is well.
     pub(super) blocked_since: AtomicU64,
     /// Whether the kernel's own limit was lifted for a peer that lives but takes nothing.
@@ -98,16 +102,10 @@ impl Socket {
     fn try_io<T>(&mut self, result: io::Result<T>) -> Option<io::Result<T>> {
         match result {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-            Err(error) => {
-                if error.kind() == io::ErrorKind::TimedOut {
-                    self.progress
-                        .connection
-                        .listener()
-                        .dead_total
-                        .fetch_add(1, Relaxed);
-                }
-                Some(Err(error))
-            }
+            Err(error) => Some(Err(match is_dead(&error) {
+                true => self.watched.dead(&self.progress, &error),
+                false => error,
+            })),
             ok => Some(ok),
         }
     }
@@ -189,6 +187,16 @@ impl Socket {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// Whether the kernel has given the peer up: it acknowledged nothing for too long, perhaps because the network or
+/// the host could not be reached, of which the kernel then tells the last it knew.
+fn is_dead(error: &io::Error) -> bool {
+    use io::ErrorKind::{HostUnreachable, NetworkUnreachable, TimedOut};
+    matches!(
+        error.kind(),
+        TimedOut | HostUnreachable | NetworkUnreachable
+    )
 }
 
 impl AsyncRead for Socket {

@@ -5,6 +5,8 @@
 //! limit is lifted, and our own, longer one counts.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -12,7 +14,7 @@ use std::time::Duration;
 
 use slab::Slab;
 use socket2::SockRef;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Settings;
 use super::socket::Progress;
@@ -20,6 +22,7 @@ use super::socket::Progress;
 /// A shard's sockets.
 pub(super) struct Watch {
     sockets: Arc<Sockets>,
+    windows: Arc<Windows>,
 }
 
 struct Sockets {
@@ -31,17 +34,6 @@ struct Sockets {
 pub(super) struct Watched {
     sockets: Arc<Sockets>,
     key: usize,
-}
-
-impl Default for Watch {
-    fn default() -> Watch {
-        Watch {
-            sockets: Arc::new(Sockets {
-                began: Instant::now(),
-                all: Mutex::default(),
-            }),
-        }
-    }
 }
 
 impl Sockets {
@@ -63,6 +55,17 @@ impl Watched {
         }
     }
 
+    /// The peer was given up by the kernel. Said here once, and in another error to those above, who would say it too.
+    pub(super) fn dead(&self, progress: &Progress, error: &io::Error) -> io::Error {
+        let listener = progress.connection.listener();
+        listener.dead_total.fetch_add(1, Relaxed);
+        let peer = progress.peer;
+        tracing::info!(
+            "{peer} has acknowledged nothing for too long (dead): {error}; it can resume by cursor"
+        );
+        io::ErrorKind::ConnectionAborted.into()
+    }
+
     /// Something could be written again.
     pub(super) fn unblocked(&self, progress: &Progress) {
         progress.blocked_since.store(0, Relaxed);
@@ -76,6 +79,18 @@ impl Drop for Watched {
 }
 
 impl Watch {
+    /// Over no socket yet; `windows` is shared by all shards.
+    pub(super) fn new(windows: Arc<Windows>) -> Watch {
+        let sockets = Sockets {
+            began: Instant::now(),
+            all: Mutex::default(),
+        };
+        Watch {
+            sockets: Arc::new(sockets),
+            windows,
+        }
+    }
+
     /// Watches a socket for as long as its entry lives.
     pub(super) fn add(&self, progress: &Arc<Progress>) -> Watched {
         let key = self.sockets.all().insert(Arc::downgrade(progress));
@@ -87,42 +102,51 @@ impl Watch {
 
     /// Looks at the sockets, for as long as the shard lives.
     pub(super) async fn run(&self, settings: &Settings) {
-        let every = (settings.stall.min(settings.dead) / 8)
-            .clamp(Duration::from_millis(50), Duration::from_secs(5));
-        let mut pass = tokio::time::interval(every);
-        pass.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let stall = (settings.stall / 8).clamp(Duration::from_millis(50), Duration::from_secs(5));
+        let dead = (settings.dead / 4).min(Duration::from_secs(30));
+        let (mut stalled, mut closed) = (interval(stall), interval(dead));
+        stalled.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        closed.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            pass.tick().await;
-            self.pass(settings);
+            tokio::select! {
+                _ = stalled.tick() => self.end_stalled(settings.stall),
+                _ = closed.tick() => self.lift_limits(settings.dead, dead / 2).await,
+            }
         }
     }
 
-    fn pass(&self, settings: &Settings) {
+    fn sockets(&self) -> Vec<Arc<Progress>> {
+        let all = self.sockets.all();
+        all.iter().filter_map(|(_, weak)| weak.upgrade()).collect()
+    }
+
+    fn end_stalled(&self, stall: Duration) {
         let now = self.sockets.now();
-        let blocked_for = |p: &Progress| match p.blocked_since.load(Relaxed) {
-            0 => Duration::ZERO,
-            since => Duration::from_millis(now.saturating_sub(since)),
-        };
-        let progress = |weak: &Weak<Progress>| weak.upgrade();
-        let sockets: Vec<Arc<Progress>> = self
-            .sockets
-            .all()
-            .iter()
-            .filter_map(|(_, w)| progress(w))
-            .collect();
-        let mut doubtful = Vec::new();
-        for socket in sockets {
-            let blocked = blocked_for(&socket);
-            if blocked >= settings.stall {
-                close(&socket, settings.stall);
-            } else if blocked >= settings.dead / 2 {
-                doubtful.push(socket);
-            } else if blocked.is_zero() && socket.lifted.swap(false, Relaxed) {
-                limit(&socket, Some(settings.dead));
+        for socket in self.sockets() {
+            let since = socket.blocked_since.load(Relaxed);
+            if since != 0 && Duration::from_millis(now.saturating_sub(since)) >= stall {
+                close(&socket, stall);
             }
         }
-        if !doubtful.is_empty() {
-            lift(&doubtful, settings.dead);
+    }
+
+    /// Lifts the kernel's limit for those whose window is closed but who answer, and restores it for the others.
+    /// They need not be blocked: what is left may be in the kernel alone.
+    async fn lift_limits(&self, dead: Duration, fresh: Duration) {
+        if self.sockets.all().is_empty() {
+            return;
+        }
+        let windows = self.windows.clone();
+        // The table is long where there are many connections.
+        let Ok(closed) = tokio::task::spawn_blocking(move || windows.closed(fresh)).await else {
+            return;
+        };
+        for socket in self.sockets() {
+            let lives = closed.get(&(socket.port, socket.peer)).copied();
+            let lives = lives.unwrap_or(false);
+            if socket.lifted.swap(lives, Relaxed) != lives {
+                limit(&socket, if lives { None } else { Some(dead) });
+            }
         }
     }
 }
@@ -139,10 +163,7 @@ fn close(socket: &Progress, stall: Duration) {
         .stalled_total
         .fetch_add(1, Relaxed);
     socket.blocked_since.store(0, Relaxed);
-    let peer = socket
-        .stream
-        .peer_addr()
-        .map_or_else(|_| "a peer".to_owned(), |a| a.to_string());
+    let peer = socket.peer;
     tracing::info!(
         "{peer} has taken no byte for {stall:?} (stall): closed; it can resume by cursor"
     );
@@ -153,44 +174,50 @@ fn limit(socket: &Progress, timeout: Option<Duration>) {
     let _ = SockRef::from(&socket.stream).set_tcp_user_timeout(timeout);
 }
 
-/// Lifts the kernel's limit for those whose window is closed but who answer, and restores it for the others.
-fn lift(sockets: &[Arc<Progress>], dead: Duration) {
-    let alive = closed_windows();
-    for socket in sockets {
-        let pair = (
-            socket.stream.local_addr().ok(),
-            socket.stream.peer_addr().ok(),
-        );
-        let (Some(local), Some(peer)) = pair else {
-            continue;
-        };
-        let lives = alive.get(&(local.port(), peer)).copied().unwrap_or(false);
-        if socket.lifted.swap(lives, Relaxed) != lives {
-            limit(socket, if lives { None } else { Some(dead) });
+/// The connections whose peer's window is closed, by our port and the peer's address: whether it answers the probes.
+type Closed = HashMap<(u16, SocketAddr), bool>;
+
+/// What the kernel's table said last, for all shards, since to read it takes a while.
+#[derive(Default)]
+pub(super) struct Windows(Mutex<Option<(Instant, Arc<Closed>)>>);
+
+impl Windows {
+    /// The closed windows, as they were no longer ago than `fresh`.
+    fn closed(&self, fresh: Duration) -> Arc<Closed> {
+        let mut last = self.0.lock().expect("nothing panics under this lock");
+        match &*last {
+            Some((read, closed)) if read.elapsed() < fresh => closed.clone(),
+            _ => {
+                let closed = Arc::new(closed_windows());
+                *last = Some((Instant::now(), closed.clone()));
+                closed
+            }
         }
     }
 }
 
-/// The connections whose peer's window is closed, by our port and the peer's address: whether it answers the
-/// probes. From the kernel's own table (proc(5), `/proc/net/tcp`): timer 4 is the zero-window probe, the field
-/// after the uid counts unanswered ones.
-fn closed_windows() -> HashMap<(u16, SocketAddr), bool> {
+/// From the kernel's own table (proc(5), `/proc/net/tcp`): timer 4 is the zero-window probe, the field after the uid
+/// counts unanswered ones.
+fn closed_windows() -> Closed {
     let mut found = HashMap::new();
     for table in ["/proc/self/net/tcp", "/proc/self/net/tcp6"] {
-        let Ok(text) = std::fs::read_to_string(table) else {
+        let Ok(table) = File::open(table) else {
             continue;
         };
-        for line in text.lines().skip(1) {
-            let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-            let [_, local, peer, _, _, timer, _, _, unanswered, ..] = fields[..] else {
+        for line in BufReader::new(table).lines().map_while(Result::ok) {
+            let mut fields = line.split_ascii_whitespace();
+            let (Some(local), Some(peer)) = (fields.nth(1), fields.next()) else {
                 continue;
             };
-            if !timer.starts_with("04:") {
+            if !fields.nth(2).is_some_and(|timer| timer.starts_with("04:")) {
                 continue;
             }
+            // One probe may be on its way.
+            let answers = fields
+                .nth(2)
+                .and_then(|n| n.parse::<u32>().ok())
+                .is_some_and(|n| n <= 2);
             if let (Some(local), Some(peer)) = (address(local), address(peer)) {
-                // One probe may be on its way.
-                let answers = unanswered.parse::<u32>().is_ok_and(|n| n <= 2);
                 found.insert((local.port(), peer), answers);
             }
         }

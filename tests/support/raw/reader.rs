@@ -131,6 +131,13 @@ impl Reader {
         Reader::Http2(http2, streams)
     }
 
+    pub fn peer(&self) -> &Peer {
+        match self {
+            Reader::Http1(peer, _) => peer,
+            Reader::Http2(http2, _) => &http2.peer,
+        }
+    }
+
     pub fn streams(&self) -> Vec<&Stream> {
         match self {
             Reader::Http1(_, stream) => vec![stream],
