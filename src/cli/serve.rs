@@ -34,14 +34,15 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
     };
     log_to_stderr(config.log_format);
     let descriptors = raise_descriptors();
-    let started = identity::find(&config).and_then(|identities| {
-        let listeners = bind::all(&config.listeners, &identities)?;
-        Ok((identities, listeners))
-    });
-    let (identities, listeners) = match started {
-        Ok(started) => started,
-        Err(mistakes) => return super::fail(&mistakes),
+    // Both are tried, so that whoever mends the one need not start again to hear of the other.
+    let (identities, bound) = match (identity::find(&config), bind::all(&config.listeners)) {
+        (Ok(identities), Ok(bound)) => (identities, bound),
+        (identities, bound) => {
+            let mistakes = [identities.err(), bound.err()];
+            return super::fail(&mistakes.into_iter().flatten().flatten().collect::<Vec<_>>());
+        }
     };
+    let listeners = bind::listeners(bound, &identities);
     match serve(&config, descriptors, identities, listeners) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => super::fail(&[format!("the server could not run: {error}")]),

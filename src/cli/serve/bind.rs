@@ -16,23 +16,19 @@ const BACKLOG: i32 = 4096;
 /// How often a pair of free ports, the same on both loopbacks, is looked for.
 const TRIES: usize = 16;
 
+/// A listener's name and its sockets.
+type Bound = (&'static str, Vec<TcpListener>);
+
 /// Binds every listener that is on.
-pub(super) fn all(
-    wanted: &Listeners,
-    identities: &Identities,
-) -> Result<Vec<Listener>, Vec<String>> {
+pub(super) fn all(wanted: &Listeners) -> Result<Vec<Bound>, Vec<String>> {
     let mut bound = Vec::new();
     let mut mistakes = Vec::new();
     for (name, at) in wanted.each() {
         if at == Bind::Off {
             continue;
         }
-        let Some(speaks) = speaks(name, identities) else {
-            mistakes.push(format!("--{name} {at}: there is no certificate for it"));
-            continue;
-        };
         match sockets(at) {
-            Ok(sockets) => bound.push(listener(name, speaks, sockets)),
+            Ok(sockets) => bound.push((name, sockets)),
             Err(error) => mistakes.push(format!(
                 "--{name} {at}: cannot listen: {error}; stop what uses the port, or choose another with --{name} ADDR:PORT"
             )),
@@ -45,12 +41,19 @@ pub(super) fn all(
     }
 }
 
-fn speaks(name: &str, identities: &Identities) -> Option<Speaks> {
+/// Gives each its protocol.
+pub(super) fn listeners(bound: Vec<Bound>, identities: &Identities) -> Vec<Listener> {
+    let speaking = |(name, sockets)| listener(name, speaks(name, identities), sockets);
+    bound.into_iter().map(speaking).collect()
+}
+
+fn speaks(name: &str, identities: &Identities) -> Speaks {
+    let found = "a certificate is found when a listener needs one";
     match name {
-        "h2c" => Some(Speaks::H2c),
-        "http2" => identities.http2().map(Speaks::Http2Tls),
-        "http1s" | "wss" => identities.http1().map(Speaks::Http1Tls),
-        _ => Some(Speaks::Http1),
+        "h2c" => Speaks::H2c,
+        "http2" => Speaks::Http2Tls(identities.http2().expect(found)),
+        "http1s" | "wss" => Speaks::Http1Tls(identities.http1().expect(found)),
+        _ => Speaks::Http1,
     }
 }
 
