@@ -59,7 +59,7 @@ pub struct Settings {
     pub poll_timeout: Duration,
     /// Events an answer to a poll.
     pub poll_events: usize,
-    /// Bytes of events an answer to a poll, exceeded by at most one event.
+    /// Bytes of events an answer to a poll; one event is always sent.
     pub poll_bytes: usize,
     /// Bytes of a WebSocket message.
     pub message_bytes: usize,

@@ -174,13 +174,14 @@ impl Reader {
             Start::Unknown => false,
         };
         let head = state.head;
-        let told = self.notices.len();
+        let (told, joined) = (self.notices.len(), self.subscribed.len());
         for topic in fresh {
             self.join(&mut state, topic, start, honest);
         }
         drop(state);
         if self.lag == Lag::Latest && self.notices.len() > told {
-            self.skip_to_newest(Reason::Expired);
+            // What it read before has lost nothing by this cursor.
+            self.skip_to_newest(joined, Reason::Expired);
         }
         let lowest = self
             .notices
@@ -301,6 +302,11 @@ impl Reader {
 
     /// What comes next, if it is there. Once it is [`Next::End`], it stays so.
     pub fn try_next(&mut self) -> Option<Next> {
+        self.try_next_if(|_| true)
+    }
+
+    /// The same, but an event that does not fit stays where it is.
+    pub fn try_next_if(&mut self, fits: impl Fn(&Event) -> bool) -> Option<Next> {
         loop {
             if let Some(gap) = self.notices.pop_front() {
                 self.seat.gap();
@@ -311,6 +317,7 @@ impl Reader {
             }
             match self.first_due() {
                 Due::Nothing => return None,
+                Due::Event(_, event) if !fits(&event) => return None,
                 Due::Event(index, event) => return Some(self.take(index, event)),
                 Due::Lagged => self.lagged(),
             }
@@ -366,8 +373,12 @@ impl Reader {
 
     fn lagged(&mut self) {
         if self.lag == Lag::Latest {
-            return self.skip_to_newest(Reason::Lagged);
+            return self.skip_to_newest(0, Reason::Lagged);
         }
+        // Nothing is appended meanwhile: an event of a topic that was looked at already could otherwise be lower than
+        // the place to go on at, and be lost by it.
+        let log = self.log.clone();
+        let _order = log.state();
         let mut go_on: Option<EventId> = None;
         for subscribed in &mut self.subscribed {
             let kept = subscribed.topic.kept();
@@ -388,9 +399,10 @@ impl Reader {
         }
     }
 
-    /// Leaves each topic with no more than its newest event, and a notice where that skips something.
-    fn skip_to_newest(&mut self, reason: Reason) {
-        for subscribed in &mut self.subscribed {
+    /// Leaves each topic from this index on with no more than its newest event, and a notice where that skips
+    /// something.
+    fn skip_to_newest(&mut self, from: usize, reason: Reason) {
+        for subscribed in &mut self.subscribed[from..] {
             let kept = subscribed.topic.kept();
             let newest = kept.end().saturating_sub(1).max(kept.first);
             let skipped = newest.saturating_sub(subscribed.next);

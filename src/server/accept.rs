@@ -110,6 +110,20 @@ impl Place {
         load.fetch_add(1, Ordering::Relaxed);
         self.load = Some(load.clone());
     }
+
+    /// Whether a drain does not wait for it.
+    pub(super) fn is_late(&self) -> bool {
+        self.late
+    }
+
+    /// Counts as taken during the drain from now on.
+    pub(super) fn postpone(&mut self) {
+        if !std::mem::replace(&mut self.late, true) {
+            self.places.open[1].fetch_add(1, Ordering::AcqRel);
+            self.places.open[0].fetch_sub(1, Ordering::AcqRel);
+            self.places.left.notify_waiters();
+        }
+    }
 }
 
 impl Drop for Place {

@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, Sleep, timeout_at};
 
+use super::accept::Place;
 use super::direct::{self, Handover, Taken, UntilTaken};
 use super::shard::Arrival;
 use super::socket::{self, Progress, Socket};
@@ -52,6 +53,8 @@ pub(super) struct Guest {
     pub(super) home: Arc<Home>,
     carrier: Carrier,
     standing: Standing,
+    /// Whether a drain does not wait for it: it may want to know how we are, and is not sent away.
+    late: bool,
     /// When the first request must have been read.
     deadline: Instant,
     /// Whether it has been.
@@ -106,8 +109,12 @@ async fn begin(home: Arc<Home>, arrival: Arrival) -> io::Result<Option<Serving>>
         lifted: AtomicBool::new(false),
     });
     let watched = home.watch.add(&progress);
-    let standing = arrival.place.standing;
-    let mut socket = Socket::new(progress.clone(), watched, arrival.place);
+    let mut place = arrival.place;
+    let mut socket = Socket::new(progress.clone(), watched);
+    let phase = home.phase.clone();
+    let first = first_words(&mut socket, &mut place, phase, deadline).await?;
+    let (standing, late) = (place.standing, place.is_late());
+    socket.hold(place);
     let guest = Guest {
         carrier: Carrier {
             connection,
@@ -117,13 +124,11 @@ async fn begin(home: Arc<Home>, arrival: Arrival) -> io::Result<Option<Serving>>
         },
         home,
         standing,
+        late,
         deadline,
         begun: Arc::new(AtomicBool::new(false)),
         over: (standing == Standing::TooMany).then(Arc::default),
     };
-    let first = timeout_at(deadline, first_bytes(&mut socket))
-        .await
-        .map_err(|_| silent())??;
     let serving: Serving = match (arrival.speaks, first) {
         (_, First::Nothing) => return Ok(None),
         (Speaks::Http1, First::Http2) => {
@@ -150,6 +155,24 @@ async fn begin(home: Arc<Home>, arrival: Arrival) -> io::Result<Option<Serving>>
         (Speaks::Http1Tls(_) | Speaks::Http2Tls(_), _) => Box::pin(refuse_cleartext(socket)),
     };
     Ok(Some(serving))
+}
+
+/// Waits for the first bytes, and no drain waits with it: browsers open connections before they need them. Who asks
+/// in time is served all the same.
+async fn first_words(
+    socket: &mut Socket,
+    place: &mut Place,
+    mut phase: watch::Receiver<Phase>,
+    deadline: Instant,
+) -> io::Result<First> {
+    let mut first = pin!(timeout_at(deadline, first_bytes(socket)));
+    loop {
+        tokio::select! {
+            biased;
+            first = &mut first => return first.map_err(|_| silent())?,
+            () = draining(&mut phase), if !place.is_late() => place.postpone(),
+        }
+    }
 }
 
 /// What the first bytes of a connection are.
@@ -328,8 +351,7 @@ where
     C: Future<Output = hyper::Result<T>>,
 {
     let mut phase = guest.home.phase.clone();
-    // Who comes during a drain wants to know how we are, and is not sent away.
-    let mut told = *phase.borrow_and_update() == Phase::Draining;
+    let mut told = guest.late;
     let (deadline, begun) = (guest.deadline, guest.begun.clone());
     let mut over = guest.over.clone();
     drop(guest);
@@ -351,13 +373,20 @@ where
                 last = Some(Box::pin(tokio::time::sleep(LAST_WORDS)));
             }
             () = async { last.as_mut().expect("checked").await }, if last.is_some() => return Err(io::Error::other("one too many, and it did not leave")),
-            changed = phase.changed(), if !told => {
+            () = draining(&mut phase), if !told => {
                 told = true;
-                if changed.is_ok() {
-                    leave(connection.as_mut());
-                }
+                leave(connection.as_mut());
             }
         }
+    }
+}
+
+/// Ends when the server drains, or does already.
+async fn draining(phase: &mut watch::Receiver<Phase>) {
+    let drains = phase.wait_for(|phase| *phase == Phase::Draining);
+    if drains.await.is_err() {
+        // The server is gone, and so is this connection in a moment.
+        std::future::pending().await
     }
 }
 

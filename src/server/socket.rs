@@ -52,7 +52,7 @@ pub(super) struct Socket {
     eof: bool,
     leaving: Option<Leaving>,
     watched: Watched,
-    _place: Place,
+    place: Option<Place>,
 }
 
 struct Leaving {
@@ -77,7 +77,7 @@ pub(super) fn tune(stream: &TcpStream, unsent: usize, dead: Duration) -> io::Res
 }
 
 impl Socket {
-    pub(super) fn new(progress: Arc<Progress>, watched: Watched, place: Place) -> Socket {
+    pub(super) fn new(progress: Arc<Progress>, watched: Watched) -> Socket {
         Socket {
             progress,
             unread: Bytes::new(),
@@ -85,8 +85,13 @@ impl Socket {
             eof: false,
             leaving: None,
             watched,
-            _place: place,
+            place: None,
         }
+    }
+
+    /// Leaves this place when it is dropped.
+    pub(super) fn hold(&mut self, place: Place) {
+        self.place = Some(place);
     }
 
     /// Puts bytes back, to be read again before what follows.

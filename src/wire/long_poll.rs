@@ -14,6 +14,7 @@ use hyper::{Request, Response};
 use super::{Opening, Wire};
 use crate::body::Body;
 use crate::counts::WireName;
+use crate::event::Event;
 use crate::log::{Next, Start};
 use crate::problem::Problem;
 
@@ -86,8 +87,11 @@ async fn answer(mut opening: Opening) -> Response<Body> {
 impl Answer {
     fn take_more(&mut self, opening: &mut Opening) {
         let settings = &opening.settings;
-        while self.count < settings.poll_events && self.events.len() < settings.poll_bytes {
-            match opening.reader.try_next() {
+        while self.count < settings.poll_events {
+            let room = settings.poll_bytes.saturating_sub(self.events.len());
+            // With the comma before it. The first always fits, or it would never be sent.
+            let fits = |event: &Event| self.count == 0 || event.json().len() < room;
+            match opening.reader.try_next_if(fits) {
                 None | Some(Next::End(_)) => return,
                 Some(next) => self.take(next),
             }

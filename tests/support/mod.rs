@@ -1,5 +1,6 @@
 //! What the tests share. Each test file uses a part of it.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub mod client;
 pub mod raw;
 pub mod server;

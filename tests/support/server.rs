@@ -16,6 +16,9 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_triwire");
 /// How long a fact may take to come true before a test gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Between two looks at a fact: the machine has better things to do meanwhile.
+const PAUSE: Duration = Duration::from_millis(2);
+
 pub struct Server {
     child: Child,
     pub dir: PathBuf,
@@ -163,7 +166,7 @@ impl Server {
                 return stats;
             }
             assert!(Instant::now() < deadline, "not in time: {what}: {stats:#}");
-            std::thread::yield_now();
+            std::thread::sleep(PAUSE);
         }
     }
 
@@ -187,7 +190,7 @@ impl Server {
                 "the server does not end: {}",
                 self.stderr()
             );
-            std::thread::yield_now();
+            std::thread::sleep(PAUSE);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -11,30 +11,23 @@ use crate::event::{Draft, EventId, EventType, Payload, Topic};
 use crate::log::{Reader, Start};
 use crate::problem::Problem;
 
+/// What a client may say: `type` tells which of the others count. Not a tagged enum, which would look into `data`
+/// and refuse numbers and strings that it cannot hold.
 #[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
-enum Said {
-    Subscribe {
-        topics: Topics,
-        after: Option<String>,
-        r#ref: Option<Value>,
-    },
-    Unsubscribe {
-        topics: Vec<String>,
-        r#ref: Option<Value>,
-    },
-    Publish {
-        topic: String,
-        event: Option<String>,
-        r#ref: Option<Value>,
-    },
+struct Said<'a> {
+    r#type: String,
+    topics: Option<Topics>,
+    after: Option<String>,
+    topic: Option<String>,
+    event: Option<String>,
+    #[serde(borrow, default, deserialize_with = "given")]
+    data: Option<&'a RawValue>,
+    r#ref: Option<Value>,
 }
 
-/// The payload of a publish, taken apart from [`Said`]: a tagged enum would parse it, and it is kept byte for byte.
-#[derive(Deserialize)]
-struct Published<'a> {
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
+/// A member that is there, be it `null`.
+fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
 }
 
 #[derive(Deserialize)]
@@ -61,27 +54,23 @@ pub(super) fn answer(text: &str, reader: &mut Reader, publisher: &Publisher) -> 
             );
         }
     };
-    let (reference, done) = match said {
-        Said::Subscribe {
-            topics,
-            after,
-            r#ref,
-        } => (r#ref, subscribe(topics, after, reader)),
-        Said::Unsubscribe { topics, r#ref } => (r#ref, unsubscribe(&topics, reader)),
-        Said::Publish {
-            topic,
-            event,
-            r#ref,
-        } => (r#ref, publish(text, &topic, event, publisher)),
+    let done = match &*said.r#type {
+        "subscribe" => subscribe(said.topics, said.after, reader),
+        "unsubscribe" => unsubscribe(said.topics, reader),
+        "publish" => publish(said.topic, said.event, said.data, publisher),
+        _ => Err(Problem::bad_request(
+            "message",
+            "type is subscribe, unsubscribe or publish",
+        )),
     };
     match done {
         Ok(mut ack) => {
-            if let Some(reference) = reference {
+            if let Some(reference) = said.r#ref {
                 ack["ref"] = reference;
             }
             ack.to_string()
         }
-        Err(problem) => refusal(reference, &problem),
+        Err(problem) => refusal(said.r#ref, &problem),
     }
 }
 
@@ -99,14 +88,18 @@ fn refusal(reference: Option<Value>, problem: &Problem) -> String {
     object.to_string()
 }
 
-fn subscribe(topics: Topics, after: Option<String>, reader: &mut Reader) -> Result<Value, Problem> {
+fn subscribe(
+    topics: Option<Topics>,
+    after: Option<String>,
+    reader: &mut Reader,
+) -> Result<Value, Problem> {
     let start = |cursor: Option<&String>| match cursor {
         None => Ok(Start::Head),
         Some(text) => text.parse().map(Start::After),
     };
     let common = start(after.as_ref())?;
     let mut groups: Vec<(Vec<Topic>, Start)> = Vec::new();
-    match topics {
+    match topics.ok_or_else(|| missing("topics: a list, or an object of cursors"))? {
         Topics::Plain(names) => groups.push((parse_all(&names)?, common)),
         Topics::Placed(places) => {
             for (name, cursor) in &places {
@@ -133,27 +126,33 @@ fn subscribe(topics: Topics, after: Option<String>, reader: &mut Reader) -> Resu
     Ok(json!({ "type": "$ack", "cursor": lowest.map(|id| id.to_string()) }))
 }
 
-fn unsubscribe(names: &[String], reader: &mut Reader) -> Result<Value, Problem> {
-    reader.unsubscribe(&parse_all(names)?);
+fn unsubscribe(topics: Option<Topics>, reader: &mut Reader) -> Result<Value, Problem> {
+    let Some(Topics::Plain(names)) = topics else {
+        return Err(missing("topics: a list"));
+    };
+    reader.unsubscribe(&parse_all(&names)?);
     Ok(json!({ "type": "$ack" }))
 }
 
 fn publish(
-    text: &str,
-    topic: &str,
+    topic: Option<String>,
     event: Option<String>,
+    data: Option<&RawValue>,
     publisher: &Publisher,
 ) -> Result<Value, Problem> {
-    let missing = || Problem::bad_request("data", "a publish needs data: any JSON value");
-    let published: Published = serde_json::from_str(text).map_err(|_| missing())?;
-    let data = published.data.ok_or_else(missing)?.get();
+    let topic = topic.ok_or_else(|| missing("topic"))?;
+    let data = data.ok_or_else(|| missing("data: any JSON value"))?;
     let draft = Draft {
-        topic: Topic::new(topic)?,
+        topic: Topic::new(&topic)?,
         event_type: event.map_or(Ok(EventType::default()), |name| EventType::new(&name))?,
-        payload: Payload::json(data.to_owned().into())?,
+        payload: Payload::json(data.get().to_owned().into())?,
     };
     let done = publisher.publish(vec![draft], None)?;
     Ok(json!({ "type": "$ack", "id": done.last.to_string() }))
+}
+
+fn missing(what: &str) -> Problem {
+    Problem::bad_request("message", format!("this message needs {what}"))
 }
 
 fn parse_all(names: &[String]) -> Result<Vec<Topic>, Problem> {

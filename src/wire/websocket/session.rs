@@ -146,6 +146,8 @@ impl Session {
                     let answer =
                         message::answer(&text, &mut self.opening.reader, &self.opening.publisher);
                     self.send(answer.into())?;
+                    // What it subscribed to may be due already, and nobody else would wake us for it.
+                    cx.waker().wake_by_ref();
                 }
                 Some(Ok(Message::Binary(_))) => {
                     return close(CloseCode::Unsupported, "messages are text: JSON");
