@@ -149,7 +149,7 @@ fn a_peer_that_lives_with_a_closed_window() {
             }
         }
     }
-    for (listener, wire, reader) in &mut readers {
+    for (_, _, reader) in &mut readers {
         reader.read_on(MOST);
         reader.read_to(MUCH);
     }

@@ -347,7 +347,7 @@ fn one_that_never_stops() {
             websocket::frame(0x8a, b""),
         ),
     ];
-    for (what, listener, first, piece) in table {
+    for (_what, listener, first, piece) in table {
         let witness = Witness::start(&server);
         let mut peer = Peer::connect(&server, listener);
         peer.say(first);
