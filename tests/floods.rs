@@ -347,7 +347,9 @@ fn one_that_never_stops() {
             websocket::frame(0x8a, b""),
         ),
     ];
-    for (_what, listener, first, piece) in table {
+    for (what, listener, first, piece) in table {
+        // Shown when this fails.
+        println!("{what}, on {listener}");
         let witness = Witness::start(&server);
         let mut peer = Peer::connect(&server, listener);
         peer.say(first);
