@@ -106,6 +106,7 @@ async fn begin(home: Arc<Home>, arrival: Arrival) -> io::Result<Option<Serving>>
         port: local.port(),
         peer,
         blocked_since: AtomicU64::new(0),
+        left: AtomicU64::new(0),
         lifted: AtomicBool::new(false),
     });
     let watched = home.watch.add(&progress);

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::accept::Place;
 use super::connection::{self, Home};
-use super::stalled::{Watch, Windows};
+use super::stalled::{Table, Watch};
 use super::{Phase, Settings, Speaks};
 use crate::counts::Counts;
 use crate::log::Log;
@@ -44,7 +44,7 @@ pub(super) fn start(
     log: Arc<Log>,
     phase: watch::Receiver<Phase>,
 ) -> io::Result<Shards> {
-    let windows = Arc::<Windows>::default();
+    let table = Arc::<Table>::default();
     let shards: io::Result<Vec<Shard>> = (0..settings.shards)
         .map(|number| {
             let home = Arc::new(Home {
@@ -53,7 +53,7 @@ pub(super) fn start(
                 routes: routes.clone(),
                 counts: counts.clone(),
                 phase: phase.clone(),
-                watch: Watch::new(windows.clone()),
+                watch: Watch::new(table.clone()),
             });
             let (sender, inbox) = mpsc::unbounded_channel();
             let runtime = tokio::runtime::Builder::new_current_thread()

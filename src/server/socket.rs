@@ -29,8 +29,10 @@ pub(super) struct Progress {
     /// Both ends, which the kernel does not tell any more once the peer is gone.
     pub(super) port: u16,
     pub(super) peer: SocketAddr,
-    /// Milliseconds of the watch's clock since which nothing could be written; 0 while all is well.
+    /// Milliseconds of the watch's clock since which nothing could be written, nor was taken; 0 while all is well.
     pub(super) blocked_since: AtomicU64,
+    /// What the kernel held for the peer when the watch last looked at it blocked.
+    pub(super) left: AtomicU64,
     /// Whether the kernel's own limit was lifted for a peer that lives but takes nothing.
     pub(super) lifted: AtomicBool,
 }

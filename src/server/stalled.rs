@@ -22,7 +22,7 @@ use super::socket::Progress;
 /// A shard's sockets.
 pub(super) struct Watch {
     sockets: Arc<Sockets>,
-    windows: Arc<Windows>,
+    table: Arc<Table>,
 }
 
 struct Sockets {
@@ -79,15 +79,15 @@ impl Drop for Watched {
 }
 
 impl Watch {
-    /// Over no socket yet; `windows` is shared by all shards.
-    pub(super) fn new(windows: Arc<Windows>) -> Watch {
+    /// Over no socket yet; `table` is shared by all shards.
+    pub(super) fn new(table: Arc<Table>) -> Watch {
         let sockets = Sockets {
             began: Instant::now(),
             all: Mutex::default(),
         };
         Watch {
             sockets: Arc::new(sockets),
-            windows,
+            table,
         }
     }
 
@@ -102,51 +102,48 @@ impl Watch {
 
     /// Looks at the sockets, for as long as the shard lives.
     pub(super) async fn run(&self, settings: &Settings) {
-        let stall = (settings.stall / 8).clamp(Duration::from_millis(50), Duration::from_secs(5));
-        let dead = (settings.dead / 4).min(Duration::from_secs(30));
-        let (mut stalled, mut closed) = (interval(stall), interval(dead));
-        stalled.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        closed.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        const MOST: Duration = Duration::from_secs(30);
+        let every = (settings.stall.min(settings.dead) / 4).min(MOST);
+        let mut look = interval(every);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                _ = stalled.tick() => self.end_stalled(settings.stall),
-                _ = closed.tick() => self.lift_limits(settings.dead, dead / 2).await,
-            }
+            look.tick().await;
+            self.look(settings, every / 2).await;
         }
     }
 
-    fn sockets(&self) -> Vec<Arc<Progress>> {
-        let all = self.sockets.all();
-        all.iter().filter_map(|(_, weak)| weak.upgrade()).collect()
-    }
-
-    fn end_stalled(&self, stall: Duration) {
-        let now = self.sockets.now();
-        for socket in self.sockets() {
-            let since = socket.blocked_since.load(Relaxed);
-            if since != 0 && Duration::from_millis(now.saturating_sub(since)) >= stall {
-                close(&socket, stall);
-            }
-        }
-    }
-
-    /// Lifts the kernel's limit for those whose window is closed but who answer, and restores it for the others.
-    /// They need not be blocked: what is left may be in the kernel alone.
-    async fn lift_limits(&self, dead: Duration, fresh: Duration) {
+    async fn look(&self, settings: &Settings, fresh: Duration) {
         if self.sockets.all().is_empty() {
             return;
         }
-        let windows = self.windows.clone();
-        // The table is long where there are many connections.
-        let Ok(closed) = tokio::task::spawn_blocking(move || windows.closed(fresh)).await else {
+        let table = self.table.clone();
+        // It is long where there are many connections.
+        let Ok(queues) = tokio::task::spawn_blocking(move || table.queues(fresh)).await else {
             return;
         };
-        for socket in self.sockets() {
-            let lives = closed.get(&(socket.port, socket.peer)).copied();
-            let lives = lives.unwrap_or(false);
-            if socket.lifted.swap(lives, Relaxed) != lives {
-                limit(&socket, if lives { None } else { Some(dead) });
+        let now = self.sockets.now();
+        let sockets: Vec<Arc<Progress>> = {
+            let all = self.sockets.all();
+            all.iter().filter_map(|(_, weak)| weak.upgrade()).collect()
+        };
+        for socket in sockets {
+            let queue = queues.get(&(socket.port, socket.peer));
+            lift(&socket, queue.is_some_and(|q| q.closed), settings.dead);
+            if socket.is_blocked() {
+                self.look_at_blocked(&socket, queue, now, settings.stall);
             }
+        }
+    }
+
+    /// Nothing more can be written, but what was may still be taken, little by little: the kernel asks for more only
+    /// when there is room for much.
+    fn look_at_blocked(&self, socket: &Progress, queue: Option<&Queue>, now: u64, stall: Duration) {
+        let left = queue.map_or(0, |q| q.bytes);
+        if socket.left.swap(left, Relaxed) != left {
+            socket.blocked_since.store(now, Relaxed);
+        } else if now.saturating_sub(socket.blocked_since.load(Relaxed)) >= stall.as_millis() as u64
+        {
+            close(socket, stall);
         }
     }
 }
@@ -169,60 +166,79 @@ fn close(socket: &Progress, stall: Duration) {
     );
 }
 
-fn limit(socket: &Progress, timeout: Option<Duration>) {
-    #[cfg(target_os = "linux")]
-    let _ = SockRef::from(&socket.stream).set_tcp_user_timeout(timeout);
+/// Lifts the kernel's limit for a peer whose window is closed but who answers, and restores it for any other. It need
+/// not be blocked: what is left may be in the kernel alone.
+fn lift(socket: &Progress, lives: bool, dead: Duration) {
+    if socket.lifted.swap(lives, Relaxed) != lives {
+        #[cfg(target_os = "linux")]
+        let _ = SockRef::from(&socket.stream).set_tcp_user_timeout((!lives).then_some(dead));
+    }
 }
 
-/// The connections whose peer's window is closed, by our port and the peer's address: whether it answers the probes.
-type Closed = HashMap<(u16, SocketAddr), bool>;
+/// What the kernel holds for a peer.
+#[derive(Debug, PartialEq)]
+struct Queue {
+    /// Bytes that the peer has not acknowledged.
+    bytes: u64,
+    /// Whether its window is closed, and it answers the probes.
+    closed: bool,
+}
+
+/// By our port and the peer's address.
+type Queues = HashMap<(u16, SocketAddr), Queue>;
 
 /// What the kernel's table said last, for all shards, since to read it takes a while.
 #[derive(Default)]
-pub(super) struct Windows(Mutex<Option<(Instant, Arc<Closed>)>>);
+pub(super) struct Table(Mutex<Option<(Instant, Arc<Queues>)>>);
 
-impl Windows {
-    /// The closed windows, as they were no longer ago than `fresh`.
-    fn closed(&self, fresh: Duration) -> Arc<Closed> {
+impl Table {
+    /// The queues as they were no longer ago than `fresh`.
+    fn queues(&self, fresh: Duration) -> Arc<Queues> {
         let mut last = self.0.lock().expect("nothing panics under this lock");
         match &*last {
-            Some((read, closed)) if read.elapsed() < fresh => closed.clone(),
+            Some((read, queues)) if read.elapsed() < fresh => queues.clone(),
             _ => {
-                let closed = Arc::new(closed_windows());
-                *last = Some((Instant::now(), closed.clone()));
-                closed
+                let queues = Arc::new(read_queues());
+                *last = Some((Instant::now(), queues.clone()));
+                queues
             }
         }
     }
 }
 
-/// From the kernel's own table (proc(5), `/proc/net/tcp`): timer 4 is the zero-window probe, the field after the uid
-/// counts unanswered ones.
-fn closed_windows() -> Closed {
-    let mut found = HashMap::new();
+fn read_queues() -> Queues {
+    let mut queues = HashMap::new();
     for table in ["/proc/self/net/tcp", "/proc/self/net/tcp6"] {
-        let Ok(table) = File::open(table) else {
-            continue;
-        };
-        for line in BufReader::new(table).lines().map_while(Result::ok) {
-            let mut fields = line.split_ascii_whitespace();
-            let (Some(local), Some(peer)) = (fields.nth(1), fields.next()) else {
-                continue;
-            };
-            if !fields.nth(2).is_some_and(|timer| timer.starts_with("04:")) {
-                continue;
-            }
-            // One probe may be on its way.
-            let answers = fields
-                .nth(2)
-                .and_then(|n| n.parse::<u32>().ok())
-                .is_some_and(|n| n <= 2);
-            if let (Some(local), Some(peer)) = (address(local), address(peer)) {
-                found.insert((local.port(), peer), answers);
-            }
+        if let Ok(table) = File::open(table) {
+            let lines = BufReader::new(table).lines().map_while(Result::ok);
+            queues.extend(lines.filter_map(|line| row(&line)));
         }
     }
-    found
+    queues
+}
+
+/// A line of the kernel's table (proc(5), `/proc/net/tcp`) with something in its queue: timer 4 is the zero-window
+/// probe, the field after the uid counts unanswered ones.
+fn row(line: &str) -> Option<((u16, SocketAddr), Queue)> {
+    let mut fields = line.split_ascii_whitespace().skip(1);
+    let (local, peer, _, queued, timer) = (
+        fields.next()?,
+        fields.next()?,
+        fields.next()?,
+        fields.next()?,
+        fields.next()?,
+    );
+    let bytes = u64::from_str_radix(queued.split_once(':')?.0, 16).ok()?;
+    if bytes == 0 {
+        return None;
+    }
+    let unanswered: u32 = fields.nth(2)?.parse().ok()?;
+    // One probe may be on its way.
+    let closed = timer.starts_with("04:") && unanswered <= 2;
+    Some((
+        (address(local)?.port(), address(peer)?),
+        Queue { bytes, closed },
+    ))
 }
 
 /// `0100007F:1F90`: the address as 32-bit words in host order, the port in hexadecimal.
@@ -251,6 +267,34 @@ fn address(text: &str) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn rows_of_the_kernel() {
+        let row = |queues, timer, unanswered| {
+            row(&format!(
+                "  7: 0100007F:1F90 0100007F:D431 01 {queues} {timer} 00000000     0        {unanswered} 41 2 0 20 4 0 10 -1"
+            ))
+            .map(|((port, peer), queue)| (port, peer.port(), queue.bytes, queue.closed))
+        };
+        assert_eq!(row("00000000:00000000", "00:00000000", 0), None);
+        assert_eq!(
+            row("0000ABCD:00000000", "01:00000014", 0),
+            Some((8080, 54321, 0xabcd, false))
+        );
+        assert_eq!(
+            row("00000001:00000000", "04:00000014", 1),
+            Some((8080, 54321, 1, true))
+        );
+        assert_eq!(
+            row("00000001:00000000", "04:00000014", 3),
+            Some((8080, 54321, 1, false))
+        );
+        assert_eq!(
+            super::row("  sl  local_address rem_address   st tx_queue rx_queue"),
+            None
+        );
+    }
 
     #[test]
     #[cfg(target_endian = "little")]
