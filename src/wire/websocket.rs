@@ -4,6 +4,7 @@
 
 mod message;
 mod session;
+mod sips;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use hyper::body::Incoming;
@@ -11,12 +12,12 @@ use hyper::ext::Protocol;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
-use hyper_util::rt::TokioIo;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use self::session::Session;
+use self::sips::Sips;
 use super::{Opening, Settings, Wire, is_http2};
 use crate::body::Body;
 use crate::counts::WireName;
@@ -60,8 +61,9 @@ impl Wire for WebSocket {
         tokio::spawn(async move {
             // A peer that leaves before the upgrade has nothing to be told.
             let Ok(upgraded) = upgrade.await else { return };
-            let config = config(&opening.settings, opening.carrier.unsent.is_some());
-            let io = TokioIo::new(upgraded);
+            let http2 = opening.carrier.unsent.is_some();
+            let config = config(&opening.settings, http2);
+            let io = Sips::new(upgraded, http2);
             let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
             Session::new(socket, opening).run().await;
         });

@@ -6,8 +6,6 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, Sleep};
 use tokio_tungstenite::WebSocketStream;
@@ -17,6 +15,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::message;
+use super::sips::Sips;
+use crate::body::Chunk;
 use crate::event::EventId;
 use crate::log::{End, Gap, Next};
 use crate::wire::Opening;
@@ -36,7 +36,7 @@ enum Ending {
 }
 
 pub(super) struct Session {
-    socket: WebSocketStream<TokioIo<Upgraded>>,
+    socket: WebSocketStream<Sips>,
     opening: Opening,
     timer: Pin<Box<Sleep>>,
     /// Whom the timer wakes.
@@ -45,10 +45,12 @@ pub(super) struct Session {
     pinged: Option<Instant>,
     /// Whether something written may still be in our buffers.
     unflushed: bool,
+    /// On HTTP/2, the part of its connection's bound that is taken by what may still be there.
+    leases: Vec<Chunk>,
 }
 
 impl Session {
-    pub(super) fn new(socket: WebSocketStream<TokioIo<Upgraded>>, opening: Opening) -> Session {
+    pub(super) fn new(socket: WebSocketStream<Sips>, opening: Opening) -> Session {
         let timer = Box::pin(tokio::time::sleep(opening.settings.ping));
         Session {
             socket,
@@ -57,6 +59,7 @@ impl Session {
             armed: None,
             pinged: None,
             unflushed: false,
+            leases: Vec::new(),
         }
     }
 
@@ -100,6 +103,10 @@ impl Session {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return ControlFlow::Break(ending(&error)),
                 Poll::Pending => return ControlFlow::Continue(false),
+            }
+            let unsent = self.opening.carrier.unsent.as_ref();
+            if unsent.is_some_and(|unsent| unsent.poll_room(cx).is_pending()) {
+                return ControlFlow::Continue(true);
             }
             let Poll::Ready(next) = self.opening.reader.poll_next(cx) else {
                 return ControlFlow::Continue(true);
@@ -202,6 +209,7 @@ impl Session {
         match Pin::new(&mut self.socket).poll_flush(cx) {
             Poll::Ready(Ok(())) => {
                 self.unflushed = false;
+                self.leases = Vec::new();
                 ControlFlow::Continue(())
             }
             Poll::Ready(Err(error)) => ControlFlow::Break(ending(&error)),
@@ -210,6 +218,9 @@ impl Session {
     }
 
     fn send(&mut self, text: Utf8Bytes) -> ControlFlow<Ending> {
+        if let Some(unsent) = &self.opening.carrier.unsent {
+            self.leases.push(unsent.lease(text.clone().into()));
+        }
         self.opening.reader.seat().sent(framed(text.len()));
         self.write(Message::Text(text))
     }
@@ -241,7 +252,7 @@ fn ending(error: &Error) -> Ending {
 }
 
 /// Says why, lets the peer answer, and leaves. What it still sends is discarded, so that our last words reach it.
-async fn finish(mut socket: WebSocketStream<TokioIo<Upgraded>>, ending: Ending) {
+async fn finish(mut socket: WebSocketStream<Sips>, ending: Ending) {
     let _ = tokio::time::timeout(LINGER, async {
         if let Ending::Close(code, reason) = ending {
             let frame = CloseFrame {

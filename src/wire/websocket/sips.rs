@@ -1,0 +1,60 @@
+//! A socket that takes a little at a time.
+//!
+//! On HTTP/2 hyper queues up to three writes of each upgraded stream, of any size, and nobody above is told when they
+//! have left: a hundred streams whose peer does not read held a hundred times three events.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Bytes of one write on HTTP/2.
+const SIP: usize = 4 * 1024;
+
+/// An upgraded connection or stream.
+pub(super) struct Sips {
+    io: TokioIo<Upgraded>,
+    most: usize,
+}
+
+impl Sips {
+    /// Takes as much at a time as there is; on HTTP/2, a little.
+    pub(super) fn new(upgraded: Upgraded, http2: bool) -> Sips {
+        Sips {
+            io: TokioIo::new(upgraded),
+            most: if http2 { SIP } else { usize::MAX },
+        }
+    }
+}
+
+impl AsyncRead for Sips {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Sips {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let sip = &bytes[..bytes.len().min(self.most)];
+        Pin::new(&mut self.io).poll_write(cx, sip)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
