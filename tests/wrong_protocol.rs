@@ -212,9 +212,11 @@ fn garbage_on_every_port() {
             left <= Some(if *name == "http1" { 3 } else { 0 })
         })
     });
-    for peer in peers {
-        let lines = lines(&server, peer);
-        assert!(lines.len() <= 1, "{lines:?}");
+    // The kernel gives a port again to who talks to another listener.
+    for peer in &peers {
+        let lines = lines(&server, *peer);
+        let namesakes = peers.iter().filter(|other| *other == peer).count();
+        assert!(lines.len() <= namesakes, "{lines:?}");
     }
     assert!(!server.stderr().contains("panicked"), "{}", server.stderr());
     witness.saw_nothing();
