@@ -264,6 +264,11 @@ impl Event {
         }
     }
 
+    /// The same event with framings of its own.
+    pub fn twin(&self) -> Event {
+        Event::new(self.id, self.seq, self.draft.clone(), self.origin.clone())
+    }
+
     /// Bytes that this event holds, framings aside: what it says and what it costs to keep.
     pub fn held_bytes(&self) -> u64 {
         // The struct, its reference counts, and the log's pointers to it.

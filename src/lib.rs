@@ -12,6 +12,8 @@ pub mod event;
 
 pub mod counts;
 
+pub mod bundle;
+
 pub mod log;
 
 pub mod body;

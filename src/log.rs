@@ -22,6 +22,7 @@ use crate::event::{Draft, Event, EventId, Origin, Topic};
 use crate::problem::Problem;
 
 use self::hub::Hub;
+pub use self::hub::TICK;
 use self::kept::TopicLog;
 use self::keys::Keys;
 pub use self::reader::{End, Gap, Lag, Next, Reader, Reason, Start};
@@ -140,7 +141,7 @@ impl Log {
             }),
             appended: AtomicU64::new(0),
             ended: AtomicBool::new(false),
-            hubs: (0..shards).map(|_| Hub::default()).collect(),
+            hubs: (0..shards).map(|_| Hub::new()).collect(),
         })
     }
 

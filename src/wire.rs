@@ -18,6 +18,7 @@ use hyper::{Request, Response, Version};
 use crate::access::Source;
 use crate::api::publish::Publisher;
 use crate::body::{Body, Unsent};
+use crate::bundle::{Bell, Spawner};
 use crate::counts::{Connection, Seat, WireName};
 use crate::event::{EventId, Topic};
 use crate::log::{Lag, Log, Reader, Start};
@@ -76,6 +77,18 @@ pub struct Carrier {
     pub shard: usize,
     /// What its streams may leave unsent together; HTTP/1.1 has one stream and bounds it itself.
     pub unsent: Option<Arc<Unsent>>,
+    /// Where its streams run, when that is not a task of their own.
+    pub bundle: Option<Spawner>,
+}
+
+impl Carrier {
+    /// Runs what a stream goes on with after its answer.
+    pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        match &self.bundle {
+            Some(bundle) => bundle.spawn(future),
+            None => drop(tokio::spawn(future)),
+        }
+    }
 }
 
 /// A request for a reader, understood.
@@ -162,7 +175,11 @@ impl Ask {
         wire: WireName,
     ) -> Result<(Reader, EventId), Problem> {
         let seat = Seat::new(carrier.connection.clone(), wire);
-        let mut reader = Reader::new(log, carrier.shard, seat, self.lag, self.limit);
+        let bell = carrier
+            .bundle
+            .as_ref()
+            .map_or_else(Bell::alone, Spawner::bell);
+        let mut reader = Reader::new(log, carrier.shard, bell, seat, self.lag, self.limit);
         let cursor = reader.begin(&self.topics, self.start)?;
         Ok((reader, cursor))
     }

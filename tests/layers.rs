@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 type Row = (&'static str, &'static [&'static str], &'static str);
 
 /// From the bottom to the top.
-const ARROWS: [Row; 15] = [
+const ARROWS: [Row; 16] = [
     (
         "problem",
         &[],
@@ -17,8 +17,13 @@ const ARROWS: [Row; 15] = [
     ("event", &["problem"], "a value, refused where it is made"),
     ("counts", &[], "numbers; it knows wires by name only"),
     (
+        "bundle",
+        &[],
+        "futures and bells; it knows nobody's business",
+    ),
+    (
         "log",
-        &["event", "counts", "problem"],
+        &["event", "counts", "problem", "bundle"],
         "events in, readers out; a reader holds its seat",
     ),
     (
@@ -35,7 +40,9 @@ const ARROWS: [Row; 15] = [
     ),
     (
         "wire",
-        &["event", "log", "counts", "body", "access", "api", "problem"],
+        &[
+            "event", "log", "counts", "body", "access", "api", "problem", "bundle",
+        ],
         "carries a reader; a two-way wire publishes by the api's own way, and remembers where its peer comes from",
     ),
     (
@@ -47,7 +54,9 @@ const ARROWS: [Row; 15] = [
     ),
     (
         "server",
-        &["routes", "wire", "log", "counts", "body", "problem"],
+        &[
+            "routes", "wire", "log", "counts", "body", "problem", "bundle",
+        ],
         "connections: of wire it names the carrier that it makes of each, of the log the end of all readers",
     ),
     (

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use triwire::bundle::Bell;
 use triwire::counts::{Connection, Counts, ListenerFacts, Seat, WireName};
 use triwire::event::{Draft, Event, EventId, EventType, Payload, Topic};
 use triwire::log::{End, Gap, Lag, Limits, Log, Next, Reader, Reason, Start};
@@ -44,7 +45,7 @@ fn seat() -> Seat {
 }
 
 fn reader(log: &Arc<Log>, topics: &[Topic], start: Start, lag: Lag) -> Reader {
-    let mut reader = Reader::new(log, 0, seat(), lag, None);
+    let mut reader = Reader::new(log, 0, Bell::alone(), seat(), lag, None);
     reader.begin(topics, start).expect("few topics");
     reader
 }
@@ -257,7 +258,7 @@ impl Model {
 
     fn open(&mut self, names: &[Topic], start: Start) {
         let mut watched = Watched {
-            reader: Reader::new(&self.log, 0, seat(), Lag::Gap, None),
+            reader: Reader::new(&self.log, 0, Bell::alone(), seat(), Lag::Gap, None),
             after: BTreeMap::new(),
             last: EventId::ZERO,
             mixed: false,
@@ -528,7 +529,7 @@ fn cursors_that_are_not_of_this_log() {
         assert_eq!(gaps(&nexts).len(), 2, "{start:?}");
         assert_eq!(events(&nexts)[0].id, first, "{start:?}");
     }
-    let mut fresh = Reader::new(&log, 0, seat(), Lag::Gap, None);
+    let mut fresh = Reader::new(&log, 0, Bell::alone(), seat(), Lag::Gap, None);
     let beyond = Start::After(EventId { ms: 9_999, n: 0 });
     let cursor = fresh.begin(&[topic(0)], beyond).expect("few topics");
     assert!(
@@ -664,8 +665,14 @@ fn wake_ups_reach_every_reader_on_every_shard() {
                     tokio::spawn(async move { hub.run_hub(shard).await });
                     let tasks: Vec<_> = (0..4)
                         .map(|_| {
-                            let mut reader =
-                                Reader::new(&log, shard, seat(), Lag::Gap, Some(2 * EVENTS as u64));
+                            let mut reader = Reader::new(
+                                &log,
+                                shard,
+                                Bell::alone(),
+                                seat(),
+                                Lag::Gap,
+                                Some(2 * EVENTS as u64),
+                            );
                             reader
                                 .begin(&[topic(0), topic(1)], Start::Head)
                                 .expect("few topics");

@@ -1,30 +1,43 @@
 //! Wake-ups: an append leaves one message a shard, and the shard wakes its own readers of that topic.
 //!
 //! The messages carry no events, only topics, each at most once: a shard that is busy owes nothing but a look.
+//! The hub also keeps the shard's time, in coarse ticks, for those who want to be woken when they were not.
 
-use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use slab::Slab;
+use tokio::time::{Instant, Sleep};
 
 use super::kept::TopicLog;
+use crate::bundle::Bell;
+use crate::event::Event;
 
-/// Where one reader sleeps.
-pub(super) type Slot = Arc<AtomicWaker>;
+/// How finely a shard's time is divided.
+pub const TICK: Duration = Duration::from_millis(20);
 
 /// One shard's side of the log.
-#[derive(Default)]
 pub(super) struct Hub {
     inbox: Mutex<Vec<Arc<TopicLog>>>,
     waker: AtomicWaker,
     /// Every reader of the shard, those without a topic too.
-    readers: Mutex<Slab<Slot>>,
+    readers: Mutex<Slab<Bell>>,
     /// Whether something was left since the last [`Hub::ring`].
     due: AtomicBool,
     ending: AtomicBool,
+    began: Instant,
+    /// Ticks since then, as of the last pass.
+    tick: AtomicU64,
+    /// Whom to wake at which tick.
+    reminders: Mutex<BTreeMap<u64, Vec<Bell>>>,
+    /// Topics that have a tail here.
+    tails: Mutex<Vec<Arc<TopicLog>>>,
 }
 
 /// The readers of one topic on one shard.
@@ -32,23 +45,79 @@ pub(super) struct Hub {
 pub(super) struct Listeners {
     noted: AtomicBool,
     count: AtomicUsize,
-    slots: Mutex<Slab<Slot>>,
+    bells: Mutex<Slab<Bell>>,
+    tail: Mutex<Tail>,
 }
 
+/// What was appended last, in copies of one shard's own: on the path of an event, shards share no counter and no lock.
+/// Empty when that was much, and soon after.
+#[derive(Default)]
+struct Tail {
+    /// The number of the first.
+    first: u64,
+    events: Vec<Arc<Event>>,
+}
+
+/// What a tail may hold of a topic, for one tick.
+const TAIL_EVENTS: u64 = 64;
+const TAIL_BYTES: usize = 64 * 1024;
+
 impl Listeners {
-    pub(super) fn add(&self, slot: Slot) -> usize {
+    /// The event of the topic with this number, if it came with the last wake-up.
+    pub(super) fn newest(&self, number: u64) -> Option<Arc<Event>> {
+        let tail = self.tail();
+        let index = number.checked_sub(tail.first)?;
+        tail.events.get(usize::try_from(index).ok()?).cloned()
+    }
+
+    fn tail(&self) -> MutexGuard<'_, Tail> {
+        self.tail.lock().expect("nothing panics under this lock")
+    }
+
+    /// Takes copies of what has come since the last time.
+    fn copy_tail(&self, topic: &TopicLog) {
+        let mut tail = self.tail();
+        let seen = tail.first + tail.events.len() as u64;
+        let kept = topic.kept();
+        let from = seen.max(kept.first);
+        let mut room = TAIL_BYTES;
+        tail.events.clear();
+        if kept.end() - from <= TAIL_EVENTS {
+            tail.first = from;
+            let fits = |event: &&Arc<Event>| {
+                let length = event.draft.payload.bytes().len();
+                room.checked_sub(length)
+                    .inspect(|left| room = *left)
+                    .is_some()
+            };
+            let fresh = (from..kept.end()).map_while(|number| kept.get(number));
+            tail.events
+                .extend(fresh.take_while(fits).map(|event| Arc::new(event.twin())));
+        } else {
+            tail.first = kept.end();
+        }
+    }
+
+    /// Lets the copies go.
+    fn drop_tail(&self) {
+        let mut tail = self.tail();
+        tail.first += tail.events.len() as u64;
+        tail.events = Vec::new();
+    }
+
+    pub(super) fn add(&self, bell: Bell) -> usize {
         self.count.fetch_add(1, Ordering::AcqRel);
-        self.slots
+        self.bells
             .lock()
             .expect("nothing panics under this lock")
-            .insert(slot)
+            .insert(bell)
     }
 
     pub(super) fn remove(&self, key: usize) {
-        let mut slots = self.slots.lock().expect("nothing panics under this lock");
-        slots.remove(key);
-        if slots.is_empty() {
-            slots.shrink_to_fit();
+        let mut bells = self.bells.lock().expect("nothing panics under this lock");
+        bells.remove(key);
+        if bells.is_empty() {
+            bells.shrink_to_fit();
         }
         self.count.fetch_sub(1, Ordering::AcqRel);
     }
@@ -59,11 +128,25 @@ impl Listeners {
 }
 
 impl Hub {
-    pub(super) fn add(&self, slot: Slot) -> usize {
+    pub(super) fn new() -> Hub {
+        Hub {
+            inbox: Mutex::default(),
+            waker: AtomicWaker::new(),
+            readers: Mutex::default(),
+            due: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
+            began: Instant::now(),
+            tick: AtomicU64::new(0),
+            reminders: Mutex::default(),
+            tails: Mutex::default(),
+        }
+    }
+
+    pub(super) fn add(&self, bell: Bell) -> usize {
         self.readers
             .lock()
             .expect("nothing panics under this lock")
-            .insert(slot)
+            .insert(bell)
     }
 
     pub(super) fn remove(&self, key: usize) {
@@ -96,28 +179,98 @@ impl Hub {
         self.waker.wake();
     }
 
-    pub(super) async fn run(&self, shard: usize) {
-        poll_fn(|cx| self.pass(shard, cx)).await
+    /// The time of the last pass: at most as old as the last append that any reader of the shard was told of.
+    pub(super) fn tick(&self) -> u64 {
+        self.tick.load(Ordering::Relaxed)
     }
 
-    fn pass(&self, shard: usize, cx: &Context<'_>) -> Poll<()> {
+    /// The time now.
+    pub(super) fn now(&self) -> u64 {
+        (self.began.elapsed().as_millis() / TICK.as_millis()) as u64
+    }
+
+    /// Has a bell rung when [`Hub::tick`] has come to `tick`.
+    pub(super) fn remind(&self, tick: u64, bell: Bell) {
+        let mut reminders = self.reminders();
+        let is_first = reminders.keys().next().is_none_or(|first| tick < *first);
+        reminders.entry(tick).or_default().push(bell);
+        drop(reminders);
+        if is_first {
+            self.waker.wake();
+        }
+    }
+
+    pub(super) async fn run(&self, shard: usize) {
+        let mut alarm = pin!(tokio::time::sleep_until(self.began));
+        poll_fn(|cx| self.pass(shard, cx, alarm.as_mut())).await
+    }
+
+    fn pass(&self, shard: usize, cx: &mut Context<'_>, alarm: Pin<&mut Sleep>) -> Poll<()> {
         self.waker.register(cx.waker());
+        self.tick.store(self.now(), Ordering::Relaxed);
         if self.ending.swap(false, Ordering::AcqRel) {
             let readers = self.readers.lock().expect("nothing panics under this lock");
-            readers.iter().for_each(|(_, slot)| slot.wake());
+            readers.iter().for_each(|(_, bell)| bell.ring());
         }
         let topics =
             std::mem::take(&mut *self.inbox.lock().expect("nothing panics under this lock"));
+        let mut tails = self.tails();
+        for topic in tails.drain(..) {
+            topic.listeners[shard].drop_tail();
+        }
         for topic in topics {
             let listeners = &topic.listeners[shard];
             // Cleared first: what is appended from here on leaves a new message.
             listeners.noted.store(false, Ordering::Release);
-            let slots = listeners
-                .slots
+            listeners.copy_tail(&topic);
+            let bells = listeners
+                .bells
                 .lock()
                 .expect("nothing panics under this lock");
-            slots.iter().for_each(|(_, slot)| slot.wake());
+            bells.iter().for_each(|(_, bell)| bell.ring());
+            drop(bells);
+            tails.push(topic);
         }
+        drop(tails);
+        self.ring_reminders(cx, alarm);
         Poll::Pending
+    }
+
+    fn ring_reminders(&self, cx: &mut Context<'_>, mut alarm: Pin<&mut Sleep>) {
+        loop {
+            let mut reminders = self.reminders();
+            let later = reminders.split_off(&(self.tick() + 1));
+            let due = std::mem::replace(&mut *reminders, later);
+            // Tails do not stay.
+            let tail = (!self.tails().is_empty()).then(|| self.tick() + 1);
+            let next = reminders
+                .keys()
+                .next()
+                .copied()
+                .into_iter()
+                .chain(tail)
+                .min();
+            drop(reminders);
+            due.into_values().flatten().for_each(|bell| bell.ring());
+            let Some(next) = next else { return };
+            let at = self.began + TICK * u32::try_from(next).unwrap_or(u32::MAX);
+            if alarm.deadline() != at {
+                alarm.as_mut().reset(at);
+            }
+            if alarm.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            self.tick.store(self.now().max(next), Ordering::Relaxed);
+        }
+    }
+
+    fn tails(&self) -> MutexGuard<'_, Vec<Arc<TopicLog>>> {
+        self.tails.lock().expect("nothing panics under this lock")
+    }
+
+    fn reminders(&self) -> MutexGuard<'_, BTreeMap<u64, Vec<Bell>>> {
+        self.reminders
+            .lock()
+            .expect("nothing panics under this lock")
     }
 }

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
-use futures_util::task::AtomicWaker;
 use serde_json::json;
 
-use super::hub::Slot;
 use super::kept::TopicLog;
 use super::{Log, State};
+use crate::bundle::{Bell, Look};
 use crate::counts::Seat;
 use crate::event::{Event, EventId, Topic};
 use crate::problem::Problem;
@@ -127,7 +126,7 @@ struct Subscribed {
 pub struct Reader {
     log: Arc<Log>,
     shard: usize,
-    slot: Slot,
+    bell: Bell,
     key: usize,
     subscribed: Vec<Subscribed>,
     cursor: EventId,
@@ -139,13 +138,19 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader of nothing yet, at the head of the log; `limit` events end it.
-    pub fn new(log: &Arc<Log>, shard: usize, seat: Seat, lag: Lag, limit: Option<u64>) -> Reader {
-        let slot = Arc::new(AtomicWaker::new());
+    /// A reader of nothing yet, at the head of the log; the bell wakes who polls it, and `limit` events end it.
+    pub fn new(
+        log: &Arc<Log>,
+        shard: usize,
+        bell: Bell,
+        seat: Seat,
+        lag: Lag,
+        limit: Option<u64>,
+    ) -> Reader {
         Reader {
             shard,
-            key: log.hubs[shard].add(slot.clone()),
-            slot,
+            key: log.hubs[shard].add(bell.clone()),
+            bell,
             subscribed: Vec::new(),
             cursor: log.head(),
             lag,
@@ -250,7 +255,7 @@ impl Reader {
             });
         }
         drop(kept);
-        let key = topic.listeners[self.shard].add(self.slot.clone());
+        let key = topic.listeners[self.shard].add(self.bell.clone());
         self.subscribed.push(Subscribed {
             topic,
             key,
@@ -289,15 +294,37 @@ impl Reader {
 
     /// What comes next, or `Pending` until something does.
     pub fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Next> {
+        if self.bell.has_waited() {
+            return Poll::Pending;
+        }
         if let Some(next) = self.try_next() {
             return Poll::Ready(next);
         }
-        self.slot.register(cx.waker());
-        // Looked at again: what came before the registration has woken nobody.
-        match self.try_next() {
-            Some(next) => Poll::Ready(next),
-            None => Poll::Pending,
+        match self.bell.wait(cx) {
+            Look::Again => self.try_next().map_or(Poll::Pending, Poll::Ready),
+            Look::NoMore => Poll::Pending,
         }
+    }
+
+    /// Forgets what has woken who polls it, who has seen all of that and does nothing else in this poll.
+    pub fn quiet(&self) {
+        self.bell.quiet();
+    }
+
+    /// The shard's time, in ticks of [`TICK`](super::TICK): as of the last wake-up, which costs nothing to ask.
+    pub fn tick(&self) -> u64 {
+        self.log.hubs[self.shard].tick()
+    }
+
+    /// The shard's time now.
+    pub fn now(&self) -> u64 {
+        self.log.hubs[self.shard].now()
+    }
+
+    /// Has who polls this reader woken once [`Reader::tick`] has come to `tick`; what does not wait by
+    /// [`Reader::poll_next`] is not woken.
+    pub fn remind(&self, tick: u64) {
+        self.log.hubs[self.shard].remind(tick, self.bell.clone());
     }
 
     /// What comes next, if it is there. Once it is [`Next::End`], it stays so.
@@ -343,19 +370,26 @@ impl Reader {
             if subscribed.next == subscribed.topic.end() {
                 continue;
             }
-            let kept = subscribed.topic.kept();
-            if subscribed.next < kept.first {
-                return Due::Lagged;
-            }
-            let Some(event) = kept.get(subscribed.next) else {
-                continue;
+            let newest = subscribed.topic.listeners[self.shard].newest(subscribed.next);
+            let event = match newest {
+                Some(event) => event,
+                None => {
+                    let kept = subscribed.topic.kept();
+                    if subscribed.next < kept.first {
+                        return Due::Lagged;
+                    }
+                    let Some(event) = kept.get(subscribed.next) else {
+                        continue;
+                    };
+                    event.clone()
+                }
             };
             let lowest = match &due {
                 Due::Event(_, best) => event.seq < best.seq,
                 _ => true,
             };
             if event.seq <= visible && lowest {
-                due = Due::Event(index, event.clone());
+                due = Due::Event(index, event);
             }
         }
         due
@@ -464,6 +498,7 @@ impl Subscribed {
 impl Drop for Reader {
     fn drop(&mut self) {
         self.log.hubs[self.shard].remove(self.key);
+        self.bell.retire();
         for subscribed in self.subscribed.drain(..) {
             subscribed.leave(&self.log, self.shard);
         }

@@ -7,6 +7,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
@@ -29,6 +30,7 @@ use super::stalled::Watch;
 use super::tls::Tls;
 use super::{Phase, Settings, Speaks, h2c};
 use crate::body::{Body, Unsent};
+use crate::bundle::Bundle;
 use crate::counts::{Connection, Counts};
 use crate::problem::Problem;
 use crate::routes::{Routes, Standing};
@@ -122,6 +124,7 @@ async fn begin(home: Arc<Home>, arrival: Arrival) -> io::Result<Option<Serving>>
             shard: home.shard,
             // Half of the bound: the kernel and h2's own buffers have the rest.
             unsent: is_http2.then(|| Unsent::new(unsent / 2)),
+            bundle: None,
         },
         home,
         standing,
@@ -275,12 +278,17 @@ where
 }
 
 /// Serves HTTP/2 (RFC 9113) on any stream, which should hide that it can write several buffers at once.
-pub(super) fn serve_http2<S>(stream: S, guest: Guest) -> impl Future<Output = io::Result<()>> + Send
+pub(super) fn serve_http2<S>(
+    stream: S,
+    mut guest: Guest,
+) -> impl Future<Output = io::Result<()>> + Send
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let streams = Bundle::new();
+    guest.carrier.bundle = Some(streams.spawner());
     let settings = &guest.home.settings;
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let mut builder = http2::Builder::new(streams.spawner());
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(settings.streams)
@@ -300,7 +308,31 @@ where
         builder.enable_connect_protocol();
     }
     let connection = builder.serve_connection(TokioIo::new(stream), guest.service());
-    drive(Box::pin(connection), guest, |c| c.graceful_shutdown())
+    let connection = WithStreams {
+        waker: streams.waker(),
+        streams,
+        connection,
+    };
+    drive(Box::pin(connection), guest, |c| {
+        Pin::new(&mut c.get_mut().connection).graceful_shutdown()
+    })
+}
+
+/// A connection that is polled after its streams, so that what they write leaves together.
+struct WithStreams<C> {
+    connection: C,
+    streams: Bundle,
+    waker: Waker,
+}
+
+impl<C: Future + Unpin> Future for WithStreams<C> {
+    type Output = C::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<C::Output> {
+        let this = self.get_mut();
+        this.streams.poll(cx);
+        Pin::new(&mut this.connection).poll(&mut Context::from_waker(&this.waker))
+    }
 }
 
 impl Guest {

@@ -1,8 +1,7 @@
 //! Server-Sent Events (WHATWG HTML, 9.2): a response that never ends, of blocks that every reader shares.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{BoxFuture, FutureExt};
@@ -10,13 +9,12 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
-use tokio::time::{Instant, Sleep};
 
 use super::{JOIN_BYTES, Opening, Settings, Wire};
 use crate::body::{Body, Chunk, Chunked, Stream, Unsent};
 use crate::counts::WireName;
 use crate::event::{Event, EventId, frame};
-use crate::log::{End, Gap, Next, Reader};
+use crate::log::{End, Gap, Next, Reader, TICK};
 use crate::problem::Problem;
 
 /// A comment line without the blank line that would make some clients see an empty message.
@@ -123,11 +121,10 @@ struct SseStream {
     chunked: bool,
     unsent: Option<Arc<Unsent>>,
     settings: Arc<Settings>,
-    /// Fires now and then, and looks whether anything was sent meanwhile: cheaper than a reset a delivery.
-    timer: Pin<Box<Sleep>>,
-    /// Whom the timer wakes.
-    armed: Option<Waker>,
-    sent_at: Instant,
+    /// When something was last sent, in the shard's ticks.
+    sent_at: u64,
+    /// When to look whether a heartbeat is due: later than it may be, instead of a timer that every delivery sets.
+    look_at: u64,
     over: bool,
 }
 
@@ -140,23 +137,24 @@ impl SseStream {
             settings,
             ..
         } = opening;
-        let now = Instant::now();
+        let now = reader.now();
+        let look_at = now + heartbeat_ticks(&settings);
+        reader.remind(look_at);
         SseStream {
             reader,
             opening: Some(ready_block(cursor, &settings)),
             envelope,
             chunked,
             unsent: carrier.unsent,
-            timer: Box::pin(tokio::time::sleep_until(now + settings.heartbeat)),
-            armed: None,
             settings,
             sent_at: now,
+            look_at,
             over: false,
         }
     }
 
     /// All that is due, up to [`JOIN_BYTES`], as one piece.
-    fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+    fn poll_due(&mut self, cx: &Context<'_>) -> Option<Bytes> {
         let mut joined = Joined::default();
         if let Some(ready) = self.opening.take() {
             let ready = self.own(ready);
@@ -164,16 +162,9 @@ impl SseStream {
             joined.push(ready);
         }
         while !self.over && joined.len() < JOIN_BYTES {
-            // Only a poll that yields nothing has to be woken again: the next one after this asks in any case.
-            let next = match joined.len() {
-                0 => match self.reader.poll_next(cx) {
-                    Poll::Ready(next) => next,
-                    Poll::Pending => break,
-                },
-                _ => match self.reader.try_next() {
-                    Some(next) => next,
-                    None => break,
-                },
+            // Also after something was found: who is woken for it need not look twice.
+            let Poll::Ready(next) = self.reader.poll_next(cx) else {
+                break;
             };
             let piece = match next {
                 Next::Event(event) => self.frame(&event),
@@ -189,10 +180,7 @@ impl SseStream {
             self.count(&piece);
             joined.push(piece);
         }
-        match joined.len() {
-            0 => Poll::Pending,
-            _ => Poll::Ready(joined.take()),
-        }
+        joined.take()
     }
 
     /// Counts a piece, without what HTTP/1.1 puts around it.
@@ -223,26 +211,26 @@ impl SseStream {
     }
 
     /// The heartbeat, when nothing was sent for so long.
-    fn poll_heartbeat(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
-        let now = Instant::now();
-        // A timer that is set to wake this task need not be touched on every delivery.
-        let armed = self.armed.as_ref().is_some_and(|w| w.will_wake(cx.waker()));
-        if armed && now < self.timer.deadline() {
-            return Poll::Pending;
+    fn poll_heartbeat(&mut self) -> Option<Bytes> {
+        let now = self.reader.tick();
+        if self.over || now < self.look_at {
+            return None;
         }
-        self.armed = Some(cx.waker().clone());
-        loop {
-            ready!(self.timer.as_mut().poll(cx));
-            let due = self.sent_at + self.settings.heartbeat;
-            if now >= due {
-                self.timer.as_mut().reset(now + self.settings.heartbeat);
-                self.armed = None;
-                let beat = self.own(HEARTBEAT);
-                self.count(&beat);
-                return Poll::Ready(beat);
-            }
-            self.timer.as_mut().reset(due);
+        let heartbeat = heartbeat_ticks(&self.settings);
+        let due = self.sent_at + heartbeat;
+        if now < due {
+            self.look_again_at(due);
+            return None;
         }
+        self.look_again_at(now + heartbeat);
+        let beat = self.own(HEARTBEAT);
+        self.count(&beat);
+        Some(beat)
+    }
+
+    fn look_again_at(&mut self, tick: u64) {
+        self.look_at = tick;
+        self.reader.remind(tick);
     }
 }
 
@@ -254,12 +242,15 @@ impl Stream for SseStream {
         if let Some(unsent) = &self.unsent {
             ready!(unsent.poll_room(cx));
         }
-        let bytes = match self.poll_due(cx) {
-            Poll::Ready(bytes) => bytes,
-            Poll::Pending if self.over => return Poll::Ready(None),
-            Poll::Pending => ready!(self.poll_heartbeat(cx)),
+        let bytes = match self.poll_due(cx).or_else(|| self.poll_heartbeat()) {
+            Some(bytes) => bytes,
+            None if self.over => return Poll::Ready(None),
+            None => {
+                self.reader.quiet();
+                return Poll::Pending;
+            }
         };
-        self.sent_at = Instant::now();
+        self.sent_at = self.sent_at.max(self.reader.tick());
         Poll::Ready(Some(match &self.unsent {
             Some(unsent) => unsent.lease(bytes),
             None => bytes.into(),
@@ -290,12 +281,17 @@ impl Joined {
         self.more.len().max(self.first.len())
     }
 
-    fn take(self) -> Bytes {
-        match self.more.is_empty() {
+    fn take(self) -> Option<Bytes> {
+        let all = match self.more.is_empty() {
             true => self.first,
             false => self.more.freeze(),
-        }
+        };
+        Some(all).filter(|all| !all.is_empty())
     }
+}
+
+fn heartbeat_ticks(settings: &Settings) -> u64 {
+    settings.heartbeat.as_millis().div_ceil(TICK.as_millis()) as u64
 }
 
 fn ready_block(cursor: EventId, settings: &Settings) -> Bytes {

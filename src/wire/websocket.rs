@@ -58,7 +58,8 @@ impl Wire for WebSocket {
             Err(problem) => return std::future::ready(Err(problem)).boxed(),
         };
         let upgrade = hyper::upgrade::on(&mut request);
-        tokio::spawn(async move {
+        let carrier = opening.carrier.clone();
+        carrier.spawn(async move {
             // A peer that leaves before the upgrade has nothing to be told.
             let Ok(upgraded) = upgrade.await else { return };
             let http2 = opening.carrier.unsent.is_some();

@@ -1,0 +1,355 @@
+//! Many futures in one task: a wake-up is a bit, and the task polls all that are due in one go.
+//!
+//! An event that a thousand streams wait for wakes the runtime once, not a thousand times; and the streams of an
+//! HTTP/2 connection have all written before the connection flushes.
+
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Wake, Waker};
+
+use futures_util::task::AtomicWaker;
+use slab::Slab;
+
+/// The number of the task's own future, which is polled with the members but is none of them.
+const OWNER: u32 = 0;
+
+/// How often members that wake each other are polled before other tasks have their turn.
+const ROUNDS: usize = 4;
+
+type Boxed = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Futures that one task polls.
+pub struct Bundle {
+    members: Slab<Member>,
+    spawner: Spawner,
+    /// Those that are polled in this round.
+    turn: Vec<u64>,
+}
+
+struct Member {
+    future: Boxed,
+    waker: Waker,
+}
+
+/// Adds futures to a bundle.
+#[derive(Clone)]
+pub struct Spawner(Arc<Shared>);
+
+struct Shared {
+    fresh: Mutex<Vec<Boxed>>,
+    wakes: Arc<Wakes>,
+}
+
+/// Which futures of a bundle are due.
+struct Wakes {
+    due: Mutex<Due>,
+    task: AtomicWaker,
+    /// The member that is being polled.
+    polled: AtomicU32,
+    /// How many polls of members have begun.
+    polls: AtomicU64,
+}
+
+#[derive(Default)]
+struct Due {
+    bits: Vec<u64>,
+    /// Whether the task knows that somebody is due.
+    awake: bool,
+    /// Whom each bell wakes.
+    bells: Slab<u32>,
+}
+
+impl Bundle {
+    /// Without members.
+    pub fn new() -> Bundle {
+        let wakes = Wakes {
+            due: Mutex::default(),
+            task: AtomicWaker::new(),
+            polled: AtomicU32::new(OWNER),
+            polls: AtomicU64::new(0),
+        };
+        Bundle {
+            members: Slab::new(),
+            spawner: Spawner(Arc::new(Shared {
+                fresh: Mutex::default(),
+                wakes: Arc::new(wakes),
+            })),
+            turn: Vec::new(),
+        }
+    }
+
+    /// What adds members.
+    pub fn spawner(&self) -> Spawner {
+        self.spawner.clone()
+    }
+
+    /// Polls what is due, and what becomes due by that.
+    pub fn poll(&mut self, cx: &Context<'_>) {
+        let wakes = self.spawner.0.wakes.clone();
+        wakes.task.register(cx.waker());
+        for _ in 0..ROUNDS {
+            self.adopt();
+            // From here on a wake-up is for the next round.
+            if !wakes.take(&mut self.turn) {
+                return;
+            }
+            let turn = mem::take(&mut self.turn);
+            ones(&turn).for_each(|number| self.poll_member(number, &wakes));
+            self.turn = turn;
+        }
+        cx.waker().wake_by_ref();
+    }
+
+    /// The waker of the task's own future: what members do to it while they are polled wakes nobody, since it is
+    /// polled after them.
+    pub fn waker(&self) -> Waker {
+        waker(&self.spawner.0.wakes, OWNER)
+    }
+
+    fn adopt(&mut self) {
+        let shared = &self.spawner.0;
+        for future in mem::take(&mut *shared.fresh()) {
+            let entry = self.members.vacant_entry();
+            let number = entry.key() as u32 + 1;
+            let waker = waker(&shared.wakes, number);
+            waker.wake_by_ref();
+            entry.insert(Member { future, waker });
+        }
+    }
+
+    fn poll_member(&mut self, number: u32, wakes: &Wakes) {
+        let key = number as usize - 1;
+        // It may have ended since it was woken.
+        let Some(member) = self.members.get_mut(key) else {
+            return;
+        };
+        wakes.polled.store(number, Ordering::Relaxed);
+        let polls = wakes.polls.load(Ordering::Relaxed);
+        wakes.polls.store(polls + 1, Ordering::Relaxed);
+        let mut cx = Context::from_waker(&member.waker);
+        if member.future.as_mut().poll(&mut cx).is_ready() {
+            self.members.remove(key);
+        }
+    }
+}
+
+impl Default for Bundle {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Bundle {
+    fn drop(&mut self) {
+        // They may hold a spawner, and so themselves.
+        self.spawner.0.fresh().clear();
+    }
+}
+
+impl Spawner {
+    /// Adds a member.
+    pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        self.0.fresh().push(Box::pin(future));
+        self.0.wakes.wake(OWNER);
+    }
+
+    /// A bell for a member that is yet to be.
+    pub fn bell(&self) -> Bell {
+        let wakes = self.0.wakes.clone();
+        let key = wakes.due().bells.insert(OWNER) as u32;
+        Bell(Kind::Member {
+            wakes,
+            key,
+            waited: 0,
+        })
+    }
+}
+
+impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Spawner {
+    fn execute(&self, future: F) {
+        self.spawn(future);
+    }
+}
+
+impl Shared {
+    fn fresh(&self) -> MutexGuard<'_, Vec<Boxed>> {
+        self.fresh.lock().expect("nothing panics under this lock")
+    }
+}
+
+impl Wakes {
+    fn wake(&self, number: u32) {
+        let mut due = self.due();
+        due.mark(number);
+        self.rouse(due);
+    }
+
+    fn rouse(&self, mut due: MutexGuard<'_, Due>) {
+        let was_awake = mem::replace(&mut due.awake, true);
+        drop(due);
+        if !was_awake {
+            self.task.wake();
+        }
+    }
+
+    /// Takes who is due into `turn`, which is empty; whether anybody is. If not, the next one wakes the task.
+    fn take(&self, turn: &mut Vec<u64>) -> bool {
+        turn.fill(0);
+        let mut due = self.due();
+        if let Some(word) = due.bits.first_mut() {
+            *word &= !(1 << OWNER);
+        }
+        due.awake = due.bits.iter().any(|word| *word != 0);
+        if due.awake {
+            let length = due.bits.len();
+            turn.resize(length, 0);
+            mem::swap(turn, &mut due.bits);
+        }
+        due.awake
+    }
+
+    fn due(&self) -> MutexGuard<'_, Due> {
+        self.due.lock().expect("nothing panics under this lock")
+    }
+}
+
+impl Due {
+    fn mark(&mut self, number: u32) {
+        let word = number as usize / 64;
+        if word >= self.bits.len() {
+            self.bits.resize(word + 1, 0);
+        }
+        self.bits[word] |= 1 << (number % 64);
+    }
+
+    fn clear(&mut self, number: u32) {
+        if let Some(word) = self.bits.get_mut(number as usize / 64) {
+            *word &= !(1 << (number % 64));
+        }
+    }
+}
+
+fn waker(wakes: &Arc<Wakes>, number: u32) -> Waker {
+    struct Alarm {
+        wakes: Arc<Wakes>,
+        number: u32,
+    }
+    impl Wake for Alarm {
+        fn wake(self: Arc<Self>) {
+            self.wake_by_ref();
+        }
+        fn wake_by_ref(self: &Arc<Self>) {
+            self.wakes.wake(self.number);
+        }
+    }
+    let wakes = wakes.clone();
+    Arc::new(Alarm { wakes, number }).into()
+}
+
+/// The numbers of the bits that are set.
+fn ones(words: &[u64]) -> impl Iterator<Item = u32> {
+    (0..).zip(words).flat_map(|(index, word)| {
+        let mut rest = *word;
+        std::iter::from_fn(move || {
+            let bit = (rest != 0).then(|| rest.trailing_zeros())?;
+            rest &= rest - 1;
+            Some(index * 64 + bit)
+        })
+    })
+}
+
+/// Wakes the future that waits at it, however often it is rung. Clones are the same bell.
+#[derive(Clone)]
+pub struct Bell(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    /// For whoever waits last, in whatever task.
+    Alone(Arc<AtomicWaker>),
+    /// For one member of a bundle: no waker changes hands.
+    Member {
+        wakes: Arc<Wakes>,
+        key: u32,
+        /// The poll in which its owner last waited; 0 before it is known whom to wake.
+        waited: u64,
+    },
+}
+
+impl Bell {
+    /// A bell for a future that may be polled anywhere.
+    pub fn alone() -> Bell {
+        Bell(Kind::Alone(Arc::default()))
+    }
+
+    /// Wakes who waits.
+    pub fn ring(&self) {
+        match &self.0 {
+            Kind::Alone(waker) => waker.wake(),
+            Kind::Member { wakes, key, .. } => {
+                let mut due = wakes.due();
+                // A clone may outlive the bell: then nobody is woken, or somebody for nothing.
+                let number = due.bells.get(*key as usize).copied().unwrap_or(OWNER);
+                due.mark(number);
+                wakes.rouse(due);
+            }
+        }
+    }
+
+    /// Waits, when there is nothing to be had.
+    pub fn wait(&mut self, cx: &Context<'_>) -> Look {
+        match &mut self.0 {
+            Kind::Alone(waker) => {
+                waker.register(cx.waker());
+                Look::Again
+            }
+            Kind::Member { wakes, key, waited } => {
+                let is_tied = *waited != 0;
+                *waited = wakes.polls.load(Ordering::Relaxed);
+                if is_tied {
+                    return Look::NoMore;
+                }
+                let number = wakes.polled.load(Ordering::Relaxed);
+                if let Some(bell) = wakes.due().bells.get_mut(*key as usize) {
+                    *bell = number;
+                }
+                Look::Again
+            }
+        }
+    }
+
+    /// Whether its owner has waited in this very poll: what came since leads to another.
+    pub fn has_waited(&self) -> bool {
+        match &self.0 {
+            Kind::Alone(_) => false,
+            Kind::Member { wakes, waited, .. } => *waited == wakes.polls.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Forgets what has woken the member that is being polled: for one that has seen all, as its last act. (h2 wakes a
+    /// stream by what that stream asks of it.)
+    pub fn quiet(&self) {
+        if let Kind::Member { wakes, .. } = &self.0 {
+            let number = wakes.polled.load(Ordering::Relaxed);
+            wakes.due().clear(number);
+        }
+    }
+
+    /// Rings for nobody any more.
+    pub fn retire(&self) {
+        if let Kind::Member { wakes, key, .. } = &self.0 {
+            wakes.due().bells.try_remove(*key as usize);
+        }
+    }
+}
+
+/// Whether to look again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Something may have come before anybody waited.
+    Again,
+    /// What comes after this poll has begun leads to another.
+    NoMore,
+}
