@@ -4,6 +4,7 @@
 //! streams and its timers stay. It binds nothing itself.
 
 mod accept;
+mod bypass;
 mod connection;
 mod direct;
 mod h2c;

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use serde_json::json;
+use smallvec::SmallVec;
 
 use super::kept::TopicLog;
 use super::{Log, State};
@@ -128,7 +129,8 @@ pub struct Reader {
     shard: usize,
     bell: Bell,
     key: usize,
-    subscribed: Vec<Subscribed>,
+    /// Nearly always one.
+    subscribed: SmallVec<[Subscribed; 1]>,
     cursor: EventId,
     lag: Lag,
     left: u64,
@@ -151,7 +153,7 @@ impl Reader {
             shard,
             key: log.hubs[shard].add(bell.clone()),
             bell,
-            subscribed: Vec::new(),
+            subscribed: SmallVec::new(),
             cursor: log.head(),
             lag,
             left: limit.unwrap_or(u64::MAX),

@@ -23,6 +23,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, Sleep, timeout_at};
 
 use super::accept::Place;
+use super::bypass::Bypass;
 use super::direct::{self, Handover, Taken, UntilTaken};
 use super::shard::Arrival;
 use super::socket::{self, Progress, Socket};
@@ -288,6 +289,9 @@ where
     let streams = Bundle::new();
     guest.carrier.bundle = Some(streams.spawner());
     let settings = &guest.home.settings;
+    let unsent = settings.http2_unsent / 16;
+    let bypass = Bypass::new(streams.spawner(), unsent, settings.streams);
+    let stream = bypass.around(stream);
     let mut builder = http2::Builder::new(streams.spawner());
     builder
         .timer(TokioTimer::new())
@@ -307,7 +311,8 @@ where
     if settings.websocket_http2 {
         builder.enable_connect_protocol();
     }
-    let connection = builder.serve_connection(TokioIo::new(stream), guest.service());
+    let service = guest.service(bypass);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
     let connection = WithStreams {
         waker: streams.waker(),
         streams,
@@ -338,10 +343,14 @@ impl<C: Future + Unpin> Future for WithStreams<C> {
 impl Guest {
     fn service(
         &self,
+        bypass: Bypass,
     ) -> impl HttpService<Incoming, ResBody = Body, Error = Infallible, Future = Answering> + use<>
     {
         let guest = self.clone();
-        service_fn(move |request| guest.answer(request))
+        service_fn(move |request| -> Answering {
+            let (bypass, answering) = (bypass.clone(), guest.answer(request));
+            Box::pin(async move { Ok(bypass.take(answering.await?)) })
+        })
     }
 
     /// Answers a request.

@@ -1,0 +1,61 @@
+//! One event stream on its way past h2.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
+
+use super::windows::Place;
+use super::{Blocked, Bypass};
+use crate::body::{Chunk, Stream};
+
+/// Carries a stream to its end, or until the body that hyper has of it is dropped.
+pub(super) async fn carry(bypass: Bypass, place: Place, events: Box<dyn Stream>) {
+    let mut carrying = Carrying {
+        bypass,
+        place,
+        events,
+        left: None,
+        is_tied: false,
+    };
+    poll_fn(|cx| carrying.poll(cx)).await;
+}
+
+struct Carrying {
+    bypass: Bypass,
+    place: Place,
+    events: Box<dyn Stream>,
+    /// What was taken and could not be written yet: seldom anything.
+    left: Option<Box<Chunk>>,
+    /// Whether the bypass knows whom to wake.
+    is_tied: bool,
+}
+
+impl Carrying {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.is_tied {
+            self.is_tied = true;
+            self.bypass.state().tie(self.place.stream, cx.waker());
+        }
+        loop {
+            let mut state = self.bypass.state();
+            // Nothing is taken from the log before something can be sent.
+            let blocked = match &mut self.left {
+                Some(chunk) => state.write_data(self.place, chunk).err(),
+                None => state.room(self.place).err(),
+            };
+            drop(state);
+            match blocked {
+                Some(Blocked::Wait) => return Poll::Pending,
+                Some(Blocked::Gone) => return Poll::Ready(()),
+                None => self.left = None,
+            }
+            let Some(mut chunk) = ready!(self.events.poll_chunk(cx)) else {
+                self.bypass.state().end(self.place.stream);
+                return Poll::Ready(());
+            };
+            let written = self.bypass.state().write_data(self.place, &mut chunk);
+            if written.is_err() {
+                self.left = Some(Box::new(chunk));
+            }
+        }
+    }
+}
