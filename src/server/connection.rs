@@ -143,17 +143,13 @@ async fn begin(home: Arc<Home>, arrival: Arrival) -> io::Result<Option<Serving>>
             return Err(wrong("a TLS hello on a port for cleartext: closed"));
         }
         (Speaks::Http1, First::Http1) => Box::pin(serve_http1(socket, guest, progress)),
-        (Speaks::H2c, First::Http2) => {
-            socket.hide_vectored();
-            Box::pin(serve_http2(socket, guest))
-        }
+        (Speaks::H2c, First::Http2) => Box::pin(serve_http2(socket, guest)),
         (Speaks::H2c, First::Http1) => Box::pin(h2c::serve(socket, guest, progress)),
         (Speaks::Http1Tls(tls), First::Tls) => {
             let stream = shake_hands(&tls, socket, deadline).await?;
             Box::pin(serve_http1(stream, guest, progress))
         }
         (Speaks::Http2Tls(tls), First::Tls) => {
-            socket.hide_vectored();
             let stream = shake_hands(&tls, socket, deadline).await?;
             Box::pin(serve_http2(stream, guest))
         }
@@ -278,7 +274,7 @@ where
     drive(Box::pin(connection), guest, |c| c.get_mut().leave())
 }
 
-/// Serves HTTP/2 (RFC 9113) on any stream, which should hide that it can write several buffers at once.
+/// Serves HTTP/2 (RFC 9113) on any stream; event streams are carried past h2.
 pub(super) fn serve_http2<S>(
     stream: S,
     mut guest: Guest,

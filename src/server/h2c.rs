@@ -70,9 +70,7 @@ fn answer(mut request: Request<Incoming>, guest: &Guest) -> Response<Body> {
         let Ok(parts) = upgraded.downcast::<TokioIo<Socket>>() else {
             return tracing::error!("h2c: the socket is not ours");
         };
-        let mut socket = parts.io.into_inner();
-        socket.hide_vectored();
-        let stream = Replayed::new(socket, parts.read_buf, first);
+        let stream = Replayed::new(parts.io.into_inner(), parts.read_buf, first);
         if let Err(error) = serve_http2(stream, guest).await {
             tracing::debug!("h2c: {error}");
         }

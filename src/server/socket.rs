@@ -49,8 +49,6 @@ pub(super) struct Socket {
     progress: Arc<Progress>,
     /// Read already, to be read again.
     unread: Bytes,
-    /// Whether several buffers may go in one call. h2 takes it as a reason for many small calls.
-    vectored: bool,
     eof: bool,
     leaving: Option<Leaving>,
     watched: Watched,
@@ -83,7 +81,6 @@ impl Socket {
         Socket {
             progress,
             unread: Bytes::new(),
-            vectored: true,
             eof: false,
             leaving: None,
             watched,
@@ -99,11 +96,6 @@ impl Socket {
     /// Puts bytes back, to be read again before what follows.
     pub(super) fn unread(&mut self, bytes: Bytes) {
         self.unread = bytes;
-    }
-
-    /// From now on says that it writes one buffer at a time.
-    pub(super) fn hide_vectored(&mut self) {
-        self.vectored = false;
     }
 
     fn try_io<T>(&mut self, result: io::Result<T>) -> Option<io::Result<T>> {
@@ -246,7 +238,7 @@ impl AsyncWrite for Socket {
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.vectored
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

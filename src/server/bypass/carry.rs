@@ -3,8 +3,9 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
+use super::Bypass;
+use super::outgoing::Blocked;
 use super::windows::Place;
-use super::{Blocked, Bypass};
 use crate::body::{Chunk, Stream};
 
 /// Carries a stream to its end, or until the body that hyper has of it is dropped.

@@ -1,0 +1,114 @@
+//! The socket as h2 sees it. It takes one buffer at a time: h2 takes several as a reason for many small calls.
+
+use std::io;
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BufMut, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{Bypass, State};
+
+/// Bytes read from the socket at a time.
+const READ: usize = 4 * 1024;
+
+/// A socket between h2 and the client.
+pub(in crate::server) struct Bypassed<S> {
+    pub(super) io: S,
+    pub(super) bypass: Bypass,
+}
+
+impl<S: AsyncWrite + Unpin> Bypassed<S> {
+    /// Writes what is ready to be, and wakes who waited for that.
+    fn poll_drain(io: &mut S, state: &mut State, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !state.outgoing.ready.is_empty() {
+            let count = ready!(Pin::new(&mut *io).poll_write(cx, &state.outgoing.ready))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            state.outgoing.ready.advance(count);
+        }
+        // An idle connection keeps no space.
+        state.outgoing.ready = BytesMut::new();
+        if mem::take(&mut state.awaits_socket) {
+            state.wake_carriers();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Bypassed<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let mut state = this.bypass.state();
+        state.read();
+        while state.incoming.ready.is_empty() {
+            let mut space = [0; READ];
+            let mut read = ReadBuf::new(&mut space);
+            ready!(Pin::new(&mut this.io).poll_read(cx, &mut read))?;
+            if read.filled().is_empty() {
+                // What is left is no whole frame: h2 will say so.
+                let rest = state.incoming.inbox.split();
+                buffer.put_slice(&rest[..rest.len().min(buffer.remaining())]);
+                return Poll::Ready(Ok(()));
+            }
+            state.incoming.inbox.put_slice(read.filled());
+            state.read();
+        }
+        let incoming = &mut state.incoming;
+        let count = incoming.ready.len().min(buffer.remaining());
+        buffer.put_slice(&incoming.ready.split_to(count));
+        if incoming.ready.is_empty() {
+            incoming.ready = BytesMut::new();
+        }
+        if incoming.inbox.is_empty() {
+            incoming.inbox = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Bypassed<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let mut state = this.bypass.state();
+        if state.outgoing.ready.len() >= state.most {
+            ready!(Self::poll_drain(&mut this.io, &mut state, cx))?;
+        }
+        let count = state.write(bytes);
+        if count > 0 || bytes.is_empty() {
+            return Poll::Ready(Ok(count));
+        }
+        // Too much is held, and h2 does not come to its flush before there is window.
+        state.writer = Some(cx.waker().clone());
+        ready!(Self::poll_drain(&mut this.io, &mut state, cx))?;
+        drop(state);
+        ready!(Pin::new(&mut this.io).poll_flush(cx))?;
+        Poll::Pending
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let mut state = this.bypass.state();
+        ready!(Self::poll_drain(&mut this.io, &mut state, cx))?;
+        drop(state);
+        Pin::new(&mut this.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let mut state = this.bypass.state();
+        ready!(Self::poll_drain(&mut this.io, &mut state, cx))?;
+        drop(state);
+        Pin::new(&mut this.io).poll_shutdown(cx)
+    }
+}
