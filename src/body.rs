@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use hyper::Response;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use hyper::header::{self, HeaderValue};
@@ -117,6 +117,41 @@ impl Buf for Chunk {
 
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
+    }
+}
+
+/// Pieces for one write. One piece stays the shared bytes that it is.
+#[derive(Debug, Default)]
+pub struct Joined {
+    first: Bytes,
+    more: BytesMut,
+}
+
+impl Joined {
+    /// Adds a piece.
+    pub fn push(&mut self, bytes: Bytes) {
+        if self.first.is_empty() {
+            self.first = bytes;
+            return;
+        }
+        if self.more.is_empty() {
+            self.more.extend_from_slice(&self.first);
+        }
+        self.more.extend_from_slice(&bytes);
+    }
+
+    /// How many bytes there are.
+    pub fn length(&self) -> usize {
+        self.more.len().max(self.first.len())
+    }
+
+    /// All of it, unless there is nothing.
+    pub fn take(self) -> Option<Bytes> {
+        let all = match self.more.is_empty() {
+            true => self.first,
+            false => self.more.freeze(),
+        };
+        Some(all).filter(|all| !all.is_empty())
     }
 }
 

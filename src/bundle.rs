@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Wake, Waker};
 
@@ -26,7 +26,7 @@ pub struct Bundle {
     members: Slab<Member>,
     spawner: Spawner,
     /// Those that are polled in this round.
-    turn: Vec<u64>,
+    turn: Bits,
 }
 
 struct Member {
@@ -49,13 +49,22 @@ struct Wakes {
     task: AtomicWaker,
     /// The member that is being polled.
     polled: AtomicU32,
+    /// Whether nothing but a bell has woken it.
+    only_rung: AtomicBool,
     /// How many polls of members have begun.
     polls: AtomicU64,
 }
 
 #[derive(Default)]
+struct Bits {
+    due: Vec<u64>,
+    /// Those of them that were woken by their wakers.
+    woken: Vec<u64>,
+}
+
+#[derive(Default)]
 struct Due {
-    bits: Vec<u64>,
+    bits: Bits,
     /// Whether the task knows that somebody is due.
     awake: bool,
     /// Whom each bell wakes.
@@ -69,6 +78,7 @@ impl Bundle {
             due: Mutex::default(),
             task: AtomicWaker::new(),
             polled: AtomicU32::new(OWNER),
+            only_rung: AtomicBool::new(false),
             polls: AtomicU64::new(0),
         };
         Bundle {
@@ -77,7 +87,7 @@ impl Bundle {
                 fresh: Mutex::default(),
                 wakes: Arc::new(wakes),
             })),
-            turn: Vec::new(),
+            turn: Bits::default(),
         }
     }
 
@@ -97,7 +107,12 @@ impl Bundle {
                 return;
             }
             let turn = mem::take(&mut self.turn);
-            ones(&turn).for_each(|number| self.poll_member(number, &wakes));
+            for number in ones(&turn.due) {
+                wakes
+                    .only_rung
+                    .store(!is_set(&turn.woken, number), Ordering::Relaxed);
+                self.poll_member(number, &wakes);
+            }
             self.turn = turn;
         }
         cx.waker().wake_by_ref();
@@ -156,6 +171,11 @@ impl Spawner {
         self.0.wakes.wake(OWNER);
     }
 
+    /// Whether nothing but a bell has woken the member that is being polled: what it waits for otherwise has not come.
+    pub fn is_only_rung(&self) -> bool {
+        self.0.wakes.only_rung.load(Ordering::Relaxed)
+    }
+
     /// A bell for a member that is yet to be.
     pub fn bell(&self) -> Bell {
         let wakes = self.0.wakes.clone();
@@ -183,7 +203,8 @@ impl Shared {
 impl Wakes {
     fn wake(&self, number: u32) {
         let mut due = self.due();
-        due.mark(number);
+        mark(&mut due.bits.due, number);
+        mark(&mut due.bits.woken, number);
         self.rouse(due);
     }
 
@@ -195,17 +216,14 @@ impl Wakes {
         }
     }
 
-    /// Takes who is due into `turn`, which is empty; whether anybody is. If not, the next one wakes the task.
-    fn take(&self, turn: &mut Vec<u64>) -> bool {
-        turn.fill(0);
+    /// Takes who is due into `turn`; whether anybody is. If not, the next one wakes the task.
+    fn take(&self, turn: &mut Bits) -> bool {
+        turn.due.fill(0);
+        turn.woken.fill(0);
         let mut due = self.due();
-        if let Some(word) = due.bits.first_mut() {
-            *word &= !(1 << OWNER);
-        }
-        due.awake = due.bits.iter().any(|word| *word != 0);
+        clear(&mut due.bits.due, OWNER);
+        due.awake = due.bits.due.iter().any(|word| *word != 0);
         if due.awake {
-            let length = due.bits.len();
-            turn.resize(length, 0);
             mem::swap(turn, &mut due.bits);
         }
         due.awake
@@ -216,20 +234,23 @@ impl Wakes {
     }
 }
 
-impl Due {
-    fn mark(&mut self, number: u32) {
-        let word = number as usize / 64;
-        if word >= self.bits.len() {
-            self.bits.resize(word + 1, 0);
-        }
-        self.bits[word] |= 1 << (number % 64);
+fn mark(words: &mut Vec<u64>, number: u32) {
+    let word = number as usize / 64;
+    if word >= words.len() {
+        words.resize(word + 1, 0);
     }
+    words[word] |= 1 << (number % 64);
+}
 
-    fn clear(&mut self, number: u32) {
-        if let Some(word) = self.bits.get_mut(number as usize / 64) {
-            *word &= !(1 << (number % 64));
-        }
+fn clear(words: &mut [u64], number: u32) {
+    if let Some(word) = words.get_mut(number as usize / 64) {
+        *word &= !(1 << (number % 64));
     }
+}
+
+fn is_set(words: &[u64], number: u32) -> bool {
+    let word = words.get(number as usize / 64);
+    word.is_some_and(|word| word & 1 << (number % 64) != 0)
 }
 
 fn waker(wakes: &Arc<Wakes>, number: u32) -> Waker {
@@ -292,7 +313,7 @@ impl Bell {
                 let mut due = wakes.due();
                 // A clone may outlive the bell: then nobody is woken, or somebody for nothing.
                 let number = due.bells.get(*key as usize).copied().unwrap_or(OWNER);
-                due.mark(number);
+                mark(&mut due.bits.due, number);
                 wakes.rouse(due);
             }
         }
@@ -333,7 +354,9 @@ impl Bell {
     pub fn quiet(&self) {
         if let Kind::Member { wakes, .. } = &self.0 {
             let number = wakes.polled.load(Ordering::Relaxed);
-            wakes.due().clear(number);
+            let mut due = wakes.due();
+            clear(&mut due.bits.due, number);
+            clear(&mut due.bits.woken, number);
         }
     }
 

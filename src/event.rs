@@ -247,7 +247,7 @@ pub struct Event {
     origin: Arc<Origin>,
     sse: OnceLock<Bytes>,
     envelope: OnceLock<Bytes>,
-    json: OnceLock<Bytes>,
+    message: OnceLock<Bytes>,
 }
 
 impl Event {
@@ -260,7 +260,7 @@ impl Event {
             origin,
             sse: OnceLock::new(),
             envelope: OnceLock::new(),
-            json: OnceLock::new(),
+            message: OnceLock::new(),
         }
     }
 
@@ -300,8 +300,13 @@ impl Event {
     }
 
     /// The event as one JSON object: `{"id","topic","type","data"}`.
-    pub fn json(&self) -> &Bytes {
-        self.framed(&self.json, || frame::json(self))
+    pub fn json(&self) -> Bytes {
+        frame::unframed(self.message())
+    }
+
+    /// The same object as a text frame of a WebSocket server (RFC 6455, 5.2).
+    pub fn message(&self) -> &Bytes {
+        self.framed(&self.message, || frame::message(&frame::json(self)))
     }
 
     fn framed<'a>(&self, cell: &'a OnceLock<Bytes>, encode: impl FnOnce() -> Vec<u8>) -> &'a Bytes {
@@ -317,7 +322,7 @@ impl Event {
 
 impl Drop for Event {
     fn drop(&mut self) {
-        let framings = [&self.sse, &self.envelope, &self.json];
+        let framings = [&self.sse, &self.envelope, &self.message];
         let bytes: usize = framings
             .iter()
             .filter_map(|c| c.get())

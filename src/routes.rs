@@ -11,7 +11,8 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use crate::access::{self, Access, Source};
 use crate::api::{self, APIS, Api, Context};
-use crate::body::{Body, refused};
+use crate::body::{Body, Chunked, refused};
+use crate::counts::WireName;
 use crate::event::Topic;
 use crate::log::Log;
 use crate::page;
@@ -19,7 +20,7 @@ use crate::problem::Problem;
 use crate::wire::long_poll::LongPoll;
 use crate::wire::sse::{self, Sse};
 use crate::wire::websocket::{self, WebSocket};
-use crate::wire::{Ask, Carrier, Opening, Settings, Wire};
+use crate::wire::{self, Ask, Carrier, Opening, Settings, Wire};
 
 /// Which wires a path may become, in the order in which they are asked.
 const STREAMS: [(&str, &[&dyn Wire]); 4] = [
@@ -189,7 +190,7 @@ impl Routes {
         &self,
         wires: &[&dyn Wire],
         request: Request<Incoming>,
-        carrier: Carrier,
+        mut carrier: Carrier,
         source: &Source,
     ) -> Result<Answering<Result<Response<Body>, Problem>>, Problem> {
         let (head, body) = request.into_parts();
@@ -213,6 +214,15 @@ impl Routes {
             };
             return Ok(future::ready(Ok(response)).boxed());
         }
+        // What hyper polls on HTTP/1.1 is in no bundle.
+        let in_bundle = match name {
+            WireName::SseHttp1 => head.extensions.get::<Chunked>().is_some(),
+            WireName::LongPoll => wire::is_http2(&head),
+            _ => true,
+        };
+        if !in_bundle {
+            carrier.bundle = None;
+        }
         let (reader, cursor) = ask.reader(&self.log, &carrier, name)?;
         let opening = Opening {
             ask,
@@ -232,10 +242,7 @@ enum Admitted {
     Answer(Response<Body>),
 }
 
-fn asked<'w>(
-    wires: &[&'w dyn Wire],
-    head: &Parts,
-) -> Result<(&'w dyn Wire, crate::counts::WireName), Problem> {
+fn asked<'w>(wires: &[&'w dyn Wire], head: &Parts) -> Result<(&'w dyn Wire, WireName), Problem> {
     for wire in wires {
         if let Some(name) = wire.asked(head)? {
             return Ok((*wire, name));

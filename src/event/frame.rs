@@ -78,6 +78,36 @@ pub fn unchunked(chunk: &Bytes) -> Bytes {
     chunk.slice(around(chunk) - 2..chunk.len() - 2)
 }
 
+/// A text frame with this payload, as a WebSocket server sends it (RFC 6455, 5.2): whole, and not masked.
+pub fn message(payload: &[u8]) -> Vec<u8> {
+    const LAST_TEXT: u8 = 0x81;
+    let mut out = Vec::with_capacity(payload.len() + 10);
+    out.push(LAST_TEXT);
+    match payload.len() {
+        length @ 0..126 => out.push(length as u8),
+        length @ 126..65_536 => {
+            out.push(126);
+            out.extend_from_slice(&(length as u16).to_be_bytes());
+        }
+        length => {
+            out.push(127);
+            out.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+    out.extend_from_slice(payload);
+    out
+}
+
+/// The payload of a frame that [`message`] has made, shared with it.
+pub fn unframed(message: &Bytes) -> Bytes {
+    let head = match message.get(1) {
+        Some(126) => 4,
+        Some(127) => 10,
+        _ => 2,
+    };
+    message.slice(head..)
+}
+
 /// How many bytes of a chunk are not the bytes in it.
 pub fn around(chunk: &[u8]) -> usize {
     chunk
@@ -193,10 +223,27 @@ mod tests {
     }
 
     #[test]
+    fn messages_have_the_shortest_length_that_does() {
+        let table: [(usize, &[u8]); 5] = [
+            (0, &[0x81, 0]),
+            (125, &[0x81, 125]),
+            (126, &[0x81, 126, 0, 126]),
+            (65_535, &[0x81, 126, 0xff, 0xff]),
+            (65_536, &[0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ];
+        for (length, head) in table {
+            let payload = vec![b'x'; length];
+            let message = Bytes::from(message(&payload));
+            assert_eq!(message[..head.len()], *head, "{length}");
+            assert_eq!(unframed(&message), payload, "{length}");
+        }
+    }
+
+    #[test]
     fn framings_are_counted_while_they_live() {
         let event = event("t", text("x"));
         let origin = event.origin.clone();
-        let bytes = event.sse_chunk().len() + event.json().len();
+        let bytes = event.sse_chunk().len() + event.message().len();
         assert_eq!(
             origin.framed.load(std::sync::atomic::Ordering::Relaxed),
             bytes as u64

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -31,7 +32,7 @@ use super::stalled::Watch;
 use super::tls::Tls;
 use super::{Phase, Settings, Speaks, h2c};
 use crate::body::{Body, Unsent};
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, Spawner};
 use crate::counts::{Connection, Counts};
 use crate::problem::Problem;
 use crate::routes::{Routes, Standing};
@@ -43,6 +44,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// What the connections of a shard share.
 pub(super) struct Home {
     pub(super) shard: usize,
+    /// Where streams run that have a connection to themselves.
+    pub(super) streams: Spawner,
     pub(super) settings: Arc<Settings>,
     pub(super) routes: Arc<Routes>,
     pub(super) counts: Arc<Counts>,
@@ -75,6 +78,10 @@ pub(super) async fn serve(home: Arc<Home>, arrival: Arrival) {
         Ok(None) => Ok(()),
         Err(error) => Err(error),
     };
+    log_end(peer, ended);
+}
+
+fn log_end(peer: io::Result<SocketAddr>, ended: io::Result<()>) {
     if let Err(error) = ended {
         let peer = peer.map_or_else(|_| "a peer".to_owned(), |p| p.to_string());
         match error.kind() {
@@ -125,7 +132,7 @@ async fn begin(home: Arc<Home>, arrival: Arrival) -> io::Result<Option<Serving>>
             shard: home.shard,
             // Half of the bound: the kernel and h2's own buffers have the rest.
             unsent: is_http2.then(|| Unsent::new(unsent / 2)),
-            bundle: None,
+            bundle: Some(home.streams.clone()),
         },
         home,
         standing,
@@ -238,11 +245,13 @@ where
     let handover = Handover::default();
     let (leaving, answering) = (handover.clone(), guest.clone());
     let service = service_fn(move |request| answering.answer_or_leave(request, leaving.clone()));
+    let (streams, peer) = (guest.home.streams.clone(), progress.peer);
     let taken = serve_http1_with(stream, guest, service, handover, progress).await?;
-    match taken {
-        Some((stream, taken)) => direct::carry(stream, taken).await,
-        None => Ok(()),
+    if let Some((stream, taken)) = taken {
+        let carrying = direct::carry(stream, taken, streams.clone());
+        streams.spawn(async move { log_end(Ok(peer), carrying.await) });
     }
+    Ok(())
 }
 
 /// Serves HTTP/1.1 with a service of the caller's, until the connection ends or a stream is handed over.

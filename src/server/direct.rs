@@ -20,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::socket::Progress;
 use crate::body::{Body, Chunked, Stream};
+use crate::bundle::Spawner;
 
 /// The end of a chunked body (RFC 9112, 7.1).
 const LAST_CHUNK: Bytes = Bytes::from_static(b"0\r\n\r\n");
@@ -130,8 +131,8 @@ where
     }
 }
 
-/// Carries a stream to its end, or to the client's.
-pub(super) async fn carry<S>(mut io: S, taken: Taken) -> io::Result<()>
+/// Carries a stream to its end, or to the client's, as a member of this bundle.
+pub(super) async fn carry<S>(mut io: S, taken: Taken, bundle: Spawner) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -140,6 +141,7 @@ where
         writing: head(&taken.head)?,
         over: false,
         unflushed: false,
+        bundle,
     };
     drop(taken.head);
     std::future::poll_fn(|cx| carrying.poll(&mut io, cx)).await?;
@@ -154,6 +156,7 @@ struct Carrying {
     writing: Bytes,
     over: bool,
     unflushed: bool,
+    bundle: Spawner,
 }
 
 impl Carrying {
@@ -162,7 +165,7 @@ impl Carrying {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         // A client that has closed its side is gone, whether or not anything can be written.
-        if poll_gone(io, cx).is_ready() {
+        if !self.bundle.is_only_rung() && poll_gone(io, cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
         loop {

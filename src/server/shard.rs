@@ -1,18 +1,22 @@
 //! Shards: threads with a single-threaded runtime each. What a shard is given it keeps to the end, so all streams
 //! of a connection run before the connection flushes, and no lock is fought over.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::coop::unconstrained;
 
 use super::accept::Place;
 use super::connection::{self, Home};
 use super::stalled::{Table, Watch};
 use super::{Phase, Settings, Speaks};
+use crate::bundle::Bundle;
 use crate::counts::Counts;
 use crate::log::Log;
 use crate::routes::Routes;
@@ -47,8 +51,10 @@ pub(super) fn start(
     let table = Arc::<Table>::default();
     let shards: io::Result<Vec<Shard>> = (0..settings.shards)
         .map(|number| {
+            let streams = Bundle::new();
             let home = Arc::new(Home {
                 shard: number,
+                streams: streams.spawner(),
                 settings: settings.clone(),
                 routes: routes.clone(),
                 counts: counts.clone(),
@@ -59,7 +65,7 @@ pub(super) fn start(
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
-            let live = live(home, log.clone(), inbox);
+            let live = live(home, streams, log.clone(), inbox);
             let thread = std::thread::Builder::new()
                 .name(format!("shard-{number}"))
                 .spawn(move || runtime.block_on(live))?;
@@ -110,8 +116,18 @@ impl Shards {
     }
 }
 
-async fn live(home: Arc<Home>, log: Arc<Log>, mut inbox: mpsc::UnboundedReceiver<Arrival>) {
+async fn live(
+    home: Arc<Home>,
+    mut streams: Bundle,
+    log: Arc<Log>,
+    mut inbox: mpsc::UnboundedReceiver<Arrival>,
+) {
     let number = home.shard;
+    // Without the runtime's budget of a task: this one does the work of many.
+    tokio::spawn(unconstrained(poll_fn(move |cx| -> Poll<()> {
+        streams.poll(cx);
+        Poll::Pending
+    })));
     tokio::spawn(async move { log.run_hub(number).await });
     let watching = home.clone();
     tokio::spawn(async move { watching.watch.run(&watching.settings).await });

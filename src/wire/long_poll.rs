@@ -104,7 +104,7 @@ impl Answer {
                 if self.count > 0 {
                     self.events.push(b',');
                 }
-                self.events.extend_from_slice(event.json());
+                self.events.extend_from_slice(&event.json());
                 self.count += 1;
             }
             Next::Gap(gap) => self.gaps.push(gap.json(None)),

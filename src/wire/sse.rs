@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
@@ -11,7 +11,7 @@ use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 
 use super::{JOIN_BYTES, Opening, Settings, Wire};
-use crate::body::{Body, Chunk, Chunked, Stream, Unsent};
+use crate::body::{Body, Chunk, Chunked, Joined, Stream, Unsent};
 use crate::counts::WireName;
 use crate::event::{Event, EventId, frame};
 use crate::log::{End, Gap, Next, Reader, TICK};
@@ -161,7 +161,7 @@ impl SseStream {
             self.count(&ready);
             joined.push(ready);
         }
-        while !self.over && joined.len() < JOIN_BYTES {
+        while !self.over && joined.length() < JOIN_BYTES {
             // Also after something was found: who is woken for it need not look twice.
             let Poll::Ready(next) = self.reader.poll_next(cx) else {
                 break;
@@ -255,38 +255,6 @@ impl Stream for SseStream {
             Some(unsent) => unsent.lease(bytes),
             None => bytes.into(),
         }))
-    }
-}
-
-/// Pieces for one write. One piece stays the shared bytes that it is.
-#[derive(Default)]
-struct Joined {
-    first: Bytes,
-    more: BytesMut,
-}
-
-impl Joined {
-    fn push(&mut self, bytes: Bytes) {
-        if self.first.is_empty() {
-            self.first = bytes;
-            return;
-        }
-        if self.more.is_empty() {
-            self.more.extend_from_slice(&self.first);
-        }
-        self.more.extend_from_slice(&bytes);
-    }
-
-    fn len(&self) -> usize {
-        self.more.len().max(self.first.len())
-    }
-
-    fn take(self) -> Option<Bytes> {
-        let all = match self.more.is_empty() {
-            true => self.first,
-            false => self.more.freeze(),
-        };
-        Some(all).filter(|all| !all.is_empty())
     }
 }
 

@@ -16,10 +16,11 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::message;
 use super::sips::Sips;
-use crate::body::Chunk;
+use crate::body::{Chunk, Joined};
+use crate::bundle::Spawner;
 use crate::event::EventId;
 use crate::log::{End, Gap, Next};
-use crate::wire::Opening;
+use crate::wire::{JOIN_BYTES, Opening};
 
 /// How many messages go one way before the other way has its turn.
 const TURN: usize = 64;
@@ -79,6 +80,15 @@ impl Session {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        // Woken by an event and by nothing else, with nothing on its way: the way of nearly all events.
+        let bundle = self.opening.carrier.bundle.as_ref();
+        if bundle.is_some_and(Spawner::is_only_rung) && !self.unflushed && !self.is_http2() {
+            match self.write_past(cx) {
+                ControlFlow::Continue(true) => return Poll::Pending,
+                ControlFlow::Continue(false) => {}
+                ControlFlow::Break(ending) => return Poll::Ready(ending),
+            }
+        }
         // Out first: while the peer takes nothing, its messages wait, for their answers would queue up.
         let writable = match self.write_events(cx) {
             ControlFlow::Continue(writable) => writable,
@@ -96,6 +106,44 @@ impl Session {
         }
     }
 
+    fn is_http2(&self) -> bool {
+        self.opening.carrier.unsent.is_some()
+    }
+
+    /// Writes the events that are due as the frames that all readers share; whether that was all there is to do.
+    fn write_past(&mut self, cx: &mut Context<'_>) -> ControlFlow<Ending, bool> {
+        let mut frames = Joined::default();
+        let mut other = None;
+        while frames.length() < JOIN_BYTES {
+            match self.opening.reader.poll_next(cx) {
+                Poll::Ready(Next::Event(event)) => frames.push(event.message().clone()),
+                Poll::Ready(next) => {
+                    other = Some(next);
+                    break;
+                }
+                Poll::Pending => break,
+            }
+        }
+        let is_more = frames.length() >= JOIN_BYTES;
+        let mut is_done = !is_more;
+        if let Some(frames) = frames.take() {
+            self.opening.reader.seat().sent(frames.len());
+            match self.socket.get_mut().poll_past(cx, frames) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return ControlFlow::Break(Ending::Gone),
+                Poll::Pending => {
+                    self.unflushed = true;
+                    is_done = false;
+                }
+            }
+        }
+        if let Some(next) = other {
+            self.write_next(next)?;
+            is_done = false;
+        }
+        ControlFlow::Continue(is_done)
+    }
+
     /// Writes what is due; whether there is room for more.
     fn write_events(&mut self, cx: &mut Context<'_>) -> ControlFlow<Ending, bool> {
         for _ in 0..TURN {
@@ -111,29 +159,24 @@ impl Session {
             let Poll::Ready(next) = self.opening.reader.poll_next(cx) else {
                 return ControlFlow::Continue(true);
             };
-            match next {
-                // The bytes are UTF-8: they were made from checked text.
-                Next::Event(event) => match Utf8Bytes::try_from(event.json().clone()) {
-                    Ok(text) => self.send(text)?,
-                    Err(_) => {
-                        return ControlFlow::Break(Ending::Close(
-                            CloseCode::Error,
-                            "an event is not UTF-8",
-                        ));
-                    }
-                },
-                Next::Gap(gap) => self.send(gap_frame(&gap))?,
-                Next::End(End::Limit) => return close(CloseCode::Normal, "limit reached"),
-                Next::End(End::Lagged) => {
-                    return close(CloseCode::Normal, "lagged; resume by cursor");
-                }
-                Next::End(End::Drain) => {
-                    return close(CloseCode::Away, "draining; resume by cursor");
-                }
-            }
+            self.write_next(next)?;
         }
         cx.waker().wake_by_ref();
         ControlFlow::Continue(true)
+    }
+
+    fn write_next(&mut self, next: Next) -> ControlFlow<Ending> {
+        match next {
+            // The bytes are UTF-8: they were made from checked text.
+            Next::Event(event) => match Utf8Bytes::try_from(event.json()) {
+                Ok(text) => self.send(text),
+                Err(_) => close(CloseCode::Error, "an event is not UTF-8"),
+            },
+            Next::Gap(gap) => self.send(gap_frame(&gap)),
+            Next::End(End::Limit) => close(CloseCode::Normal, "limit reached"),
+            Next::End(End::Lagged) => close(CloseCode::Normal, "lagged; resume by cursor"),
+            Next::End(End::Drain) => close(CloseCode::Away, "draining; resume by cursor"),
+        }
     }
 
     fn read_messages(&mut self, cx: &mut Context<'_>) -> ControlFlow<Ending> {

@@ -1,12 +1,13 @@
-//! A socket that takes a little at a time.
+//! A socket that takes a little at a time, and whole frames of events past the library that makes frames.
 //!
 //! On HTTP/2 hyper queues up to three writes of each upgraded stream, of any size, and nobody above is told when they
 //! have left: a hundred streams whose peer does not read held a hundred times three events.
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use bytes::{Buf, Bytes};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -18,6 +19,8 @@ const SIP: usize = 4 * 1024;
 pub(super) struct Sips {
     io: TokioIo<Upgraded>,
     most: usize,
+    /// Frames that go before whatever the library writes next.
+    ahead: Bytes,
 }
 
 impl Sips {
@@ -26,7 +29,33 @@ impl Sips {
         Sips {
             io: TokioIo::new(upgraded),
             most: if http2 { SIP } else { usize::MAX },
+            ahead: Bytes::new(),
         }
+    }
+
+    /// Writes frames past the library, which must have nothing unwritten. When this is pending, nothing else is
+    /// written before the library's own flush has written the rest.
+    pub(super) fn poll_past(
+        &mut self,
+        cx: &mut Context<'_>,
+        frames: Bytes,
+    ) -> Poll<io::Result<()>> {
+        self.ahead = frames;
+        ready!(self.poll_ahead(cx))?;
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.ahead.is_empty() {
+            let count = ready!(Pin::new(&mut self.io).poll_write(cx, &self.ahead))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.ahead.advance(count);
+        }
+        // Not to hold what is sent.
+        self.ahead = Bytes::new();
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -46,15 +75,18 @@ impl AsyncWrite for Sips {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_ahead(cx))?;
         let sip = &bytes[..bytes.len().min(self.most)];
         Pin::new(&mut self.io).poll_write(cx, sip)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_ahead(cx))?;
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_ahead(cx))?;
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
