@@ -105,12 +105,12 @@ fn a_reader_that_takes_no_byte() {
 
 #[test]
 fn a_reader_that_takes_little() {
-    let server = Server::start(&["--stall", "1s"]);
+    let server = Server::start(&["--stall", "3s"]);
     let mut readers =
         KINDS.map(|(listener, wire)| (listener, wire, reader(&server, listener, wire)));
     publish(&server, 0..MUCH);
     let (since, mut next) = (Instant::now(), 0);
-    while since.elapsed() < Duration::from_secs(4) {
+    while since.elapsed() < Duration::from_secs(7) {
         next += 4;
         readers
             .iter_mut()
@@ -172,6 +172,40 @@ fn a_peer_that_has_finished() {
                 streams(&server, wire) == before
             });
         }
+    }
+    witness.saw_nothing();
+}
+
+/// Who finishes right after the question still wants the answer (RFC 9112, 9.6, says how a server closes; `nc -N` and
+/// many a health check ask so).
+#[test]
+fn a_peer_that_finishes_once_it_has_asked() {
+    let server = Server::start(&[]);
+    let witness = Witness::start(&server);
+    for listener in ["http1", "ws", "http1s"] {
+        let get = "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned();
+        let head = "POST /publish/a HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n";
+        let post = head.to_owned() + &"x".repeat(100_000);
+        for (request, status) in [(get, 200), (post, 201)] {
+            let mut peer = Peer::connect(&server, listener);
+            peer.say(request);
+            peer.finish();
+            let answer = peer.try_answer().map(|answer| answer.status);
+            assert_eq!(answer, Some(status), "{listener}");
+            peer.rest();
+        }
+        // But nobody waits for a poll who can say nothing more.
+        let mut peer = Peer::connect(&server, listener);
+        peer.say("GET /poll?topic=none&after=0-0 HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        until("it is held", || streams(&server, "long_poll") == 1);
+        peer.finish();
+        let since = Instant::now();
+        until("it is let go", || streams(&server, "long_poll") == 0);
+        assert!(
+            since.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            since.elapsed()
+        );
     }
     witness.saw_nothing();
 }

@@ -149,11 +149,19 @@ async fn begin(home: Arc<Home>, arrival: Arrival) -> io::Result<Option<Serving>>
         (Speaks::Http1 | Speaks::H2c, First::Tls) => {
             return Err(wrong("a TLS hello on a port for cleartext: closed"));
         }
-        (Speaks::Http1, First::Http1) => Box::pin(serve_http1(socket, guest, progress)),
+        (Speaks::Http1, First::Http1) => {
+            socket.end_late();
+            Box::pin(serve_http1(socket, guest, progress))
+        }
         (Speaks::H2c, First::Http2) => Box::pin(serve_http2(socket, guest)),
-        (Speaks::H2c, First::Http1) => Box::pin(h2c::serve(socket, guest, progress)),
+        (Speaks::H2c, First::Http1) => {
+            socket.end_late();
+            Box::pin(h2c::serve(socket, guest, progress))
+        }
         (Speaks::Http1Tls(tls), First::Tls) => {
-            let stream = shake_hands(&tls, socket, deadline).await?;
+            let mut stream = shake_hands(&tls, socket, deadline).await?;
+            // The first request may have come with the handshake's last bytes.
+            stream.get_mut().0.end_late();
             Box::pin(serve_http1(stream, guest, progress))
         }
         (Speaks::Http2Tls(tls), First::Tls) => {

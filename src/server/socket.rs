@@ -22,6 +22,9 @@ use crate::counts::Connection;
 const DISCARD_BYTES: usize = 1 << 20;
 const DISCARD_TIME: Duration = Duration::from_secs(1);
 
+/// How much later the end of what a peer says is told than it came.
+const LATE: Duration = Duration::from_millis(250);
+
 /// What the watch over stalled peers needs of a socket.
 pub(super) struct Progress {
     pub(super) stream: TcpStream,
@@ -50,9 +53,21 @@ pub(super) struct Socket {
     /// Read already, to be read again.
     unread: Bytes,
     eof: bool,
+    end: End,
     leaving: Option<Leaving>,
     watched: Watched,
     place: Option<Place>,
+}
+
+/// When the end of what the peer says is told. hyper takes a client that has finished for one that is gone, and would
+/// not answer who finishes right after the question.
+enum End {
+    /// As soon as it comes.
+    AtOnce,
+    /// A moment late, if something was read since the last write: it may be a question.
+    Late { asked: bool },
+    /// It has come, and waits.
+    Waiting(Pin<Box<Sleep>>),
 }
 
 struct Leaving {
@@ -82,6 +97,7 @@ impl Socket {
             progress,
             unread: Bytes::new(),
             eof: false,
+            end: End::AtOnce,
             leaving: None,
             watched,
             place: None,
@@ -96,6 +112,11 @@ impl Socket {
     /// Puts bytes back, to be read again before what follows.
     pub(super) fn unread(&mut self, bytes: Bytes) {
         self.unread = bytes;
+    }
+
+    /// From now on tells the end of what the peer says late, so that what it asked last is answered first.
+    pub(super) fn end_late(&mut self) {
+        self.end = End::Late { asked: true };
     }
 
     fn try_io<T>(&mut self, result: io::Result<T>) -> Option<io::Result<T>> {
@@ -131,6 +152,7 @@ impl Socket {
                     if self.progress.blocked_since.load(Relaxed) != 0 {
                         self.watched.unblocked(&self.progress);
                     }
+                    self.end.answered();
                 }
                 return Poll::Ready(done);
             }
@@ -188,6 +210,28 @@ impl Socket {
     }
 }
 
+impl End {
+    fn answered(&mut self) {
+        if let End::Late { asked } = self {
+            *asked = false;
+        }
+    }
+
+    /// Ready when what was read may be told.
+    fn poll(&mut self, cx: &mut Context<'_>, ended: bool) -> Poll<()> {
+        match self {
+            End::Late { asked } if !ended => *asked = true,
+            End::Late { asked: true } => {
+                *self = End::Waiting(Box::pin(tokio::time::sleep(LATE)));
+                return self.poll(cx, ended);
+            }
+            End::Waiting(timer) => return timer.as_mut().poll(cx),
+            End::Late { asked: false } | End::AtOnce => {}
+        }
+        Poll::Ready(())
+    }
+}
+
 /// Whether the kernel has given the peer up: it acknowledged nothing for too long, perhaps because the network or
 /// the host could not be reached, of which the kernel then tells the last it knew.
 fn is_dead(error: &io::Error) -> bool {
@@ -214,7 +258,10 @@ impl AsyncRead for Socket {
             }
             return Poll::Ready(Ok(()));
         }
-        this.poll_read_socket(cx, buffer)
+        let before = buffer.filled().len();
+        ready!(this.poll_read_socket(cx, buffer))?;
+        let ended = buffer.filled().len() == before && buffer.remaining() > 0;
+        this.end.poll(cx, ended).map(Ok)
     }
 }
 
