@@ -165,6 +165,86 @@ fn the_connections_window() {
     }
 }
 
+/// A connection whose window an event stream has used up, and more is to come.
+fn used_up(server: &Server) -> Http2 {
+    const MORE: usize = 1_000_000;
+    publish(server, "much", 600, 2_000);
+    let mut http2 = connect(server, "h2c", 8 << 20);
+    http2.allow(0, MORE as u32);
+    http2.get(1, "/events?topic=much&after=0-0");
+    let mut taken = 0;
+    while taken < FIRST_WINDOW + MORE {
+        let frame = http2.next().expect("the connection lives");
+        taken += if frame.kind == DATA {
+            frame.payload.len()
+        } else {
+            0
+        };
+    }
+    http2
+}
+
+/// What waits for window must not keep the server from reading that there is more.
+#[test]
+fn a_ping_while_much_waits() {
+    let server = Server::start(&[]);
+    let mut http2 = used_up(&server);
+    for stream in [3, 5] {
+        http2.get(stream, "/poll?topic=much&after=0-0");
+    }
+    let total = || server.stats()["wires"]["long_poll"]["streams_total"].as_u64();
+    until("both are answered", || total() == Some(2));
+    let read = || server.stats()["listeners"]["h2c"]["bytes_in"].as_u64();
+    let before = read();
+    http2.send(PING, 0, 0, b"and now?");
+    until("it is read", || read() > before);
+    http2.allow(0, 10 << 20);
+    let mut frames = Vec::new();
+    while !(has_ended(&frames, 3) && has_ended(&frames, 5)) {
+        frames.push(http2.next().expect("the connection lives"));
+    }
+    let pongs = frames
+        .iter()
+        .filter(|f| f.kind == PING && f.flags & ACK != 0);
+    assert_eq!(pongs.count(), 1);
+    assert!(bytes(&frames, 3).ends_with(b"]}") && bytes(&frames, 5).ends_with(b"]}"));
+}
+
+/// The end of a stream stays behind what waits for window.
+#[test]
+fn a_websocket_that_ends_without_window() {
+    let server = Server::start(&[]);
+    publish(&server, "w", 3, 100);
+    let mut http2 = used_up(&server);
+    let fields = [
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", "http"),
+        (":path", "/ws?topic=w&after=0-0&limit=3"),
+        (":authority", "localhost"),
+        ("sec-websocket-version", "13"),
+    ];
+    http2.request(3, 0, &fields);
+    let wire = || server.stats()["wires"]["websocket_http2"].clone();
+    until("it has had its events", || wire()["events_sent"] == 3);
+    until("it is over", || wire()["streams"] == 0);
+    // Its own end, so that the server need not wait for it.
+    http2.send(DATA, END_STREAM, 3, &[0x88, 0x80, 0, 0, 0, 0]);
+    let mut frames = Vec::new();
+    read_all(&mut http2, &mut frames);
+    assert!(!has_ended(&frames, 3), "before its events");
+    http2.allow(0, 10 << 20);
+    while !has_ended(&frames, 3) {
+        frames.push(http2.next().expect("the connection lives"));
+    }
+    let said = bytes(&frames, 3);
+    let said = String::from_utf8_lossy(&said);
+    assert!(
+        said.contains("000002xxx") && said.contains("limit reached"),
+        "{said}"
+    );
+}
+
 #[test]
 fn windows_that_are_too_wide() {
     let server = Server::start(&[]);

@@ -25,6 +25,9 @@ use crate::bundle::Spawner;
 /// The end of a chunked body (RFC 9112, 7.1).
 const LAST_CHUNK: Bytes = Bytes::from_static(b"0\r\n\r\n");
 
+/// How many bytes a client may say at a time.
+const TURN: usize = 8 * 1024;
+
 /// Where a service leaves the stream that it has made, for the connection to carry.
 #[derive(Clone, Default)]
 pub(super) struct Handover(Arc<Mutex<Option<Taken>>>);
@@ -165,9 +168,22 @@ impl Carrying {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         // A client that has closed its side is gone, whether or not anything can be written.
-        if !self.bundle.is_only_rung() && poll_gone(io, cx).is_ready() {
+        let mut said = 0;
+        if !self.bundle.is_only_rung() && poll_gone(io, cx, &mut said).is_ready() {
             return Poll::Ready(Ok(()));
         }
+        let polled = self.poll_out(io, cx);
+        // Last, since a stream that has seen all forgets who was woken.
+        if said >= TURN && polled.is_pending() {
+            cx.waker().wake_by_ref();
+        }
+        polled
+    }
+
+    fn poll_out<S>(&mut self, io: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<()>>
+    where
+        S: AsyncWrite + Unpin,
+    {
         loop {
             while !self.writing.is_empty() {
                 self.unflushed = true;
@@ -197,15 +213,20 @@ impl Carrying {
 }
 
 /// Ready when the client has closed or reset the connection. What else it sends is read and dropped.
-fn poll_gone<S: AsyncRead + Unpin>(io: &mut S, cx: &mut Context<'_>) -> Poll<()> {
+/// After [`TURN`] of it others have their turn.
+fn poll_gone<S>(io: &mut S, cx: &mut Context<'_>, said: &mut usize) -> Poll<()>
+where
+    S: AsyncRead + Unpin,
+{
     let mut space = [0; 512];
-    loop {
+    while *said < TURN {
         let mut read = ReadBuf::new(&mut space);
         match ready!(Pin::new(&mut *io).poll_read(cx, &mut read)) {
-            Ok(()) if !read.filled().is_empty() => {}
+            Ok(()) if !read.filled().is_empty() => *said += read.filled().len(),
             _ => return Poll::Ready(()),
         }
     }
+    Poll::Pending
 }
 
 /// The head of the response, and that of HTTP/1.1's framing: chunks, and nothing after them.

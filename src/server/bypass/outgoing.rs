@@ -95,17 +95,28 @@ impl State {
     fn pass(&mut self, head: Head) {
         let out = &mut self.outgoing;
         out.left = head.length;
-        if head.kind == frame::DATA && head.length > 0 {
-            self.windows.believe(head.length);
-            out.aside = !out.held.is_empty() || self.windows.connection() < head.length;
-            if out.aside {
-                let payload = BytesMut::with_capacity(head.length);
-                return out.held.push_back(Held { head, payload });
+        let mut of_stream = out
+            .held
+            .iter()
+            .filter(|held| held.head.stream == head.stream);
+        out.aside = match head.kind {
+            frame::DATA if head.length > 0 => {
+                self.windows.believe(head.length);
+                !out.held.is_empty() || self.windows.connection() < head.length
             }
-            self.windows.passed(head.stream, head.length);
+            // The end of a stream does not overtake what is held of it, nor does a reset that comes after that end.
+            frame::DATA => of_stream.next().is_some(),
+            frame::RST_STREAM => of_stream.any(|held| held.head.ends_stream()),
+            _ => false,
+        };
+        if out.aside {
+            let payload = BytesMut::with_capacity(head.length);
+            return out.held.push_back(Held { head, payload });
         }
-        if head.kind == frame::RST_STREAM {
-            out.held.retain(|held| held.head.stream != head.stream);
+        match head.kind {
+            frame::DATA => self.windows.passed(head.stream, head.length),
+            frame::RST_STREAM => out.held.retain(|held| held.head.stream != head.stream),
+            _ => {}
         }
         head.write(&mut out.ready);
         out.block_open = head.leaves_block_open(out.block_open);
@@ -132,18 +143,26 @@ impl State {
     /// Lets pass of the DATA that is held what the connection's window allows by now.
     pub(super) fn release(&mut self) {
         let out = &mut self.outgoing;
-        if out.left > 0 {
+        if out.left > 0 || out.block_open {
             return;
         }
         while let Some(held) = out.held.front_mut() {
-            let length = held.payload.len().min(self.windows.connection());
-            if length == 0 {
+            let is_data = held.head.kind == frame::DATA;
+            let room = if is_data {
+                self.windows.connection()
+            } else {
+                usize::MAX
+            };
+            let length = held.payload.len().min(room);
+            if length == 0 && !held.payload.is_empty() {
                 return;
             }
             let part = held.head.part(length, length == held.payload.len());
             part.write(&mut out.ready);
             out.ready.put(held.payload.split_to(length));
-            self.windows.passed(part.stream, length);
+            if is_data {
+                self.windows.passed(part.stream, length);
+            }
             if held.payload.is_empty() {
                 out.held.pop_front();
             }

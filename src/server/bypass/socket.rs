@@ -12,6 +12,8 @@ use super::{Bypass, State};
 
 /// Bytes read from the socket at a time.
 const READ: usize = 4 * 1024;
+/// Bytes read ahead of h2 while too much of its own is held: more than our own windows let a client send.
+const AHEAD: usize = 512 * 1024;
 
 /// A socket between h2 and the client.
 pub(in crate::server) struct Bypassed<S> {
@@ -73,7 +75,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bypassed<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Bypassed<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Bypassed<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -91,9 +93,25 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Bypassed<S> {
         // Too much is held, and h2 does not come to its flush before there is window.
         state.writer = Some(cx.waker().clone());
         ready!(Self::poll_drain(&mut this.io, &mut state, cx))?;
-        drop(state);
         ready!(Pin::new(&mut this.io).poll_flush(cx))?;
-        Poll::Pending
+        // h2 may have to write (a pong, a ping) before it reads on: what widens the window is then read by nobody else.
+        while state.incoming.ready.len() < AHEAD {
+            let mut space = [0; READ];
+            let mut read = ReadBuf::new(&mut space);
+            ready!(Pin::new(&mut this.io).poll_read(cx, &mut read))?;
+            if read.filled().is_empty() {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            state.incoming.inbox.put_slice(read.filled());
+            state.read();
+            let count = state.write(bytes);
+            if count > 0 {
+                return Poll::Ready(Ok(count));
+            }
+        }
+        Poll::Ready(Err(io::Error::other(
+            "the client says much and widens no window",
+        )))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
