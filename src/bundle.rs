@@ -8,7 +8,7 @@ use std::mem;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::task::AtomicWaker;
 use slab::Slab;
@@ -118,10 +118,13 @@ impl Bundle {
         cx.waker().wake_by_ref();
     }
 
-    /// The waker of the task's own future: what members do to it while they are polled wakes nobody, since it is
-    /// polled after them.
-    pub fn waker(&self) -> Waker {
-        waker(&self.spawner.0.wakes, OWNER)
+    /// Polls the members and then the task's own future.
+    pub fn before<F>(self, owner: F) -> With<F> {
+        With {
+            waker: waker(&self.spawner.0.wakes, OWNER),
+            bundle: self,
+            owner,
+        }
     }
 
     fn adopt(&mut self) {
@@ -161,6 +164,30 @@ impl Drop for Bundle {
     fn drop(&mut self) {
         // They may hold a spawner, and so themselves.
         self.spawner.0.fresh().clear();
+    }
+}
+
+/// A future that is polled after the members of a bundle. What they do to it while they are polled wakes nobody.
+pub struct With<F> {
+    bundle: Bundle,
+    owner: F,
+    waker: Waker,
+}
+
+impl<F> With<F> {
+    /// The future that is polled last.
+    pub fn owner(&mut self) -> &mut F {
+        &mut self.owner
+    }
+}
+
+impl<F: Future + Unpin> Future for With<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.get_mut();
+        this.bundle.poll(cx);
+        Pin::new(&mut this.owner).poll(&mut Context::from_waker(&this.waker))
     }
 }
 

@@ -7,6 +7,7 @@
 mod hub;
 mod kept;
 mod keys;
+mod notice;
 mod reader;
 
 use std::collections::{BTreeMap, HashMap};
@@ -25,7 +26,8 @@ use self::hub::Hub;
 pub use self::hub::TICK;
 use self::kept::TopicLog;
 use self::keys::Keys;
-pub use self::reader::{End, Gap, Lag, Next, Reader, Reason, Start};
+pub use self::notice::{End, Gap, Lag, Next, Reason, Start};
+pub use self::reader::Reader;
 
 /// What the log may hold.
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -326,31 +325,10 @@ where
     }
     let service = guest.service(bypass);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
-    let connection = WithStreams {
-        waker: streams.waker(),
-        streams,
-        connection,
-    };
+    let connection = streams.before(connection);
     drive(Box::pin(connection), guest, |c| {
-        Pin::new(&mut c.get_mut().connection).graceful_shutdown()
+        Pin::new(c.get_mut().owner()).graceful_shutdown()
     })
-}
-
-/// A connection that is polled after its streams, so that what they write leaves together.
-struct WithStreams<C> {
-    connection: C,
-    streams: Bundle,
-    waker: Waker,
-}
-
-impl<C: Future + Unpin> Future for WithStreams<C> {
-    type Output = C::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<C::Output> {
-        let this = self.get_mut();
-        this.streams.poll(cx);
-        Pin::new(&mut this.connection).poll(&mut Context::from_waker(&this.waker))
-    }
 }
 
 impl Guest {

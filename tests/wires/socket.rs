@@ -109,7 +109,8 @@ async fn what_is_against_the_protocol_closes(row: Row) {
         let mut reader = open(&row).await;
         let raw = reader.websocket().raw();
         raw.write_all(&bytes).await.expect("it can be sent");
-        raw.flush().await.expect("it can be sent");
+        // The server may have had enough, and ended the stream, before this returns.
+        let _ = raw.flush().await;
         match reader.end().await {
             End::Close(got, reason) if got == code => assert!(!reason.is_empty(), "{what}"),
             other => panic!("{what}: {other:?}"),
