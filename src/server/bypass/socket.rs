@@ -40,6 +40,18 @@ impl<S: AsyncWrite + Unpin> Bypassed<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> Bypassed<S> {
+    /// Reads something of what the client sends, and understands it; how many bytes, which is none at the end.
+    fn poll_fill(io: &mut S, state: &mut State, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut space = [0; READ];
+        let mut read = ReadBuf::new(&mut space);
+        ready!(Pin::new(io).poll_read(cx, &mut read))?;
+        state.incoming.inbox.put_slice(read.filled());
+        state.read();
+        Poll::Ready(Ok(read.filled().len()))
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Bypassed<S> {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -50,17 +62,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bypassed<S> {
         let mut state = this.bypass.state();
         state.read();
         while state.incoming.ready.is_empty() {
-            let mut space = [0; READ];
-            let mut read = ReadBuf::new(&mut space);
-            ready!(Pin::new(&mut this.io).poll_read(cx, &mut read))?;
-            if read.filled().is_empty() {
+            if ready!(Self::poll_fill(&mut this.io, &mut state, cx))? == 0 {
                 // What is left is no whole frame: h2 will say so.
                 let rest = state.incoming.inbox.split();
                 buffer.put_slice(&rest[..rest.len().min(buffer.remaining())]);
                 return Poll::Ready(Ok(()));
             }
-            state.incoming.inbox.put_slice(read.filled());
-            state.read();
         }
         let incoming = &mut state.incoming;
         let count = incoming.ready.len().min(buffer.remaining());
@@ -96,14 +103,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Bypassed<S> {
         ready!(Pin::new(&mut this.io).poll_flush(cx))?;
         // h2 may have to write (a pong, a ping) before it reads on: what widens the window is then read by nobody else.
         while state.incoming.ready.len() < AHEAD {
-            let mut space = [0; READ];
-            let mut read = ReadBuf::new(&mut space);
-            ready!(Pin::new(&mut this.io).poll_read(cx, &mut read))?;
-            if read.filled().is_empty() {
+            if ready!(Self::poll_fill(&mut this.io, &mut state, cx))? == 0 {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
-            state.incoming.inbox.put_slice(read.filled());
-            state.read();
             let count = state.write(bytes);
             if count > 0 {
                 return Poll::Ready(Ok(count));

@@ -124,8 +124,7 @@ impl Session {
                 Poll::Pending => break,
             }
         }
-        let is_more = frames.length() >= JOIN_BYTES;
-        let mut is_done = !is_more;
+        let mut is_done = other.is_none() && frames.length() < JOIN_BYTES;
         if let Some(frames) = frames.take() {
             self.opening.reader.seat().sent(frames.len());
             match self.socket.get_mut().poll_past(cx, frames) {
@@ -139,7 +138,6 @@ impl Session {
         }
         if let Some(next) = other {
             self.write_next(next)?;
-            is_done = false;
         }
         ControlFlow::Continue(is_done)
     }
