@@ -53,6 +53,8 @@ struct Wakes {
     only_rung: AtomicBool,
     /// How many polls of members have begun.
     polls: AtomicU64,
+    /// Whether the task's own future was woken, or has never been polled.
+    owner: AtomicBool,
 }
 
 #[derive(Default)]
@@ -80,6 +82,7 @@ impl Bundle {
             polled: AtomicU32::new(OWNER),
             only_rung: AtomicBool::new(false),
             polls: AtomicU64::new(0),
+            owner: AtomicBool::new(true),
         };
         Bundle {
             members: Slab::new(),
@@ -118,12 +121,17 @@ impl Bundle {
         cx.waker().wake_by_ref();
     }
 
-    /// Polls the members and then the task's own future.
-    pub fn before<F>(self, owner: F) -> With<F> {
+    /// Polls the members, and then the task's own future if it was woken. If it was not, `after` is called instead, and
+    /// says whether the future has nothing to do with what the members did.
+    pub fn before<F, A>(self, owner: F, after: A) -> With<F, A>
+    where
+        A: FnMut(&mut Context<'_>) -> bool,
+    {
         With {
             waker: waker(&self.spawner.0.wakes, OWNER),
             bundle: self,
             owner,
+            after,
         }
     }
 
@@ -167,27 +175,31 @@ impl Drop for Bundle {
     }
 }
 
-/// A future that is polled after the members of a bundle. What they do to it while they are polled wakes nobody.
-pub struct With<F> {
+/// A future that is polled after the members of a bundle, if it was woken. What it must see of them wakes it.
+pub struct With<F, A> {
     bundle: Bundle,
     owner: F,
     waker: Waker,
+    after: A,
 }
 
-impl<F> With<F> {
-    /// The future that is polled last.
-    pub fn owner(&mut self) -> &mut F {
-        &mut self.owner
-    }
-}
-
-impl<F: Future + Unpin> Future for With<F> {
+impl<F, A> Future for With<F, A>
+where
+    F: Future + Unpin,
+    A: FnMut(&mut Context<'_>) -> bool + Unpin,
+{
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.get_mut();
         this.bundle.poll(cx);
-        Pin::new(&mut this.owner).poll(&mut Context::from_waker(&this.waker))
+        let mut cx = Context::from_waker(&this.waker);
+        let wakes = &this.bundle.spawner.0.wakes;
+        let is_woken = wakes.owner.swap(false, Ordering::AcqRel);
+        if !is_woken && (this.after)(&mut cx) {
+            return Poll::Pending;
+        }
+        Pin::new(&mut this.owner).poll(&mut cx)
     }
 }
 
@@ -248,7 +260,10 @@ impl Wakes {
         turn.due.fill(0);
         turn.woken.fill(0);
         let mut due = self.due();
-        clear(&mut due.bits.due, OWNER);
+        if is_set(&due.bits.due, OWNER) {
+            clear(&mut due.bits.due, OWNER);
+            self.owner.store(true, Ordering::Release);
+        }
         due.awake = due.bits.due.iter().any(|word| *word != 0);
         if due.awake {
             mem::swap(turn, &mut due.bits);

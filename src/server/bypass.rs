@@ -93,7 +93,7 @@ impl Bypass {
     /// The socket with the streams in it.
     pub(super) fn around<S>(&self, io: S) -> Bypassed<S> {
         Bypassed {
-            io,
+            io: Arc::new(Mutex::new(io)),
             bypass: self.clone(),
         }
     }

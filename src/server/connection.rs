@@ -304,6 +304,7 @@ where
     let unsent = settings.http2_unsent / 16;
     let bypass = Bypass::new(streams.spawner(), unsent, settings.streams);
     let stream = bypass.around(stream);
+    let mut streams_only = stream.clone();
     let mut builder = http2::Builder::new(streams.spawner());
     builder
         .timer(TokioTimer::new())
@@ -325,10 +326,9 @@ where
     }
     let service = guest.service(bypass);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
-    let connection = streams.before(connection);
-    drive(Box::pin(connection), guest, |c| {
-        Pin::new(c.get_mut().owner()).graceful_shutdown()
-    })
+    let driving = drive(Box::pin(connection), guest, |c| c.graceful_shutdown());
+    // An event that streams have written needs nothing of hyper's, which looks at all that it has when it is polled.
+    streams.before(Box::pin(driving), move |cx| streams_only.is_flushed(cx))
 }
 
 impl Guest {

@@ -3,6 +3,7 @@
 use std::io;
 use std::mem;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, BytesMut};
@@ -15,13 +16,33 @@ const READ: usize = 4 * 1024;
 /// Bytes read ahead of h2 while too much of its own is held: more than our own windows let a client send.
 const AHEAD: usize = 512 * 1024;
 
-/// A socket between h2 and the client.
+/// A socket between h2 and the client. Clones are the same socket.
 pub(in crate::server) struct Bypassed<S> {
-    pub(super) io: S,
+    pub(super) io: Arc<Mutex<S>>,
     pub(super) bypass: Bypass,
 }
 
-impl<S: AsyncWrite + Unpin> Bypassed<S> {
+impl<S> Clone for Bypassed<S> {
+    fn clone(&self) -> Self {
+        Bypassed {
+            io: self.io.clone(),
+            bypass: self.bypass.clone(),
+        }
+    }
+}
+
+impl<S> Bypassed<S> {
+    fn io(&self) -> MutexGuard<'_, S> {
+        self.io.lock().expect("nothing panics under this lock")
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Bypassed<S> {
+    /// Whether all that streams have written is on its way. If not, h2 flushes, and learns what is the matter.
+    pub(in crate::server) fn is_flushed(&mut self, cx: &mut Context<'_>) -> bool {
+        matches!(Pin::new(self).poll_flush(cx), Poll::Ready(Ok(())))
+    }
+
     /// Writes what is ready to be, and wakes who waited for that.
     fn poll_drain(io: &mut S, state: &mut State, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !state.outgoing.ready.is_empty() {
@@ -62,7 +83,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bypassed<S> {
         let mut state = this.bypass.state();
         state.read();
         while state.incoming.ready.is_empty() {
-            if ready!(Self::poll_fill(&mut this.io, &mut state, cx))? == 0 {
+            if ready!(Self::poll_fill(&mut this.io(), &mut state, cx))? == 0 {
                 // What is left is no whole frame: h2 will say so.
                 let rest = state.incoming.inbox.split();
                 buffer.put_slice(&rest[..rest.len().min(buffer.remaining())]);
@@ -91,7 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Bypassed<S> {
         let this = self.get_mut();
         let mut state = this.bypass.state();
         if state.outgoing.ready.len() >= state.most {
-            ready!(Self::poll_drain(&mut this.io, &mut state, cx))?;
+            ready!(Self::poll_drain(&mut this.io(), &mut state, cx))?;
         }
         let count = state.write(bytes);
         if count > 0 || bytes.is_empty() {
@@ -99,11 +120,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Bypassed<S> {
         }
         // Too much is held, and h2 does not come to its flush before there is window.
         state.writer = Some(cx.waker().clone());
-        ready!(Self::poll_drain(&mut this.io, &mut state, cx))?;
-        ready!(Pin::new(&mut this.io).poll_flush(cx))?;
+        ready!(Self::poll_drain(&mut this.io(), &mut state, cx))?;
+        ready!(Pin::new(&mut *this.io()).poll_flush(cx))?;
         // h2 may have to write (a pong, a ping) before it reads on: what widens the window is then read by nobody else.
         while state.incoming.ready.len() < AHEAD {
-            if ready!(Self::poll_fill(&mut this.io, &mut state, cx))? == 0 {
+            if ready!(Self::poll_fill(&mut this.io(), &mut state, cx))? == 0 {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
             let count = state.write(bytes);
@@ -119,16 +140,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Bypassed<S> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let mut state = this.bypass.state();
-        ready!(Self::poll_drain(&mut this.io, &mut state, cx))?;
+        ready!(Self::poll_drain(&mut this.io(), &mut state, cx))?;
         drop(state);
-        Pin::new(&mut this.io).poll_flush(cx)
+        Pin::new(&mut *this.io()).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let mut state = this.bypass.state();
-        ready!(Self::poll_drain(&mut this.io, &mut state, cx))?;
+        ready!(Self::poll_drain(&mut this.io(), &mut state, cx))?;
         drop(state);
-        Pin::new(&mut this.io).poll_shutdown(cx)
+        Pin::new(&mut *this.io()).poll_shutdown(cx)
     }
 }
