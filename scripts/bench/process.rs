@@ -1,4 +1,4 @@
-//! What the kernel says of a process: CPU time, resident memory; and of all sockets: their memory.
+//! What the kernel says of a process and its children: CPU time, resident memory; and of all sockets: their memory.
 
 use std::fs;
 use std::process;
@@ -10,7 +10,7 @@ use crate::clock::SECOND;
 const TICK: u64 = SECOND / 100;
 const PAGE: u64 = 4096;
 
-/// CPU time of a process so far, user and kernel, in nanoseconds.
+/// CPU time of a process and its children so far, user and kernel, in nanoseconds.
 #[derive(Clone, Copy)]
 pub struct Cpu {
     /// Exact, of the threads that live.
@@ -21,6 +21,19 @@ pub struct Cpu {
 
 impl Cpu {
     pub fn of(pid: u32) -> Result<Cpu> {
+        let mut sum = Cpu {
+            threads: 0,
+            whole: 0,
+        };
+        for pid in family(pid)? {
+            let one = Cpu::of_one(pid)?;
+            sum.threads += one.threads;
+            sum.whole += one.whole;
+        }
+        Ok(sum)
+    }
+
+    fn of_one(pid: u32) -> Result<Cpu> {
         let mut threads = 0;
         for task in fs::read_dir(format!("/proc/{pid}/task"))? {
             // A thread may leave while the list is read; `whole` has it.
@@ -34,8 +47,9 @@ impl Cpu {
         Ok(Cpu { threads, whole })
     }
 
+    /// Without the children, which are what is measured.
     pub fn of_this_process() -> Result<Cpu> {
-        Cpu::of(process::id())
+        Cpu::of_one(process::id())
     }
 
     /// The time since `before`. Exact, unless threads have left: then user and kernel time, each cut to a tick.
@@ -48,9 +62,34 @@ impl Cpu {
 
 /// Resident bytes, counted page by page: `VmRSS` may be off by hundreds of kilobytes.
 pub fn resident(pid: u32) -> Result<u64> {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:"));
-    Ok(number(line.and_then(|line| line.split_whitespace().next())) * 1024)
+    let family = family(pid)?;
+    // What a family shares is counted once: a page of its shared memory by the half in each of two.
+    let field = if family.len() > 1 { "Pss:" } else { "Rss:" };
+    let mut sum = 0;
+    for pid in family {
+        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+        let line = rollup.lines().find_map(|line| line.strip_prefix(field));
+        sum += number(line.and_then(|line| line.split_whitespace().next())) * 1024;
+    }
+    Ok(sum)
+}
+
+/// A process, its children and theirs.
+fn family(pid: u32) -> Result<Vec<u32>> {
+    let mut family = vec![pid];
+    let mut at = 0;
+    while let Some(&pid) = family.get(at) {
+        for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+            let children = fs::read_to_string(task?.path().join("children")).unwrap_or_default();
+            family.extend(
+                children
+                    .split_whitespace()
+                    .filter_map(|pid| pid.parse::<u32>().ok()),
+            );
+        }
+        at += 1;
+    }
+    Ok(family)
 }
 
 /// Time that all CPUs were busy so far, or taken away by the host, in nanoseconds.
