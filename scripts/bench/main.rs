@@ -1,7 +1,9 @@
 //! The fan-out benchmark: what a delivery costs on each transport, beside a bare loop that does nothing but
 //! write the same bytes to the same number of sockets. `scripts/bench-fanout` builds and runs it.
 //!
-//! One load client drives both; runs are interleaved, and a ratio is taken within one repetition. In the order
+//! With `--peers` other servers run too: `scripts/compare-peers` brings them.
+//!
+//! One load client drives all; runs are interleaved, and a ratio is taken within one repetition. In the order
 //! of reading: `cases` (what is done), `runs` (in which order), `measure` (one run), `client` (the readers),
 //! `bare` (the limit).
 
@@ -19,6 +21,7 @@ mod note;
 mod options;
 mod partial;
 mod peaks;
+mod peers;
 mod process;
 mod report;
 mod runs;

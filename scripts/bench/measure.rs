@@ -150,6 +150,7 @@ fn latency_and_faults(load: &Load, figures: &mut Figures) {
         ("lost", faults.lost as f64),
         ("doubled", faults.doubled as f64),
         ("reordered", faults.reordered as f64),
+        ("unsent", load.unsent as f64),
     ]);
 }
 

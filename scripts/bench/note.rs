@@ -1,14 +1,30 @@
-//! What a stream tells its reader, whichever wire carries it.
+//! What a stream tells its reader, whichever wire carries it and whoever wrote the server.
 
 use std::fmt;
 
 use crate::Result;
 
+/// How a server words its streams.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// triwire's: a stream says when it is ready and what it left out, and events have ids.
+    Own,
+    /// Payloads and no more. A stream is ready when it is answered; ids are as each peer likes, or missing.
+    Payloads,
+}
+
 /// One message of a stream.
 pub enum Note<'a> {
+    /// The request was answered; events may follow.
+    Open,
     Ready,
-    Gap { missed: u64 },
-    Event { id: Id, payload: &'a [u8] },
+    Gap {
+        missed: u64,
+    },
+    Event {
+        id: Option<Id>,
+        payload: &'a [u8],
+    },
 }
 
 /// An event's id, `<ms>-<n>`, which orders the log.
@@ -24,15 +40,26 @@ impl Note<'_> {
     }
 }
 
+impl Dialect {
+    /// What a note means to a reader.
+    pub fn read(self, note: Note) -> Result<Option<Note>> {
+        Ok(Some(match (self, note) {
+            (Dialect::Own, Note::Open) => return Ok(None),
+            (Dialect::Own, Note::Event { id: None, .. }) => {
+                return Err("an event without an id".into());
+            }
+            (Dialect::Payloads, Note::Open) => Note::Ready,
+            (Dialect::Payloads, Note::Event { payload, .. }) => Note::Event { id: None, payload },
+            (_, note) => note,
+        }))
+    }
+}
+
 impl Id {
-    pub fn parse(text: &[u8]) -> Result<Id> {
-        let dash = text
-            .iter()
-            .position(|&byte| byte == b'-')
-            .ok_or("an id without a dash")?;
-        let id = decimal(&text[..dash]).zip(decimal(&text[dash + 1..]));
-        let (ms, n) = id.ok_or("an id that is not two numbers")?;
-        Ok(Id(ms, n))
+    pub fn parse(text: &[u8]) -> Option<Id> {
+        let dash = text.iter().position(|&byte| byte == b'-')?;
+        let (ms, n) = decimal(&text[..dash]).zip(decimal(&text[dash + 1..]))?;
+        Some(Id(ms, n))
     }
 }
 

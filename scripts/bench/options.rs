@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::Result;
 use crate::cases::{self, CASES, Case};
+use crate::server::Program;
 
 pub struct Options {
     pub cases: Vec<&'static Case>,
@@ -12,6 +13,8 @@ pub struct Options {
     pub quick: bool,
     pub pin: bool,
     pub bare_only: bool,
+    /// Other servers to be measured beside triwire.
+    pub peers: Vec<Program>,
     pub triwire: PathBuf,
 }
 
@@ -25,6 +28,7 @@ impl Options {
             quick: false,
             pin: false,
             bare_only: false,
+            peers: Vec::new(),
             triwire: option_env!("CARGO_BIN_EXE_triwire")
                 .unwrap_or("target/release/triwire")
                 .into(),
@@ -40,6 +44,7 @@ impl Options {
                 "--cases" => options.cases = pick(value()?)?,
                 "--reps" => options.repetitions = value()?.parse()?,
                 "--payload" => options.payload = value()?.parse()?,
+                "--peers" => options.peers = peers(value()?)?,
                 "--server" => options.triwire = value()?.into(),
                 "--quick" => (options.quick, options.repetitions) = (true, 1),
                 "--pin" => options.pin = true,
@@ -49,6 +54,15 @@ impl Options {
         }
         Ok(options)
     }
+}
+
+fn peers(names: &str) -> Result<Vec<Program>> {
+    let peer = |name| {
+        let mut all = Program::PEERS.into_iter();
+        let found = all.find(|peer| peer.name() == name);
+        found.ok_or_else(|| format!("no peer {name}").into())
+    };
+    names.split(',').map(peer).collect()
 }
 
 fn pick(names: &str) -> Result<Vec<&'static Case>> {

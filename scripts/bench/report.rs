@@ -1,5 +1,7 @@
 //! Runs as Markdown tables: each figure is the median over the repetitions, with the least and the greatest.
-//! A ratio is taken to the bare loop in the same repetition, then the median of those.
+//! A ratio is taken within one repetition, to the bare loop or to triwire, then the median of those.
+
+pub mod ratios;
 
 use serde_json::{Value, json};
 
@@ -23,12 +25,14 @@ struct Column(&'static str, &'static str, Show);
 
 enum Show {
     Median,
+    /// To the bare loop.
     Ratio,
+    ToTriwire,
     /// Over all repetitions.
     Sum,
 }
 
-use Show::{Median, Ratio, Sum};
+use Show::{Median, Ratio, Sum, ToTriwire};
 
 const RATE: Table = (
     "Fixed rate",
@@ -96,6 +100,7 @@ const STOPPED: Table = (
         Column("others' p99 ms", "p99_ms", Median),
         Column("p99 x bare", "p99_ms", Ratio),
         Column("CPU us/delivery", "cpu_us", Median),
+        Column("never published", "unsent", Sum),
         Column("others lost", "lost", Sum),
         Column("doubled", "doubled", Sum),
         Column("reordered", "reordered", Sum),
@@ -187,10 +192,13 @@ fn cell(Column(_, name, show): &Column, runs: &[&Run], program: Program) -> Stri
             .and_then(|figures| figures.get(name))
             .copied()
     };
-    let ratio = |run: &Run| Some(figure(run)? / figure(bare_beside(run, runs)?)?);
+    let ratio = |run: &Run, to| Some(figure(run)? / figure(beside(run, runs, to)?)?);
     let own = runs.iter().filter(|run| run.program == program);
     let values: Vec<f64> = match show {
-        Ratio => own.filter_map(|run| ratio(run)).collect(),
+        Ratio => own.filter_map(|run| ratio(run, Program::is_bare)).collect(),
+        ToTriwire => own
+            .filter_map(|run| ratio(run, |to| to == Program::Triwire))
+            .collect(),
         Median | Sum => own.filter_map(|run| figure(run)).collect(),
     };
     match show {
@@ -199,9 +207,9 @@ fn cell(Column(_, name, show): &Column, runs: &[&Run], program: Program) -> Stri
     }
 }
 
-fn bare_beside<'a>(run: &Run, runs: &[&'a Run]) -> Option<&'a Run> {
-    let beside =
-        |other: &&&Run| other.repetition == run.repetition && other.program != Program::Triwire;
+/// The run of another program, such as the bare loop, in the same repetition.
+fn beside<'a>(run: &Run, runs: &[&'a Run], to: fn(Program) -> bool) -> Option<&'a Run> {
+    let beside = |other: &&&Run| other.repetition == run.repetition && to(other.program);
     runs.iter().find(beside).copied()
 }
 

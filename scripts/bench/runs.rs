@@ -1,5 +1,5 @@
-//! All runs in their order: for each case and repetition the bare loop, then triwire, so that whatever else the
-//! machine does falls on both. What was measured is saved after each run.
+//! All runs in their order: for each case and repetition the bare loop, then triwire, then the peers, so that whatever
+//! else the machine does falls on all. What was measured is saved after each run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::cases::{Case, Kind};
 use crate::client::Load;
 use crate::measure::{self, Figures, Size};
 use crate::options::Options;
-use crate::report::{self, Run};
+use crate::report::{self, Run, ratios};
 use crate::server::{Program, Server};
 
 const DIRECTORY: &str = "target/bench";
@@ -39,15 +39,20 @@ pub fn all(options: &Options) -> Result<()> {
         }
     }
     let (tables, warnings) = (report::markdown(&runs), report::warnings(&runs));
+    let ratios = if options.peers.is_empty() {
+        String::new()
+    } else {
+        ratios::table(&runs)
+    };
     println!(
-        "{}\n{tables}{warnings}\nSamples: {}",
+        "{}\n{tables}{ratios}{warnings}\nSamples: {}",
         machine()?,
         samples.display()
     );
     verdict(&runs)
 }
 
-/// The bare loop first: it is what triwire is held against.
+/// The bare loop first: it is what all are held against. None at all where no peer could be beside triwire.
 fn programs(case: &Case, options: &Options) -> Vec<Program> {
     let joins = case.kind == Kind::Window;
     let bare = if joins {
@@ -56,10 +61,14 @@ fn programs(case: &Case, options: &Options) -> Vec<Program> {
         Program::Bare
     };
     if options.bare_only {
-        vec![bare]
-    } else {
-        vec![bare, Program::Triwire]
+        return vec![bare];
     }
+    let mut peers = options.peers.clone();
+    peers.retain(|peer| peer.has(case.transport));
+    if peers.is_empty() && !options.peers.is_empty() {
+        return peers;
+    }
+    [vec![bare, Program::Triwire], peers].concat()
 }
 
 fn run(case: &Case, program: Program, options: &Options) -> Result<Figures> {
@@ -132,7 +141,14 @@ fn verdict(runs: &[Run]) -> Result<()> {
             .outcome
             .as_ref()
             .map_err(|error| format!("{name}: {error}"))?;
-        for fault in ["lost", "doubled", "reordered", "closed", "stopped_lost"] {
+        for fault in [
+            "lost",
+            "doubled",
+            "reordered",
+            "closed",
+            "stopped_lost",
+            "unsent",
+        ] {
             let count = figures.get(fault).copied().unwrap_or(0.0);
             if run.program == Program::Triwire && count > 0.0 {
                 return Err(format!("{name}: {count} {fault}").into());

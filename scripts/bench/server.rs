@@ -1,7 +1,8 @@
-//! A server under measurement: triwire or the bare loop, as a child process.
+//! A server under measurement: triwire, the bare loop or a peer, as a child process.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -14,6 +15,8 @@ use serde_json::Value;
 use crate::Result;
 use crate::client::Target;
 use crate::clock;
+use crate::note::Dialect;
+use crate::peers;
 use crate::tls;
 use crate::transport::Transport;
 
@@ -28,10 +31,21 @@ pub enum Program {
     /// One write for all events that are ready.
     BareJoining,
     Triwire,
+    Nchan,
+    NodeWs,
+    Axum,
+}
+
+/// How to start one.
+pub struct Launch {
+    pub command: Command,
+    /// Listeners that the child gets, for one that cannot say which ports it chose. Closed here once it runs.
+    pub inherited: Vec<TcpListener>,
 }
 
 /// A running server; killed if it is dropped without `stop`.
 pub struct Server {
+    program: Program,
     child: Child,
     ready: Value,
     certs: PathBuf,
@@ -39,24 +53,58 @@ pub struct Server {
 }
 
 impl Program {
+    pub const PEERS: [Program; 3] = [Program::Nchan, Program::NodeWs, Program::Axum];
+
     pub fn name(self) -> &'static str {
         match self {
             Program::Bare => "bare",
             Program::BareJoining => "bare, joining",
             Program::Triwire => "triwire",
+            Program::Nchan => "nchan",
+            Program::NodeWs => "ws",
+            Program::Axum => "axum",
         }
     }
 
-    fn command(self, triwire: &Path, transport: Transport, certs: &Path) -> Result<Command> {
-        if self == Program::Triwire {
-            return Ok(serve(triwire, transport, certs));
+    pub fn is_bare(self) -> bool {
+        matches!(self, Program::Bare | Program::BareJoining)
+    }
+
+    /// Whether it has this wire. nchan's long polling is another: its cursor is two fields of the head.
+    pub fn has(self, transport: Transport) -> bool {
+        match self {
+            Program::Bare | Program::BareJoining | Program::Triwire => true,
+            Program::NodeWs => matches!(transport, Transport::Ws | Transport::Wss),
+            Program::Nchan | Program::Axum => transport != Transport::LongPoll,
         }
-        let mut command = Command::new(env::current_exe()?);
-        command.args(["bare", transport.listener()]).arg(certs);
+    }
+
+    fn dialect(self) -> Dialect {
+        if Program::PEERS.contains(&self) {
+            Dialect::Payloads
+        } else {
+            Dialect::Own
+        }
+    }
+
+    fn launch(self, triwire: &Path, transport: Transport, certs: &Path) -> Result<Launch> {
+        let mut command = match self {
+            Program::Triwire => serve(triwire, transport, certs),
+            Program::Bare | Program::BareJoining => Command::new(env::current_exe()?),
+            Program::Nchan => return peers::nchan(certs),
+            Program::NodeWs => peers::node_ws(certs)?,
+            Program::Axum => peers::axum(certs)?,
+        };
+        if self.is_bare() {
+            command.args(["bare", transport.listener()]).arg(certs);
+        }
         if self == Program::BareJoining {
             command.arg("--join");
         }
-        Ok(command)
+        Ok(Launch {
+            command,
+            inherited: Vec::new(),
+        })
     }
 }
 
@@ -69,15 +117,18 @@ impl Server {
         transport: Transport,
         directory: &Path,
     ) -> Result<Server> {
-        let kind = if program == Program::Triwire {
-            "triwire"
-        } else {
+        let kind = if program.is_bare() {
             "bare"
+        } else {
+            program.name()
         };
         let certs = directory.join(format!("certs-{kind}"));
         let log = directory.join(format!("{kind}.log"));
         fs::create_dir_all(&certs)?;
-        let mut command = program.command(triwire, transport, &certs)?;
+        let Launch {
+            mut command,
+            inherited,
+        } = program.launch(triwire, transport, &certs)?;
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -85,7 +136,9 @@ impl Server {
         let child = command
             .spawn()
             .map_err(|error| format!("{:?}: {error}", command.get_program()))?;
+        drop(inherited);
         let mut server = Server {
+            program,
             child,
             ready: Value::Null,
             certs,
@@ -124,6 +177,7 @@ impl Server {
             transport,
             readers: address(transport.listener())?,
             publishing: address("http1")?,
+            dialect: self.program.dialect(),
             tls: transport
                 .is_tls()
                 .then(|| tls::client(&self.certs, transport))

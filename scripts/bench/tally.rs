@@ -15,6 +15,9 @@ pub struct Tally {
     running: usize,
     /// For each event the running readers that have it, and how many events all of them have.
     delivered: Vec<u32>,
+    /// For events without ids, which came to any reader as the first, the second and so on; 0 for none yet.
+    places: Vec<u64>,
+    placed: u64,
     pub complete: u64,
     pub deliveries: u64,
     doubled: u64,
@@ -68,6 +71,8 @@ impl Tally {
             ready: 0,
             running: 0,
             delivered: Vec::new(),
+            places: Vec::new(),
+            placed: 0,
             complete: 0,
             deliveries: 0,
             doubled: 0,
@@ -112,7 +117,15 @@ impl Tally {
     /// A new event's number.
     pub fn publish(&mut self) -> u64 {
         self.delivered.push(0);
+        self.places.push(0);
         self.published() - 1
+    }
+
+    /// The last events were not published after all.
+    pub fn withdraw(&mut self, events: u64) {
+        let left = self.delivered.len() - events as usize;
+        self.delivered.truncate(left);
+        self.places.truncate(left);
     }
 
     pub fn published(&self) -> u64 {
@@ -134,16 +147,19 @@ impl Tally {
                 account.missed += missed;
             }
             Note::Event { id, payload } => return self.event(reader, id, payload, now),
+            // What it means, its dialect has said.
+            Note::Open => {}
         }
         Ok(())
     }
 
-    fn event(&mut self, reader: usize, id: Id, payload: &[u8], now: u64) -> Result<()> {
+    fn event(&mut self, reader: usize, id: Option<Id>, payload: &[u8], now: u64) -> Result<()> {
         let (number, due) = parse(payload).ok_or("a payload that nobody published")?;
-        let delivered = self
-            .delivered
-            .get_mut(number as usize)
-            .ok_or("an event that nobody published")?;
+        if number >= self.published() {
+            return Err("an event that nobody published".into());
+        }
+        let id = id.unwrap_or_else(|| self.place(number as usize));
+        let delivered = &mut self.delivered[number as usize];
         let account = &mut self.readers[reader];
         self.deliveries += 1;
         self.reordered += u64::from(id <= account.last);
@@ -161,6 +177,16 @@ impl Tally {
             self.latency.record(now.saturating_sub(due));
         }
         Ok(())
+    }
+
+    /// Stands for an id: all readers must have the events in the order in which they came first to any.
+    fn place(&mut self, number: usize) -> Id {
+        let place = &mut self.places[number];
+        if *place == 0 {
+            self.placed += 1;
+            *place = self.placed;
+        }
+        Id(*place, 0)
     }
 
     /// The running readers' faults.

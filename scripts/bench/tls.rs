@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use rcgen::{CertifiedKey, KeyPair};
 use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
@@ -27,10 +28,18 @@ pub fn client(certs: &Path, transport: Transport) -> Result<Arc<ClientConfig>> {
     Ok(Arc::new(config))
 }
 
-/// A server with a new certificate for 127.0.0.1, which it leaves in `certs` for the client.
-pub fn server(certs: &Path, transport: Transport) -> Result<Arc<ServerConfig>> {
+/// Makes a certificate for 127.0.0.1, and leaves it in `certs` for the client, and for a server that reads files.
+pub fn certificate(certs: &Path) -> Result<CertifiedKey<KeyPair>> {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
     fs::write(certs.join("ca.pem"), made.cert.pem())?;
+    fs::write(certs.join("server.pem"), made.cert.pem())?;
+    fs::write(certs.join("server.key"), made.signing_key.serialize_pem())?;
+    Ok(made)
+}
+
+/// A server with a new certificate.
+pub fn server(certs: &Path, transport: Transport) -> Result<Arc<ServerConfig>> {
+    let made = certificate(certs)?;
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?

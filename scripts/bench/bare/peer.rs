@@ -130,5 +130,6 @@ fn after(head: &Head) -> Result<Option<Id>> {
         return Ok(None);
     };
     let end = after.find(['&', ' ']).unwrap_or(after.len());
-    Id::parse(&after.as_bytes()[..end]).map(Some)
+    let id = Id::parse(&after.as_bytes()[..end]);
+    Ok(Some(id.ok_or("a cursor that is no id")?))
 }

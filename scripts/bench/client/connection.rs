@@ -13,7 +13,7 @@ use super::websocket::WebSocket;
 use super::{Reads, Wire};
 use crate::Result;
 use crate::clock;
-use crate::note::Note;
+use crate::note::{Dialect, Note};
 use crate::socket::{Buffers, Socket};
 use crate::tally::Tally;
 use crate::transport::Transport;
@@ -24,6 +24,7 @@ pub struct Target {
     pub readers: SocketAddr,
     pub publishing: SocketAddr,
     pub tls: Option<Arc<ClientConfig>>,
+    pub dialect: Dialect,
 }
 
 pub struct Connection {
@@ -33,6 +34,7 @@ pub struct Connection {
     /// Whether the server may close it: it stopped reading.
     pub may_close: bool,
     wire: Box<dyn Wire>,
+    dialect: Dialect,
 }
 
 impl Target {
@@ -67,6 +69,7 @@ impl Connection {
             first,
             may_close: false,
             wire,
+            dialect: target.dialect,
         })
     }
 
@@ -86,9 +89,12 @@ impl Connection {
         }
         reads.bytes += received.raw as u64;
         reads.count += 1;
-        let (now, first) = (clock::now(), self.first);
+        let (now, first, dialect) = (clock::now(), self.first, self.dialect);
         let mut answer = Vec::new();
-        let mut each = |stream, note: Note| tally.note(first + stream, note, now);
+        let mut each = |stream, note: Note| match dialect.read(note)? {
+            Some(note) => tally.note(first + stream, note, now),
+            None => Ok(()),
+        };
         self.wire.receive(received.bytes, &mut answer, &mut each)?;
         if !answer.is_empty() {
             self.socket.send(&answer)?;

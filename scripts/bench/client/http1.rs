@@ -4,6 +4,7 @@ use super::sse::Blocks;
 use super::{Each, TOPIC, Wire};
 use crate::Result;
 use crate::head::Head;
+use crate::note::Note;
 use crate::partial::Partial;
 
 /// One stream.
@@ -45,6 +46,7 @@ impl Wire for Http1 {
                     return Ok(0);
                 };
                 *body = body_of(&head)?;
+                each(0, Note::Open)?;
                 Ok(used)
             }
             Body::Chunked => {

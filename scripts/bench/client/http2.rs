@@ -5,6 +5,7 @@ use super::sse::Blocks;
 use super::{Each, TOPIC, Wire};
 use crate::Result;
 use crate::frame::{self, Frame};
+use crate::note::Note;
 use crate::partial::Partial;
 
 /// Bytes read before a window is given back.
@@ -77,7 +78,7 @@ impl Streams {
     fn frame(&mut self, frame: &Frame, answer: &mut Vec<u8>, each: &mut Each) -> Result<()> {
         match frame.kind {
             frame::DATA => self.data(frame, answer, each)?,
-            frame::HEADERS => self.headers(frame)?,
+            frame::HEADERS => self.headers(frame, each)?,
             frame::SETTINGS if frame.flags & frame::ACK == 0 => {
                 frame::write(answer, frame::SETTINGS, frame::ACK, 0, &[]);
             }
@@ -109,7 +110,7 @@ impl Streams {
         Ok(())
     }
 
-    fn headers(&mut self, frame: &Frame) -> Result<()> {
+    fn headers(&mut self, frame: &Frame, each: &mut Each) -> Result<()> {
         let index = (frame.stream as usize).wrapping_sub(1) / 2;
         let stream = self
             .all
@@ -120,7 +121,7 @@ impl Streams {
             return Err(format!("an answer that is not an open 200: {:x?}", frame.payload).into());
         }
         stream.answered = true;
-        Ok(())
+        each(index, Note::Open)
     }
 }
 

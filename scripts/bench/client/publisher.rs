@@ -63,6 +63,13 @@ impl Publisher {
         }
     }
 
+    /// Forgets what waits for a free connection, the last events that there are; says how many.
+    pub fn give_up(&mut self) -> u64 {
+        let unsent = self.waiting.len() as u64;
+        self.waiting.clear();
+        unsent
+    }
+
     /// Takes what came on a connection, and uses it again once it is answered.
     pub fn serve(&mut self, token: u64, buffers: &mut Buffers, epoll: &OwnedFd) -> Result<()> {
         let index = (token - FIRST_TOKEN) as usize;
@@ -130,7 +137,8 @@ fn answer(bytes: &[u8]) -> Result<usize> {
     let Some((head, length)) = Head::parse(bytes)? else {
         return Ok(0);
     };
-    if !head.first_line().starts_with("HTTP/1.1 201") {
+    // nchan says 202 while nobody reads.
+    if !head.first_line().starts_with("HTTP/1.1 20") {
         return Err(format!("a publish was answered {}", head.first_line()).into());
     }
     let whole = length + head.content_length()?;

@@ -22,27 +22,30 @@ impl Blocks {
             let Some((block, used)) = parse(bytes) else {
                 return Ok(0);
             };
-            each(block.note()?)?;
+            if let Some(note) = block.note()? {
+                each(note)?;
+            }
             Ok(used)
         })
     }
 }
 
 impl<'a> Block<'a> {
-    fn note(self) -> Result<Note<'a>> {
-        match self.event {
-            b"" => Ok(Note::Event {
-                id: Id::parse(self.id)?,
+    /// Nothing, for a comment that stands by itself.
+    fn note(self) -> Result<Option<Note<'a>>> {
+        Ok(Some(match self.event {
+            b"" if self.data.is_empty() => return Ok(None),
+            b"" => Note::Event {
+                id: Id::parse(self.id),
                 payload: self.data,
-            }),
-            b"ready" => Ok(Note::Ready),
-            b"gap" => Ok(Note::gap(&serde_json::from_slice(self.data)?)),
-            _ => Err(format!(
-                "an unexpected block: {}",
-                String::from_utf8_lossy(self.event)
-            )
-            .into()),
-        }
+            },
+            b"ready" => Note::Ready,
+            b"gap" => Note::gap(&serde_json::from_slice(self.data)?),
+            _ => {
+                let event = String::from_utf8_lossy(self.event);
+                return Err(format!("an unexpected block: {event}").into());
+            }
+        }))
     }
 }
 

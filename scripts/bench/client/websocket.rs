@@ -52,6 +52,7 @@ impl Wire for WebSocket {
                 };
                 check(&head)?;
                 *open = true;
+                each(0, Note::Open)?;
                 return Ok(used);
             }
             let Some((first, payload, used)) = frame(bytes) else {
@@ -99,10 +100,15 @@ fn pong(answer: &mut Vec<u8>, payload: &[u8]) {
     answer.extend_from_slice(payload);
 }
 
-/// Events have the shape `{"id":"…","topic":"…","data":"…"}` and are only searched; the rest is parsed.
+/// Events have the shape `{"id":"…","topic":"…","data":"…"}` and are only searched; the rest is parsed. What is no
+/// object is a peer's event, the payload by itself.
 fn note(message: &[u8]) -> Result<Note<'_>> {
     if let Some(event) = message.strip_prefix(br#"{"id":""#).and_then(event) {
         return Ok(event);
+    }
+    if !message.starts_with(b"{") {
+        let (id, payload) = (None, message);
+        return Ok(Note::Event { id, payload });
     }
     let notice: serde_json::Value = serde_json::from_slice(message)?;
     match notice["type"].as_str() {
@@ -114,7 +120,7 @@ fn note(message: &[u8]) -> Result<Note<'_>> {
 
 fn event(rest: &[u8]) -> Option<Note<'_>> {
     const DATA: &[u8] = br#","data":""#;
-    let id = Id::parse(&rest[..rest.iter().position(|&byte| byte == b'"')?]).ok()?;
+    let id = Id::parse(&rest[..rest.iter().position(|&byte| byte == b'"')?]);
     let data = rest.windows(DATA.len()).position(|window| window == DATA)? + DATA.len();
     let payload = rest[data..].strip_suffix(br#""}"#)?;
     Some(Note::Event { id, payload })
