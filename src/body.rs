@@ -16,7 +16,7 @@ use crate::problem::Problem;
 /// A response body that makes its chunks as it is polled.
 pub trait Stream: Send {
     /// The next chunk, or `None` at the end.
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>>;
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>>;
 }
 
 /// Said of a request (as an extension of it) by a server that will write a [`Stream`] as it is: what it yields shall
@@ -62,7 +62,7 @@ impl HttpBody for Body {
             Body::Whole(chunk) => Poll::Ready(chunk.take().map(|c| Ok(Frame::data(c)))),
             Body::Stream(stream) => stream
                 .poll_chunk(cx)
-                .map(|chunk| chunk.map(|c| Ok(Frame::data(c)))),
+                .map(|chunk| chunk.map(|c| Ok(Frame::data(c.into())))),
         }
     }
 
@@ -88,13 +88,6 @@ impl HttpBody for Body {
 pub struct Chunk {
     bytes: Bytes,
     _lease: Option<Lease>,
-}
-
-impl Chunk {
-    /// The bytes alone: for HTTP/1.1, where there is nothing to lease.
-    pub fn into_bytes(self) -> Bytes {
-        self.bytes
-    }
 }
 
 impl From<Bytes> for Chunk {

@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::task::AtomicWaker;
 use slab::Slab;
+use smallvec::SmallVec;
 
 /// The number of the task's own future, which is polled with the members but is none of them.
 const OWNER: u32 = 0;
@@ -57,11 +58,14 @@ struct Wakes {
     owner: AtomicBool,
 }
 
-#[derive(Default)]
-struct Bits {
-    due: Vec<u64>,
+/// A bit for each number, in words of 64; few enough of them lie where the rest lies.
+type Bits = SmallVec<[Word; 2]>;
+
+#[derive(Clone, Copy, Default)]
+struct Word {
+    due: u64,
     /// Those of them that were woken by their wakers.
-    woken: Vec<u64>,
+    woken: u64,
 }
 
 #[derive(Default)]
@@ -110,10 +114,8 @@ impl Bundle {
                 return;
             }
             let turn = mem::take(&mut self.turn);
-            for number in ones(&turn.due) {
-                wakes
-                    .only_rung
-                    .store(!is_set(&turn.woken, number), Ordering::Relaxed);
+            for (number, is_woken) in numbers(&turn) {
+                wakes.only_rung.store(!is_woken, Ordering::Relaxed);
                 self.poll_member(number, &wakes);
             }
             self.turn = turn;
@@ -242,8 +244,9 @@ impl Shared {
 impl Wakes {
     fn wake(&self, number: u32) {
         let mut due = self.due();
-        mark(&mut due.bits.due, number);
-        mark(&mut due.bits.woken, number);
+        let (word, bit) = place(&mut due.bits, number);
+        word.due |= bit;
+        word.woken |= bit;
         self.rouse(due);
     }
 
@@ -257,14 +260,14 @@ impl Wakes {
 
     /// Takes who is due into `turn`; whether anybody is. If not, the next one wakes the task.
     fn take(&self, turn: &mut Bits) -> bool {
-        turn.due.fill(0);
-        turn.woken.fill(0);
+        turn.fill(Word::default());
         let mut due = self.due();
-        if is_set(&due.bits.due, OWNER) {
-            clear(&mut due.bits.due, OWNER);
+        let (word, bit) = place(&mut due.bits, OWNER);
+        if word.due & bit != 0 {
+            word.due &= !bit;
             self.owner.store(true, Ordering::Release);
         }
-        due.awake = due.bits.due.iter().any(|word| *word != 0);
+        due.awake = due.bits.iter().any(|word| word.due != 0);
         if due.awake {
             mem::swap(turn, &mut due.bits);
         }
@@ -276,23 +279,13 @@ impl Wakes {
     }
 }
 
-fn mark(words: &mut Vec<u64>, number: u32) {
-    let word = number as usize / 64;
-    if word >= words.len() {
-        words.resize(word + 1, 0);
+/// The word that a number's bit is in, and the bit.
+fn place(bits: &mut Bits, number: u32) -> (&mut Word, u64) {
+    let index = number as usize / 64;
+    if index >= bits.len() {
+        bits.resize(index + 1, Word::default());
     }
-    words[word] |= 1 << (number % 64);
-}
-
-fn clear(words: &mut [u64], number: u32) {
-    if let Some(word) = words.get_mut(number as usize / 64) {
-        *word &= !(1 << (number % 64));
-    }
-}
-
-fn is_set(words: &[u64], number: u32) -> bool {
-    let word = words.get(number as usize / 64);
-    word.is_some_and(|word| word & 1 << (number % 64) != 0)
+    (&mut bits[index], 1 << (number % 64))
 }
 
 fn waker(wakes: &Arc<Wakes>, number: u32) -> Waker {
@@ -312,14 +305,14 @@ fn waker(wakes: &Arc<Wakes>, number: u32) -> Waker {
     Arc::new(Alarm { wakes, number }).into()
 }
 
-/// The numbers of the bits that are set.
-fn ones(words: &[u64]) -> impl Iterator<Item = u32> {
-    (0..).zip(words).flat_map(|(index, word)| {
-        let mut rest = *word;
+/// Who is due, and whether a waker has woken it.
+fn numbers(bits: &Bits) -> impl Iterator<Item = (u32, bool)> {
+    (0..).zip(bits).flat_map(|(index, word)| {
+        let mut rest = word.due;
         std::iter::from_fn(move || {
             let bit = (rest != 0).then(|| rest.trailing_zeros())?;
             rest &= rest - 1;
-            Some(index * 64 + bit)
+            Some((index * 64 + bit, word.woken & 1 << bit != 0))
         })
     })
 }
@@ -347,17 +340,34 @@ impl Bell {
         Bell(Kind::Alone(Arc::default()))
     }
 
-    /// Wakes who waits.
-    pub fn ring(&self) {
-        match &self.0 {
-            Kind::Alone(waker) => waker.wake(),
-            Kind::Member { wakes, key, .. } => {
-                let mut due = wakes.due();
-                // A clone may outlive the bell: then nobody is woken, or somebody for nothing.
-                let number = due.bells.get(*key as usize).copied().unwrap_or(OWNER);
-                mark(&mut due.bits.due, number);
-                wakes.rouse(due);
-            }
+    /// Wakes who waits at any of these; those of one bundle, next to each other, in one go.
+    pub fn ring_all<'a>(bells: impl IntoIterator<Item = &'a Bell>) {
+        let mut open: Option<(&Arc<Wakes>, MutexGuard<'_, Due>)> = None;
+        for bell in bells {
+            let (wakes, key) = match &bell.0 {
+                Kind::Alone(waker) => {
+                    waker.wake();
+                    continue;
+                }
+                Kind::Member { wakes, key, .. } => (wakes, *key),
+            };
+            let mut due = match open.take() {
+                Some((last, due)) if Arc::ptr_eq(last, wakes) => due,
+                other => {
+                    if let Some((last, due)) = other {
+                        last.rouse(due);
+                    }
+                    wakes.due()
+                }
+            };
+            // A clone may outlive the bell: then nobody is woken, or somebody for nothing.
+            let number = due.bells.get(key as usize).copied().unwrap_or(OWNER);
+            let (word, bit) = place(&mut due.bits, number);
+            word.due |= bit;
+            open = Some((wakes, due));
+        }
+        if let Some((last, due)) = open {
+            last.rouse(due);
         }
     }
 
@@ -388,17 +398,6 @@ impl Bell {
         match &self.0 {
             Kind::Alone(_) => false,
             Kind::Member { wakes, waited, .. } => *waited == wakes.polls.load(Ordering::Relaxed),
-        }
-    }
-
-    /// Forgets what has woken the member that is being polled: for one that has seen all, as its last act. (h2 wakes a
-    /// stream by what that stream asks of it.)
-    pub fn quiet(&self) {
-        if let Kind::Member { wakes, .. } = &self.0 {
-            let number = wakes.polled.load(Ordering::Relaxed);
-            let mut due = wakes.due();
-            clear(&mut due.bits.due, number);
-            clear(&mut due.bits.woken, number);
         }
     }
 

@@ -235,6 +235,86 @@ pub struct Origin {
     pub framed: AtomicU64,
 }
 
+impl Origin {
+    fn hold(&self, bytes: &Bytes) {
+        self.framed.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+    }
+
+    fn release(&self, bytes: &Bytes) {
+        self.framed.fetch_sub(bytes.len() as u64, Ordering::Relaxed);
+    }
+}
+
+/// How an event is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// An SSE block whose data is the payload (WHATWG HTML, 9.2.5).
+    Sse,
+    /// The same block as a chunk of HTTP/1.1 (RFC 9112, 7.1).
+    SseChunk,
+    /// An SSE block whose data is `{"server","topic","type","data"}`.
+    Envelope,
+    /// The same block as a chunk of HTTP/1.1.
+    EnvelopeChunk,
+    /// One JSON object: `{"id","topic","type","data"}`.
+    Json,
+    /// The same object as a text frame of a WebSocket server (RFC 6455, 5.2).
+    Message,
+}
+
+impl Framing {
+    /// Bytes of a piece without what HTTP/1.1 puts around it.
+    pub fn content(self, piece: &Bytes) -> usize {
+        match self {
+            Framing::SseChunk | Framing::EnvelopeChunk => piece.len() - frame::around(piece),
+            _ => piece.len(),
+        }
+    }
+}
+
+/// Events in one piece, for all readers that get just these. Counted as framings are.
+#[derive(Debug)]
+pub struct Run {
+    /// How they are written.
+    pub framing: Framing,
+    /// All of them.
+    pub bytes: Bytes,
+    /// Bytes without what HTTP/1.1 puts around each.
+    pub content: usize,
+    /// What is counted, unless these are the bytes of a single event.
+    origin: Option<Arc<Origin>>,
+}
+
+impl Run {
+    /// Joins events of one log.
+    pub fn of(events: &[Arc<Event>], framing: Framing) -> Run {
+        let pieces: Vec<Bytes> = events.iter().map(|e| e.framed(framing)).collect();
+        let content = pieces.iter().map(|piece| framing.content(piece)).sum();
+        let (bytes, origin) = match (&*pieces, events) {
+            ([only], _) => (only.clone(), None),
+            (_, events) => (
+                Bytes::from(pieces.concat()),
+                events.first().map(|e| e.origin.clone()),
+            ),
+        };
+        origin.iter().for_each(|origin| origin.hold(&bytes));
+        Run {
+            framing,
+            bytes,
+            content,
+            origin,
+        }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if let Some(origin) = &self.origin {
+            origin.release(&self.bytes);
+        }
+    }
+}
+
 /// One entry of the log.
 #[derive(Debug)]
 pub struct Event {
@@ -276,62 +356,34 @@ impl Event {
         (self.draft.payload.bytes().len() + OVERHEAD) as u64
     }
 
-    /// The event as an SSE block whose data is the payload (WHATWG HTML, 9.2.5).
-    pub fn sse(&self) -> Bytes {
-        frame::unchunked(self.sse_chunk())
+    /// The event as it is written, in bytes that all readers share.
+    pub fn framed(&self, framing: Framing) -> Bytes {
+        match framing {
+            Framing::Sse => frame::unchunked(&self.framed(Framing::SseChunk)),
+            Framing::Envelope => frame::unchunked(&self.framed(Framing::EnvelopeChunk)),
+            Framing::SseChunk => self.once(&self.sse, || frame::chunk(&frame::sse(self))),
+            Framing::EnvelopeChunk => self.once(&self.envelope, || {
+                frame::chunk(&frame::sse_envelope(self, &self.origin.server_json))
+            }),
+            Framing::Json => frame::unframed(&self.framed(Framing::Message)),
+            Framing::Message => self.once(&self.message, || frame::message(&frame::json(self))),
+        }
     }
 
-    /// The same block as a chunk of HTTP/1.1 (RFC 9112, 7.1).
-    pub fn sse_chunk(&self) -> &Bytes {
-        self.framed(&self.sse, || frame::chunk(&frame::sse(self)))
-    }
-
-    /// The event as an SSE block whose data is `{"server","topic","type","data"}`.
-    pub fn sse_envelope(&self) -> Bytes {
-        frame::unchunked(self.sse_envelope_chunk())
-    }
-
-    /// The same block as a chunk of HTTP/1.1.
-    pub fn sse_envelope_chunk(&self) -> &Bytes {
-        let server = &self.origin.server_json;
-        self.framed(&self.envelope, || {
-            frame::chunk(&frame::sse_envelope(self, server))
-        })
-    }
-
-    /// The event as one JSON object: `{"id","topic","type","data"}`.
-    pub fn json(&self) -> Bytes {
-        frame::unframed(self.message())
-    }
-
-    /// The same object as a text frame of a WebSocket server (RFC 6455, 5.2).
-    pub fn message(&self) -> &Bytes {
-        self.framed(&self.message, || frame::message(&frame::json(self)))
-    }
-
-    fn framed<'a>(&self, cell: &'a OnceLock<Bytes>, encode: impl FnOnce() -> Vec<u8>) -> &'a Bytes {
-        cell.get_or_init(|| {
+    fn once(&self, cell: &OnceLock<Bytes>, encode: impl FnOnce() -> Vec<u8>) -> Bytes {
+        let bytes = cell.get_or_init(|| {
             let bytes = Bytes::from(encode());
-            self.origin
-                .framed
-                .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            self.origin.hold(&bytes);
             bytes
-        })
+        });
+        bytes.clone()
     }
 }
 
 impl Drop for Event {
     fn drop(&mut self) {
         let framings = [&self.sse, &self.envelope, &self.message];
-        let bytes: usize = framings
-            .iter()
-            .filter_map(|c| c.get())
-            .map(Bytes::len)
-            .sum();
-        if bytes > 0 {
-            self.origin
-                .framed
-                .fetch_sub(bytes as u64, Ordering::Relaxed);
-        }
+        let framings = framings.into_iter().filter_map(OnceLock::get);
+        framings.for_each(|bytes| self.origin.release(bytes));
     }
 }

@@ -223,11 +223,10 @@ impl Routes {
         if !in_bundle {
             carrier.bundle = None;
         }
-        let (reader, cursor) = ask.reader(&self.log, &carrier, name)?;
+        let reader = ask.reader(&self.log, &carrier, name)?;
         let opening = Opening {
             ask,
             reader,
-            cursor,
             carrier,
             settings: self.settings.clone(),
             publisher: self.context.publisher.clone(),

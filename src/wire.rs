@@ -20,7 +20,7 @@ use crate::api::publish::Publisher;
 use crate::body::{Body, Unsent};
 use crate::bundle::{Bell, Spawner};
 use crate::counts::{Connection, Seat, WireName};
-use crate::event::{EventId, Topic};
+use crate::event::Topic;
 use crate::log::{Lag, Log, Reader, Start};
 use crate::problem::Problem;
 
@@ -97,8 +97,6 @@ pub struct Opening {
     pub ask: Ask,
     /// The reader, at its place.
     pub reader: Reader,
-    /// The first cursor that it is told.
-    pub cursor: EventId,
     /// The connection that carries it.
     pub carrier: Carrier,
     /// What the wires share.
@@ -173,15 +171,15 @@ impl Ask {
         log: &Arc<Log>,
         carrier: &Carrier,
         wire: WireName,
-    ) -> Result<(Reader, EventId), Problem> {
+    ) -> Result<Reader, Problem> {
         let seat = Seat::new(carrier.connection.clone(), wire);
         let bell = carrier
             .bundle
             .as_ref()
             .map_or_else(Bell::alone, Spawner::bell);
         let mut reader = Reader::new(log, carrier.shard, bell, seat, self.lag, self.limit);
-        let cursor = reader.begin(&self.topics, self.start)?;
-        Ok((reader, cursor))
+        reader.begin(&self.topics, self.start)?;
+        Ok(reader)
     }
 }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use triwire::bundle::Bell;
 use triwire::counts::{Connection, Counts, ListenerFacts, Seat, WireName};
-use triwire::event::{Draft, Event, EventId, EventType, Payload, Topic};
+use triwire::event::{Draft, Event, EventId, EventType, Framing, Payload, Topic};
 use triwire::log::{End, Gap, Lag, Limits, Log, Next, Reader, Reason, Start};
 
 /// What one event costs beside its payload, as the log counts it.
@@ -459,8 +459,8 @@ fn framings_count_against_the_bound() {
     }
     let mut all = reader(&log, &[topic(0)], Start::After(EventId::ZERO), Lag::Gap);
     for event in events(&drain(&mut all)) {
-        event.sse();
-        event.json();
+        event.framed(Framing::Sse);
+        event.framed(Framing::Json);
     }
     log.append(draft(0, 30)).expect("there is room");
     assert!(log.held().events < 4, "{:?}", log.held());

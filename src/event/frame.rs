@@ -144,7 +144,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::event::{Draft, EventId, Origin, Topic};
+    use crate::event::{Draft, EventId, Framing, Origin, Topic};
 
     fn event(name: &str, payload: Payload) -> Event {
         let draft = Draft {
@@ -189,15 +189,18 @@ mod tests {
             ),
         ];
         for (name, payload, want) in table {
-            assert_eq!(event(name, payload).sse(), want);
+            assert_eq!(event(name, payload).framed(Framing::Sse), want);
         }
     }
 
     #[test]
     fn chunks_and_what_is_in_them() {
         let event = event("message", text("abc"));
-        assert_eq!(event.sse_chunk(), "13\r\nid: 7-1\ndata: abc\n\n\r\n");
-        assert_eq!(event.sse(), "id: 7-1\ndata: abc\n\n");
+        assert_eq!(
+            event.framed(Framing::SseChunk),
+            "13\r\nid: 7-1\ndata: abc\n\n\r\n"
+        );
+        assert_eq!(event.framed(Framing::Sse), "id: 7-1\ndata: abc\n\n");
     }
 
     #[test]
@@ -215,11 +218,11 @@ mod tests {
             ),
         ];
         for (name, payload, want) in table {
-            assert_eq!(event(name, payload).json(), want);
+            assert_eq!(event(name, payload).framed(Framing::Json), want);
         }
         let envelope = event("t", text("x"));
         let want = "id: 7-1\nevent: t\ndata: {\"server\":\"s\",\"topic\":\"a/b\",\"type\":\"t\",\"data\":\"x\"}\n\n";
-        assert_eq!(envelope.sse_envelope(), want);
+        assert_eq!(envelope.framed(Framing::Envelope), want);
     }
 
     #[test]
@@ -243,7 +246,7 @@ mod tests {
     fn framings_are_counted_while_they_live() {
         let event = event("t", text("x"));
         let origin = event.origin.clone();
-        let bytes = event.sse_chunk().len() + event.message().len();
+        let bytes = event.framed(Framing::SseChunk).len() + event.framed(Framing::Message).len();
         assert_eq!(
             origin.framed.load(std::sync::atomic::Ordering::Relaxed),
             bytes as u64

@@ -17,7 +17,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::kept::TopicLog;
 use crate::bundle::Bell;
-use crate::event::Event;
+use crate::event::{Event, Framing, Run};
 
 /// How finely a shard's time is divided.
 pub const TICK: Duration = Duration::from_millis(20);
@@ -56,6 +56,8 @@ struct Tail {
     /// The number of the first.
     first: u64,
     events: Vec<Arc<Event>>,
+    /// All of them in one piece, for each framing that was asked for.
+    runs: Vec<Run>,
 }
 
 /// What a tail may hold of a topic, for one tick.
@@ -70,6 +72,28 @@ impl Listeners {
         tail.events.get(usize::try_from(index).ok()?).cloned()
     }
 
+    /// The events from this number on, if they are just what came with the last wake-up: how many, the last of them,
+    /// and all in one piece.
+    pub(super) fn run<T>(
+        &self,
+        first: u64,
+        framing: Framing,
+        take: impl FnOnce(u64, &Event, &Run) -> Option<T>,
+    ) -> Option<T> {
+        let mut tail = self.tail();
+        if tail.first != first {
+            return None;
+        }
+        let Tail { events, runs, .. } = &mut *tail;
+        let last = events.last()?;
+        let known = runs.iter().position(|run| run.framing == framing);
+        let index = known.unwrap_or_else(|| {
+            runs.push(Run::of(events, framing));
+            runs.len() - 1
+        });
+        take(events.len() as u64, last, &runs[index])
+    }
+
     fn tail(&self) -> MutexGuard<'_, Tail> {
         self.tail.lock().expect("nothing panics under this lock")
     }
@@ -82,6 +106,7 @@ impl Listeners {
         let from = seen.max(kept.first);
         let mut room = TAIL_BYTES;
         tail.events.clear();
+        tail.runs.clear();
         if kept.end() - from <= TAIL_EVENTS {
             tail.first = from;
             let fits = |event: &&Arc<Event>| {
@@ -103,6 +128,7 @@ impl Listeners {
         let mut tail = self.tail();
         tail.first += tail.events.len() as u64;
         tail.events = Vec::new();
+        tail.runs = Vec::new();
     }
 
     pub(super) fn add(&self, bell: Bell) -> usize {
@@ -210,7 +236,7 @@ impl Hub {
         self.tick.store(self.now(), Ordering::Relaxed);
         if self.ending.swap(false, Ordering::AcqRel) {
             let readers = self.readers.lock().expect("nothing panics under this lock");
-            readers.iter().for_each(|(_, bell)| bell.ring());
+            Bell::ring_all(readers.iter().map(|(_, bell)| bell));
         }
         let topics =
             std::mem::take(&mut *self.inbox.lock().expect("nothing panics under this lock"));
@@ -227,7 +253,7 @@ impl Hub {
                 .bells
                 .lock()
                 .expect("nothing panics under this lock");
-            bells.iter().for_each(|(_, bell)| bell.ring());
+            Bell::ring_all(bells.iter().map(|(_, bell)| bell));
             drop(bells);
             tails.push(topic);
         }
@@ -251,7 +277,7 @@ impl Hub {
                 .chain(tail)
                 .min();
             drop(reminders);
-            due.into_values().flatten().for_each(|bell| bell.ring());
+            due.values().for_each(Bell::ring_all);
             let Some(next) = next else { return };
             let at = self.began + TICK * u32::try_from(next).unwrap_or(u32::MAX);
             if alarm.deadline() != at {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::kept::TopicLog;
@@ -14,7 +15,7 @@ use super::notice::{End, Gap, Lag, Next, Reason, Start};
 use super::{Log, State};
 use crate::bundle::{Bell, Look};
 use crate::counts::Seat;
-use crate::event::{Event, EventId, Topic};
+use crate::event::{Event, EventId, Framing, Topic};
 use crate::problem::Problem;
 
 struct Subscribed {
@@ -192,6 +193,11 @@ impl Reader {
         &self.seat
     }
 
+    /// Everything up to here was taken, or was before it; with what it has not taken yet of other topics between.
+    pub fn cursor(&self) -> EventId {
+        self.cursor
+    }
+
     /// The shard whose hub wakes it.
     pub fn shard(&self) -> usize {
         self.shard
@@ -211,11 +217,6 @@ impl Reader {
         }
     }
 
-    /// Forgets what has woken who polls it, who has seen all of that and does nothing else in this poll.
-    pub fn quiet(&self) {
-        self.bell.quiet();
-    }
-
     /// The shard's time, in ticks of [`TICK`](super::TICK): as of the last wake-up, which costs nothing to ask.
     pub fn tick(&self) -> u64 {
         self.log.hubs[self.shard].tick()
@@ -230,6 +231,33 @@ impl Reader {
     /// [`Reader::poll_next`] is not woken.
     pub fn remind(&self, tick: u64) {
         self.log.hubs[self.shard].remind(tick, self.bell.clone());
+    }
+
+    /// All that the last wake-up has brought, in one piece, if it is just what comes next and no longer than `most`:
+    /// the bytes, and how many they are without what HTTP/1.1 puts around each event. Nothing says nothing.
+    pub fn take_run(&mut self, framing: Framing, most: usize) -> Option<(Bytes, usize)> {
+        let [subscribed] = &mut *self.subscribed else {
+            return None;
+        };
+        if self.bell.has_waited() || !self.notices.is_empty() || self.ending.is_some() {
+            return None;
+        }
+        let left = self.left;
+        let (log, listeners) = (&self.log, &subscribed.topic.listeners[self.shard]);
+        let (count, last, taken) =
+            listeners.run(subscribed.next, framing, |count, last, run| {
+                // As in `end` and `first_due`.
+                let visible = last.seq <= log.appended.load(Ordering::Acquire);
+                let fits = run.bytes.len() <= most && count <= left;
+                let goes = visible && fits && !log.ended.load(Ordering::Acquire);
+                goes.then(|| (count, last.id, (run.bytes.clone(), run.content)))
+            })?;
+        subscribed.next += count;
+        subscribed.after = last;
+        self.cursor = self.cursor.max(last);
+        self.left -= count;
+        self.seat.events(count);
+        Some(taken)
     }
 
     /// What comes next, if it is there. Once it is [`Next::End`], it stays so.

@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use httpdate::fmt_http_date;
 use hyper::Response;
 use hyper::header::{self, Entry};
@@ -30,7 +31,7 @@ use self::incoming::Incoming;
 use self::outgoing::Outgoing;
 use self::socket::Bypassed;
 use self::windows::Windows;
-use crate::body::{Body, Chunk, Stream};
+use crate::body::{Body, Stream};
 use crate::bundle::Spawner;
 
 /// What a connection's streams, its socket and its service share.
@@ -144,7 +145,7 @@ enum Owner {
 }
 
 impl Stream for Holder {
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if let Owner::Whole(number, events) = mem::replace(&mut self.owner, Owner::Over) {
             self.owner = self.bypass.give(number, events, cx);
         }

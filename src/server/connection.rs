@@ -252,11 +252,11 @@ where
     let handover = Handover::default();
     let (leaving, answering) = (handover.clone(), guest.clone());
     let service = service_fn(move |request| answering.answer_or_leave(request, leaving.clone()));
-    let (streams, peer) = (guest.home.streams.clone(), progress.peer);
-    let taken = serve_http1_with(stream, guest, service, handover, progress).await?;
+    let streams = guest.home.streams.clone();
+    let taken = serve_http1_with(stream, guest, service, handover, progress.clone()).await?;
     if let Some((stream, taken)) = taken {
-        let carrying = direct::carry(stream, taken, streams.clone());
-        streams.spawn(async move { log_end(Ok(peer), carrying.await) });
+        let carrying = direct::carry(stream, taken, streams.clone())?;
+        streams.spawn(carrying.map(move |ended| log_end(Ok(progress.peer), ended)));
     }
     Ok(())
 }

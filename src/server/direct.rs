@@ -16,7 +16,7 @@ use hyper::server::conn::http1::UpgradeableConnection;
 use hyper::service::HttpService;
 use hyper::{Request, Response, body::Incoming};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::socket::Progress;
 use crate::body::{Body, Chunked, Stream};
@@ -134,98 +134,119 @@ where
     }
 }
 
-/// Carries a stream to its end, or to the client's, as a member of this bundle.
-pub(super) async fn carry<S>(mut io: S, taken: Taken, bundle: Spawner) -> io::Result<()>
+/// A stream on its way to the client, to the end of either, as a member of a bundle. Its own future, since one that a
+/// compiler makes has room for each of its states, and every subscriber would pay for it.
+pub(super) struct Carrying<S> {
+    io: S,
+    bundle: Spawner,
+    /// Until it has said all.
+    stream: Option<Box<dyn Stream>>,
+    /// What is not written yet, when the socket was full.
+    left: Option<Box<Bytes>>,
+    unflushed: bool,
+    leaving: bool,
+}
+
+/// Carries a stream, beginning with the head of the response.
+pub(super) fn carry<S>(io: S, taken: Taken, bundle: Spawner) -> io::Result<Carrying<S>> {
+    Ok(Carrying {
+        io,
+        bundle,
+        stream: Some(taken.stream),
+        left: Some(Box::new(head(&taken.head)?)),
+        unflushed: false,
+        leaving: false,
+    })
+}
+
+impl<S> Future for Carrying<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut carrying = Carrying {
-        stream: taken.stream,
-        writing: head(&taken.head)?,
-        over: false,
-        unflushed: false,
-        bundle,
-    };
-    drop(taken.head);
-    std::future::poll_fn(|cx| carrying.poll(&mut io, cx)).await?;
-    // The seat is left before the courtesies.
-    drop(carrying);
-    io.shutdown().await
+    type Output = io::Result<()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.leaving {
+            ready!(this.poll_carry(cx))?;
+            // The seat is left before the courtesies.
+            this.stream = None;
+            this.leaving = true;
+        }
+        Pin::new(&mut this.io).poll_shutdown(cx)
+    }
 }
 
-struct Carrying {
-    stream: Box<dyn Stream>,
-    /// What is not written yet.
-    writing: Bytes,
-    over: bool,
-    unflushed: bool,
-    bundle: Spawner,
-}
-
-impl Carrying {
-    fn poll<S>(&mut self, io: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<()>>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+impl<S> Carrying<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    /// Ready when all is written, or the client is gone.
+    fn poll_carry(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // A client that has closed its side is gone, whether or not anything can be written.
-        let mut said = 0;
-        if !self.bundle.is_only_rung() && poll_gone(io, cx, &mut said).is_ready() {
+        if !self.bundle.is_only_rung() && poll_gone(&mut self.io, cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
-        let polled = self.poll_out(io, cx);
-        // Last, since a stream that has seen all forgets who was woken.
-        if said >= TURN && polled.is_pending() {
-            cx.waker().wake_by_ref();
+        if let Some(left) = self.left.take() {
+            ready!(self.poll_write(cx, *left))?;
         }
-        polled
-    }
-
-    fn poll_out<S>(&mut self, io: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<()>>
-    where
-        S: AsyncWrite + Unpin,
-    {
-        loop {
-            while !self.writing.is_empty() {
-                self.unflushed = true;
-                match ready!(Pin::new(&mut *io).poll_write(cx, &self.writing))? {
-                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                    count => self.writing.advance(count),
-                }
-            }
-            if self.over {
-                return Pin::new(io).poll_flush(cx);
-            }
-            match self.stream.poll_chunk(cx) {
-                Poll::Ready(Some(chunk)) => self.writing = chunk.into_bytes(),
+        while let Some(stream) = &mut self.stream {
+            match stream.poll_chunk(cx) {
+                Poll::Ready(Some(chunk)) => ready!(self.poll_write(cx, chunk))?,
                 Poll::Ready(None) => {
-                    self.writing = LAST_CHUNK;
-                    self.over = true;
+                    self.stream = None;
+                    ready!(self.poll_write(cx, LAST_CHUNK))?;
                 }
-                Poll::Pending if self.unflushed => {
-                    ready!(Pin::new(&mut *io).poll_flush(cx))?;
-                    self.unflushed = false;
+                Poll::Pending => {
+                    ready!(self.poll_flush(cx))?;
                     return Poll::Pending;
                 }
-                Poll::Pending => return Poll::Pending,
             }
         }
+        self.poll_flush(cx)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, mut bytes: Bytes) -> Poll<io::Result<()>> {
+        self.unflushed = true;
+        while !bytes.is_empty() {
+            match Pin::new(&mut self.io).poll_write(cx, &bytes) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(count)) => bytes.advance(count),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    self.left = Some(Box::new(bytes));
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.unflushed {
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
 /// Ready when the client has closed or reset the connection. What else it sends is read and dropped.
 /// After [`TURN`] of it others have their turn.
-fn poll_gone<S>(io: &mut S, cx: &mut Context<'_>, said: &mut usize) -> Poll<()>
+fn poll_gone<S>(io: &mut S, cx: &mut Context<'_>) -> Poll<()>
 where
     S: AsyncRead + Unpin,
 {
     let mut space = [0; 512];
-    while *said < TURN {
+    let mut said = 0;
+    while said < TURN {
         let mut read = ReadBuf::new(&mut space);
         match ready!(Pin::new(&mut *io).poll_read(cx, &mut read)) {
-            Ok(()) if !read.filled().is_empty() => *said += read.filled().len(),
+            Ok(()) if !read.filled().is_empty() => said += read.filled().len(),
             _ => return Poll::Ready(()),
         }
     }
+    cx.waker().wake_by_ref();
     Poll::Pending
 }
 

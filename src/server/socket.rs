@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
+use rustix::io::writev;
+use rustix::net::{SendFlags, send};
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
@@ -47,13 +49,18 @@ impl Progress {
     }
 }
 
-/// The lowest layer of every connection.
+/// The lowest layer of every connection. What every event touches is kept apart from the rest.
 pub(super) struct Socket {
     progress: Arc<Progress>,
+    end: End,
+    rest: Box<Rest>,
+}
+
+/// What a socket needs at its beginning and its end.
+struct Rest {
     /// Read already, to be read again.
     unread: Bytes,
     eof: bool,
-    end: End,
     leaving: Option<Leaving>,
     watched: Watched,
     place: Option<Place>,
@@ -95,23 +102,25 @@ impl Socket {
     pub(super) fn new(progress: Arc<Progress>, watched: Watched) -> Socket {
         Socket {
             progress,
-            unread: Bytes::new(),
-            eof: false,
             end: End::AtOnce,
-            leaving: None,
-            watched,
-            place: None,
+            rest: Box::new(Rest {
+                unread: Bytes::new(),
+                eof: false,
+                leaving: None,
+                watched,
+                place: None,
+            }),
         }
     }
 
     /// Leaves this place when it is dropped.
     pub(super) fn hold(&mut self, place: Place) {
-        self.place = Some(place);
+        self.rest.place = Some(place);
     }
 
     /// Puts bytes back, to be read again before what follows.
     pub(super) fn unread(&mut self, bytes: Bytes) {
-        self.unread = bytes;
+        self.rest.unread = bytes;
     }
 
     /// From now on tells the end of what the peer says late, so that what it asked last is answered first.
@@ -123,7 +132,7 @@ impl Socket {
         match result {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
             Err(error) => Some(Err(match is_dead(&error) {
-                true => self.watched.dead(&self.progress, &error),
+                true => self.rest.watched.dead(&self.progress, &error),
                 false => error,
             })),
             ok => Some(ok),
@@ -133,30 +142,34 @@ impl Socket {
     fn poll_write_with(
         &mut self,
         cx: &mut Context<'_>,
-        write: impl Fn(&TcpStream) -> io::Result<usize>,
+        write: impl Fn(&TcpStream) -> rustix::io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
+        // At once: the runtime knows only of a socket that was full before, and to ask it costs as much as to try.
+        let mut tried = write(&self.progress.stream).map_err(io::Error::from);
         loop {
-            // Asked before each call, too, so that a task that could always go on must give way to others.
-            if self.progress.stream.poll_write_ready(cx)?.is_pending() {
-                self.watched.blocked(&self.progress);
-                return Poll::Pending;
-            }
-            let tried = write(&self.progress.stream);
             if let Some(done) = self.try_io(tried) {
                 if let Ok(count) = done {
-                    self.progress
-                        .connection
-                        .listener()
-                        .bytes_out
-                        .fetch_add(count as u64, Relaxed);
-                    if self.progress.blocked_since.load(Relaxed) != 0 {
-                        self.watched.unblocked(&self.progress);
-                    }
-                    self.end.answered();
+                    self.wrote(count);
                 }
                 return Poll::Ready(done);
             }
+            if self.progress.stream.poll_write_ready(cx)?.is_pending() {
+                self.rest.watched.blocked(&self.progress);
+                return Poll::Pending;
+            }
+            // Through the runtime, which forgets that the socket had room if it has none.
+            let stream = &self.progress.stream;
+            tried = stream.try_io(Interest::WRITABLE, || Ok(write(stream)?));
         }
+    }
+
+    fn wrote(&mut self, count: usize) {
+        let listener = self.progress.connection.listener();
+        listener.bytes_out.fetch_add(count as u64, Relaxed);
+        if self.progress.is_blocked() {
+            self.rest.watched.unblocked(&self.progress);
+        }
+        self.end.answered();
     }
 
     fn poll_read_socket(
@@ -171,7 +184,7 @@ impl Socket {
             let tried = self.progress.stream.try_read_buf(buffer);
             match self.try_io(tried) {
                 Some(Ok(count)) => {
-                    self.eof = count == 0 && room > 0;
+                    self.rest.eof = count == 0 && room > 0;
                     self.progress
                         .connection
                         .listener()
@@ -180,7 +193,7 @@ impl Socket {
                     return Poll::Ready(Ok(()));
                 }
                 Some(Err(error)) => {
-                    self.eof = true;
+                    self.rest.eof = true;
                     return Poll::Ready(Err(error));
                 }
                 None => {}
@@ -192,10 +205,10 @@ impl Socket {
     /// closed with bytes unread answers with RST, which can take our last words with it.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut space = [0; 4096];
-        while !self.eof {
+        while !self.rest.eof {
             let mut buffer = ReadBuf::new(&mut space);
             let read = self.poll_read_socket(cx, &mut buffer);
-            let Some(leaving) = self.leaving.as_mut() else {
+            let Some(leaving) = self.rest.leaving.as_mut() else {
                 break;
             };
             if read.is_pending() {
@@ -249,12 +262,12 @@ impl AsyncRead for Socket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.unread.is_empty() {
-            let count = this.unread.len().min(buffer.remaining());
-            buffer.put_slice(&this.unread[..count]);
-            this.unread.advance(count);
-            if this.unread.is_empty() {
-                this.unread = Bytes::new();
+        let unread = &mut this.rest.unread;
+        if !unread.is_empty() {
+            let count = unread.len().min(buffer.remaining());
+            buffer.put_slice(&unread.split_to(count));
+            if unread.is_empty() {
+                *unread = Bytes::new();
             }
             return Poll::Ready(Ok(()));
         }
@@ -272,7 +285,7 @@ impl AsyncWrite for Socket {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.get_mut()
-            .poll_write_with(cx, |stream| stream.try_write(bytes))
+            .poll_write_with(cx, |stream| send(stream, bytes, SendFlags::NOSIGNAL))
     }
 
     fn poll_write_vectored(
@@ -281,7 +294,7 @@ impl AsyncWrite for Socket {
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.get_mut()
-            .poll_write_with(cx, |stream| stream.try_write_vectored(buffers))
+            .poll_write_with(cx, |stream| writev(stream, buffers))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -294,14 +307,14 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.leaving.is_none() {
+        if this.rest.leaving.is_none() {
             match SockRef::from(&this.progress.stream).shutdown(std::net::Shutdown::Write) {
                 Err(error) if error.kind() != io::ErrorKind::NotConnected => {
                     return Poll::Ready(Err(error));
                 }
                 _ => {}
             }
-            this.leaving = Some(Leaving {
+            this.rest.leaving = Some(Leaving {
                 timer: Box::pin(tokio::time::sleep_until(Instant::now() + DISCARD_TIME)),
                 discarded: 0,
             });

@@ -14,7 +14,7 @@ use hyper::{Request, Response};
 use super::{Opening, Wire};
 use crate::body::Body;
 use crate::counts::WireName;
-use crate::event::Event;
+use crate::event::{Event, Framing};
 use crate::log::{Next, Start};
 use crate::problem::Problem;
 
@@ -90,7 +90,7 @@ impl Answer {
         while self.count < settings.poll_events {
             let room = settings.poll_bytes.saturating_sub(self.events.len());
             // With the comma before it. The first always fits, or it would never be sent.
-            let fits = |event: &Event| self.count == 0 || event.json().len() < room;
+            let fits = |event: &Event| self.count == 0 || event.framed(Framing::Json).len() < room;
             match opening.reader.try_next_if(fits) {
                 None | Some(Next::End(_)) => return,
                 Some(next) => self.take(next),
@@ -104,7 +104,7 @@ impl Answer {
                 if self.count > 0 {
                     self.events.push(b',');
                 }
-                self.events.extend_from_slice(&event.json());
+                self.events.extend_from_slice(&event.framed(Framing::Json));
                 self.count += 1;
             }
             Next::Gap(gap) => self.gaps.push(gap.json(None)),

@@ -1,7 +1,7 @@
 //! Server-Sent Events (WHATWG HTML, 9.2): a response that never ends, of blocks that every reader shares.
 
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
@@ -11,9 +11,9 @@ use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 
 use super::{JOIN_BYTES, Opening, Settings, Wire};
-use crate::body::{Body, Chunk, Chunked, Joined, Stream, Unsent};
+use crate::body::{Body, Chunked, Joined, Stream};
 use crate::counts::WireName;
-use crate::event::{Event, EventId, frame};
+use crate::event::{EventId, Framing, frame};
 use crate::log::{End, Gap, Next, Reader, TICK};
 use crate::problem::Problem;
 
@@ -47,8 +47,13 @@ impl Wire for Sse {
             .ask
             .envelope
             .unwrap_or(request.uri().path() == "/sse");
-        let chunked = request.extensions().get::<Chunked>().is_some();
-        let stream = SseStream::new(opening, envelope, chunked);
+        let framing = match (envelope, request.extensions().get::<Chunked>()) {
+            (false, None) => Framing::Sse,
+            (false, Some(Chunked)) => Framing::SseChunk,
+            (true, None) => Framing::Envelope,
+            (true, Some(Chunked)) => Framing::EnvelopeChunk,
+        };
+        let stream = SseStream::new(opening.reader, opening.settings, framing);
         async { Ok(response(Body::Stream(Box::new(stream)))) }.boxed()
     }
 }
@@ -115,59 +120,51 @@ fn ranges(headers: &HeaderMap) -> impl Iterator<Item = (String, f32)> {
 /// One live reader.
 struct SseStream {
     reader: Reader,
-    /// The `ready` block, until it is sent.
-    opening: Option<Bytes>,
-    envelope: bool,
-    chunked: bool,
-    unsent: Option<Arc<Unsent>>,
+    framing: Framing,
+    /// Whether the `ready` block was sent.
+    begun: bool,
+    over: bool,
     settings: Arc<Settings>,
     /// When something was last sent, in the shard's ticks.
     sent_at: u64,
     /// When to look whether a heartbeat is due: later than it may be, instead of a timer that every delivery sets.
     look_at: u64,
-    over: bool,
 }
 
 impl SseStream {
-    fn new(opening: Opening, envelope: bool, chunked: bool) -> SseStream {
-        let Opening {
-            reader,
-            cursor,
-            carrier,
-            settings,
-            ..
-        } = opening;
+    fn new(reader: Reader, settings: Arc<Settings>, framing: Framing) -> SseStream {
         let now = reader.now();
         let look_at = now + heartbeat_ticks(&settings);
         reader.remind(look_at);
         SseStream {
             reader,
-            opening: Some(ready_block(cursor, &settings)),
-            envelope,
-            chunked,
-            unsent: carrier.unsent,
+            framing,
+            begun: false,
+            over: false,
             settings,
             sent_at: now,
             look_at,
-            over: false,
         }
     }
 
     /// All that is due, up to [`JOIN_BYTES`], as one piece.
     fn poll_due(&mut self, cx: &Context<'_>) -> Option<Bytes> {
         let mut joined = Joined::default();
-        if let Some(ready) = self.opening.take() {
-            let ready = self.own(ready);
-            self.count(&ready);
-            joined.push(ready);
+        if !self.begun {
+            self.begun = true;
+            let ready = ready_block(self.reader.cursor(), &self.settings);
+            joined.push(self.own(ready));
+        } else if let Some((run, content)) = self.reader.take_run(self.framing, JOIN_BYTES) {
+            self.reader.seat().sent(content);
+            joined.push(run);
         }
         while !self.over && joined.length() < JOIN_BYTES {
             // Also after something was found: who is woken for it need not look twice.
             let Poll::Ready(next) = self.reader.poll_next(cx) else {
                 break;
             };
-            let piece = match next {
-                Next::Event(event) => self.frame(&event),
+            joined.push(match next {
+                Next::Event(event) => self.counted(event.framed(self.framing)),
                 Next::Gap(gap) => self.own(gap_block(&gap)),
                 Next::End(end) => {
                     self.over = true;
@@ -176,38 +173,23 @@ impl SseStream {
                     }
                     self.own(busy_block("draining", &self.settings.server))
                 }
-            };
-            self.count(&piece);
-            joined.push(piece);
+            });
         }
         joined.take()
     }
 
-    /// Counts a piece, without what HTTP/1.1 puts around it.
-    fn count(&self, piece: &Bytes) {
-        let around = if self.chunked {
-            frame::around(piece)
-        } else {
-            0
-        };
-        self.reader.seat().sent(piece.len() - around);
-    }
-
-    fn frame(&self, event: &Event) -> Bytes {
-        match (self.envelope, self.chunked) {
-            (false, false) => event.sse(),
-            (false, true) => event.sse_chunk().clone(),
-            (true, false) => event.sse_envelope(),
-            (true, true) => event.sse_envelope_chunk().clone(),
-        }
-    }
-
-    /// A block of this reader's own.
+    /// A block of this reader's own, as a piece.
     fn own(&self, block: Bytes) -> Bytes {
-        match self.chunked {
-            true => frame::chunk(&block).into(),
-            false => block,
-        }
+        self.counted(match self.framing {
+            Framing::SseChunk | Framing::EnvelopeChunk => frame::chunk(&block).into(),
+            _ => block,
+        })
+    }
+
+    /// Counts a piece, without what HTTP/1.1 puts around it.
+    fn counted(&self, piece: Bytes) -> Bytes {
+        self.reader.seat().sent(self.framing.content(&piece));
+        piece
     }
 
     /// The heartbeat, when nothing was sent for so long.
@@ -223,9 +205,7 @@ impl SseStream {
             return None;
         }
         self.look_again_at(now + heartbeat);
-        let beat = self.own(HEARTBEAT);
-        self.count(&beat);
-        Some(beat)
+        Some(self.own(HEARTBEAT))
     }
 
     fn look_again_at(&mut self, tick: u64) {
@@ -235,26 +215,17 @@ impl SseStream {
 }
 
 impl Stream for SseStream {
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.over {
             return Poll::Ready(None);
-        }
-        if let Some(unsent) = &self.unsent {
-            ready!(unsent.poll_room(cx));
         }
         let bytes = match self.poll_due(cx).or_else(|| self.poll_heartbeat()) {
             Some(bytes) => bytes,
             None if self.over => return Poll::Ready(None),
-            None => {
-                self.reader.quiet();
-                return Poll::Pending;
-            }
+            None => return Poll::Pending,
         };
         self.sent_at = self.sent_at.max(self.reader.tick());
-        Poll::Ready(Some(match &self.unsent {
-            Some(unsent) => unsent.lease(bytes),
-            None => bytes.into(),
-        }))
+        Poll::Ready(Some(bytes))
     }
 }
 

@@ -66,7 +66,9 @@ impl Wire for WebSocket {
             let config = config(&opening.settings, http2);
             let io = Sips::new(upgraded, http2);
             let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
-            Session::new(socket, opening).run().await;
+            // Not here, where room was made for what came before.
+            let carrier = opening.carrier.clone();
+            carrier.spawn(Session::new(socket, opening));
         });
         std::future::ready(Ok(response)).boxed()
     }
@@ -112,8 +114,8 @@ fn accepted(request: &Request<Incoming>) -> Result<Response<Body>, Problem> {
 /// on writing.
 fn config(settings: &Settings, http2: bool) -> WebSocketConfig {
     WebSocketConfig::default()
-        // Clients say little; what is larger is read in several steps.
-        .read_buffer_size(2 * 1024)
+        // Clients say little, and this is kept for each of them; for what is larger the library takes more.
+        .read_buffer_size(512)
         // On HTTP/2 hyper queues up to three writes a stream, so a write stays small there.
         .write_buffer_size(if http2 { 2 * 1024 } else { super::JOIN_BYTES })
         // `poll_ready` is asked before each message, so no more than one is above `write_buffer_size`.

@@ -3,10 +3,12 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
+
 use super::Bypass;
 use super::outgoing::Blocked;
 use super::windows::Place;
-use crate::body::{Chunk, Stream};
+use crate::body::Stream;
 
 /// Carries a stream to its end, or until the body that hyper has of it is dropped.
 pub(super) async fn carry(bypass: Bypass, place: Place, events: Box<dyn Stream>) {
@@ -25,7 +27,7 @@ struct Carrying {
     place: Place,
     events: Box<dyn Stream>,
     /// What was taken and could not be written yet: seldom anything.
-    left: Option<Box<Chunk>>,
+    left: Option<Box<Bytes>>,
     /// Whether the bypass knows whom to wake.
     is_tied: bool,
 }

@@ -4,12 +4,11 @@ use std::collections::VecDeque;
 use std::mem;
 use std::task::Waker;
 
-use bytes::{Buf, BufMut, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::frame::{self, HEAD, Head, PAYLOAD};
 use super::windows::Place;
 use super::{State, ticket};
-use crate::body::Chunk;
 
 /// What h2 sends, and what is put between.
 #[derive(Default)]
@@ -181,15 +180,14 @@ impl State {
     }
 
     /// Writes of a chunk what may be sent now, as DATA.
-    pub(super) fn write_data(&mut self, place: Place, chunk: &mut Chunk) -> Result<(), Blocked> {
+    pub(super) fn write_data(&mut self, place: Place, chunk: &mut Bytes) -> Result<(), Blocked> {
         while chunk.has_remaining() {
             let room = self.room(place)?;
             let length = chunk.remaining().min(room).min(PAYLOAD);
             let out = &mut self.outgoing.ready;
             out.reserve(HEAD + length);
             Head::data(place.stream, length).write(out);
-            out.put_slice(&chunk.chunk()[..length]);
-            chunk.advance(length);
+            out.put_slice(&chunk.split_to(length));
             self.windows.sent(place, length);
         }
         Ok(())

@@ -1,13 +1,15 @@
 //! One open WebSocket: events out, messages in, pings, and an end that the peer can read.
 
+use std::future::Future;
 use std::ops::ControlFlow;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use tokio::io::AsyncWriteExt;
-use tokio::time::{Instant, Sleep};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -16,11 +18,12 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::message;
 use super::sips::Sips;
+use crate::api::publish::Publisher;
 use crate::body::{Chunk, Joined};
 use crate::bundle::Spawner;
-use crate::event::EventId;
-use crate::log::{End, Gap, Next};
-use crate::wire::{JOIN_BYTES, Opening};
+use crate::event::{EventId, Framing};
+use crate::log::{End, Gap, Next, Reader, TICK};
+use crate::wire::{Carrier, JOIN_BYTES, Opening, Settings};
 
 /// How many messages go one way before the other way has its turn.
 const TURN: usize = 64;
@@ -36,14 +39,26 @@ enum Ending {
     Gone,
 }
 
+/// A socket to its end. Its own future, since one that a compiler makes has room for each of its states, and every
+/// subscriber would pay for it.
 pub(super) struct Session {
+    open: Option<Open>,
+    ending: Option<BoxFuture<'static, ()>>,
+}
+
+/// A socket that carries a reader.
+struct Open {
     socket: WebSocketStream<Sips>,
-    opening: Opening,
-    timer: Pin<Box<Sleep>>,
-    /// Whom the timer wakes.
-    armed: Option<Waker>,
+    reader: Reader,
+    carrier: Carrier,
+    settings: Arc<Settings>,
+    publisher: Arc<Publisher>,
+    /// When the next ping is due, in the shard's ticks.
+    ping_at: u64,
     /// When the ping that is not answered yet was written.
-    pinged: Option<Instant>,
+    pinged: Option<u64>,
+    /// When to look at these two.
+    look_at: u64,
     /// Whether something written may still be in our buffers.
     unflushed: bool,
     /// On HTTP/2, the part of its connection's bound that is taken by what may still be there.
@@ -52,37 +67,65 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(socket: WebSocketStream<Sips>, opening: Opening) -> Session {
-        let timer = Box::pin(tokio::time::sleep(opening.settings.ping));
-        Session {
+        let Opening {
+            reader,
+            carrier,
+            settings,
+            publisher,
+            ..
+        } = opening;
+        let ping_at = reader.now() + ticks(settings.ping);
+        reader.remind(ping_at);
+        let ready = ready_frame(reader.cursor(), &settings.server);
+        let mut open = Open {
             socket,
-            opening,
-            timer,
-            armed: None,
+            reader,
+            carrier,
+            settings,
+            publisher,
+            ping_at,
             pinged: None,
+            look_at: ping_at,
             unflushed: false,
             leases: Vec::new(),
+        };
+        match open.send(ready) {
+            ControlFlow::Continue(()) => Session {
+                open: Some(open),
+                ending: None,
+            },
+            ControlFlow::Break(ending) => Session {
+                open: None,
+                ending: Some(finish(open.socket, ending).boxed()),
+            },
         }
     }
+}
+
+impl Future for Session {
+    type Output = ();
 
     /// Carries the reader until either side leaves.
-    pub(super) async fn run(mut self) {
-        let ready = ready_frame(self.opening.cursor, &self.opening.settings.server);
-        let ending = match self.send(ready) {
-            ControlFlow::Continue(()) => std::future::poll_fn(|cx| self.poll(cx)).await,
-            ControlFlow::Break(ending) => ending,
-        };
-        let Session {
-            socket, opening, ..
-        } = self;
-        // The seat is left now: what follows is courtesy to a peer that is not read to any more.
-        drop(opening);
-        finish(socket, ending).await;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(open) = &mut self.open {
+            let ending = ready!(open.poll(cx));
+            // The seat is left now: what follows is courtesy to a peer that is not read to any more.
+            let socket = self.open.take().map(|open| open.socket);
+            self.ending = socket.map(|socket| finish(socket, ending).boxed());
+        }
+        match &mut self.ending {
+            Some(ending) => ending.as_mut().poll(cx),
+            None => Poll::Ready(()),
+        }
     }
+}
 
+impl Open {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         // Woken by an event and by nothing else, with nothing on its way: the way of nearly all events.
-        let bundle = self.opening.carrier.bundle.as_ref();
-        if bundle.is_some_and(Spawner::is_only_rung) && !self.unflushed && !self.is_http2() {
+        let bundle = self.carrier.bundle.as_ref();
+        let only_event = bundle.is_some_and(Spawner::is_only_rung) && !self.is_due();
+        if only_event && !self.unflushed && !self.is_http2() {
             match self.write_past(cx) {
                 ControlFlow::Continue(true) => return Poll::Pending,
                 ControlFlow::Continue(false) => {}
@@ -97,7 +140,7 @@ impl Session {
         if writable && let ControlFlow::Break(ending) = self.read_messages(cx) {
             return Poll::Ready(ending);
         }
-        if let ControlFlow::Break(ending) = self.keep_alive(cx, writable) {
+        if let ControlFlow::Break(ending) = self.keep_alive(writable) {
             return Poll::Ready(ending);
         }
         match self.flush(cx) {
@@ -106,17 +149,25 @@ impl Session {
         }
     }
 
+    /// Whether it is time to look at pings and pongs.
+    fn is_due(&self) -> bool {
+        self.reader.tick() >= self.look_at
+    }
+
     fn is_http2(&self) -> bool {
-        self.opening.carrier.unsent.is_some()
+        self.carrier.unsent.is_some()
     }
 
     /// Writes the events that are due as the frames that all readers share; whether that was all there is to do.
     fn write_past(&mut self, cx: &mut Context<'_>) -> ControlFlow<Ending, bool> {
         let mut frames = Joined::default();
         let mut other = None;
+        if let Some((run, _)) = self.reader.take_run(Framing::Message, JOIN_BYTES) {
+            frames.push(run);
+        }
         while frames.length() < JOIN_BYTES {
-            match self.opening.reader.poll_next(cx) {
-                Poll::Ready(Next::Event(event)) => frames.push(event.message().clone()),
+            match self.reader.poll_next(cx) {
+                Poll::Ready(Next::Event(event)) => frames.push(event.framed(Framing::Message)),
                 Poll::Ready(next) => {
                     other = Some(next);
                     break;
@@ -126,7 +177,7 @@ impl Session {
         }
         let mut is_done = other.is_none() && frames.length() < JOIN_BYTES;
         if let Some(frames) = frames.take() {
-            self.opening.reader.seat().sent(frames.len());
+            self.reader.seat().sent(frames.len());
             match self.socket.get_mut().poll_past(cx, frames) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return ControlFlow::Break(Ending::Gone),
@@ -150,11 +201,11 @@ impl Session {
                 Poll::Ready(Err(error)) => return ControlFlow::Break(ending(&error)),
                 Poll::Pending => return ControlFlow::Continue(false),
             }
-            let unsent = self.opening.carrier.unsent.as_ref();
+            let unsent = self.carrier.unsent.as_ref();
             if unsent.is_some_and(|unsent| unsent.poll_room(cx).is_pending()) {
                 return ControlFlow::Continue(true);
             }
-            let Poll::Ready(next) = self.opening.reader.poll_next(cx) else {
+            let Poll::Ready(next) = self.reader.poll_next(cx) else {
                 return ControlFlow::Continue(true);
             };
             self.write_next(next)?;
@@ -166,7 +217,7 @@ impl Session {
     fn write_next(&mut self, next: Next) -> ControlFlow<Ending> {
         match next {
             // The bytes are UTF-8: they were made from checked text.
-            Next::Event(event) => match Utf8Bytes::try_from(event.json()) {
+            Next::Event(event) => match Utf8Bytes::try_from(event.framed(Framing::Json)) {
                 Ok(text) => self.send(text),
                 Err(_) => close(CloseCode::Error, "an event is not UTF-8"),
             },
@@ -191,8 +242,7 @@ impl Session {
             self.pinged = None;
             match read {
                 Some(Ok(Message::Text(text))) => {
-                    let answer =
-                        message::answer(&text, &mut self.opening.reader, &self.opening.publisher);
+                    let answer = message::answer(&text, &mut self.reader, &self.publisher);
                     self.send(answer.into())?;
                     // What it subscribed to may be due already, and nobody else would wake us for it.
                     cx.waker().wake_by_ref();
@@ -213,33 +263,30 @@ impl Session {
 
     /// Pings, and ends the session when the pong stays away. A peer whose connection takes nothing cannot answer
     /// and is not blamed here: that it has stalled is noticed below.
-    fn keep_alive(&mut self, cx: &mut Context<'_>, writable: bool) -> ControlFlow<Ending> {
-        let armed = self.armed.as_ref().is_some_and(|w| w.will_wake(cx.waker()));
-        // A timer that is set to wake this task need not be touched on every delivery.
-        if armed && Instant::now() < self.timer.deadline() {
+    fn keep_alive(&mut self, writable: bool) -> ControlFlow<Ending> {
+        if !self.is_due() {
             return ControlFlow::Continue(());
         }
-        self.armed = Some(cx.waker().clone());
-        while self.timer.as_mut().poll(cx).is_ready() {
-            let settings = &self.opening.settings;
-            let (ping, pong) = (settings.ping, settings.pong);
-            let now = Instant::now();
-            match self.pinged {
-                Some(at) if writable && now >= at + pong => {
-                    return close(CloseCode::Error, "no pong in time");
-                }
-                Some(at) if writable => self.timer.as_mut().reset(at + pong),
-                None if writable => {
-                    self.write(Message::Ping(Default::default()))?;
-                    self.pinged = Some(now);
-                    self.timer.as_mut().reset(now + pong.min(ping));
-                }
-                _ => {
-                    self.pinged = None;
-                    self.timer.as_mut().reset(now + ping);
-                }
+        let now = self.reader.now();
+        let (ping, pong) = (ticks(self.settings.ping), ticks(self.settings.pong));
+        match self.pinged {
+            Some(at) if writable && now >= at + pong => {
+                return close(CloseCode::Error, "no pong in time");
+            }
+            Some(at) if writable => self.look_at = at + pong,
+            None if writable && now >= self.ping_at => {
+                self.write(Message::Ping(Default::default()))?;
+                self.pinged = Some(now);
+                self.ping_at = now + ping;
+                self.look_at = self.ping_at.min(now + pong);
+            }
+            None if writable => self.look_at = self.ping_at,
+            _ => {
+                self.pinged = None;
+                self.look_at = now + ping;
             }
         }
+        self.reader.remind(self.look_at);
         ControlFlow::Continue(())
     }
 
@@ -259,10 +306,10 @@ impl Session {
     }
 
     fn send(&mut self, text: Utf8Bytes) -> ControlFlow<Ending> {
-        if let Some(unsent) = &self.opening.carrier.unsent {
+        if let Some(unsent) = &self.carrier.unsent {
             self.leases.push(unsent.lease(text.clone().into()));
         }
-        self.opening.reader.seat().sent(framed(text.len()));
+        self.reader.seat().sent(framed(text.len()));
         self.write(Message::Text(text))
     }
 
@@ -308,6 +355,10 @@ async fn finish(mut socket: WebSocketStream<Sips>, ending: Ending) {
     .await;
     // The socket's own shutdown discards what comes in for a while.
     let _ = socket.get_mut().shutdown().await;
+}
+
+fn ticks(time: Duration) -> u64 {
+    time.as_millis().div_ceil(TICK.as_millis()) as u64
 }
 
 /// Bytes of a frame from a server with a payload of this length (RFC 6455, 5.2).
