@@ -189,6 +189,14 @@ impl Counts {
         })
     }
 
+    fn listener(&self, shard: u32, listener: u32) -> &ListenerCounts {
+        &self.shards[shard as usize].listeners[listener as usize]
+    }
+
+    fn wire(&self, shard: u32, wire: WireName) -> &WireCounts {
+        &self.shards[shard as usize].wires[wire as usize]
+    }
+
     /// Every wire with the sum of its counts.
     pub fn wires(&self) -> impl Iterator<Item = (WireName, WireCounts)> {
         WireName::ALL.into_iter().map(|wire| {
@@ -262,11 +270,31 @@ impl Connection {
 
     /// Its listener's counts on its shard.
     pub fn listener(&self) -> &ListenerCounts {
-        &self.counts.shards[self.shard as usize].listeners[self.listener as usize]
+        self.counts.listener(self.shard, self.listener)
     }
 
-    fn wire(&self, wire: WireName) -> &WireCounts {
-        &self.counts.shards[self.shard as usize].wires[wire as usize]
+    /// What counts its bytes.
+    pub fn meter(&self) -> Meter {
+        Meter {
+            counts: self.counts.clone(),
+            shard: self.shard,
+            listener: self.listener,
+        }
+    }
+}
+
+/// Counts the bytes of a connection without a look at it: each delivery has this at hand, and would have to fetch that.
+#[derive(Debug)]
+pub struct Meter {
+    counts: Arc<Counts>,
+    shard: u32,
+    listener: u32,
+}
+
+impl Meter {
+    /// The listener's counts on the connection's shard.
+    pub fn listener(&self) -> &ListenerCounts {
+        self.counts.listener(self.shard, self.listener)
     }
 }
 
@@ -280,13 +308,17 @@ impl Drop for Connection {
 #[derive(Debug)]
 pub struct Seat {
     connection: Arc<Connection>,
+    /// The connection's, at hand for each delivery.
+    counts: Arc<Counts>,
+    shard: u32,
     wire: WireName,
 }
 
 impl Seat {
     /// Takes a seat on a wire.
     pub fn new(connection: Arc<Connection>, wire: WireName) -> Seat {
-        let counts = connection.wire(wire);
+        let (all, shard) = (connection.counts.clone(), connection.shard);
+        let counts = all.wire(shard, wire);
         counts.streams.fetch_add(1, Relaxed);
         counts.streams_total.fetch_add(1, Relaxed);
         if connection.streams[wire as usize].fetch_add(1, Relaxed) == 0 {
@@ -296,30 +328,37 @@ impl Seat {
         if connection.ever.fetch_or(bit, Relaxed) & bit == 0 {
             counts.connections_total.fetch_add(1, Relaxed);
         }
-        Seat { connection, wire }
+        Seat {
+            connection,
+            counts: all,
+            shard,
+            wire,
+        }
+    }
+
+    fn counts(&self) -> &WireCounts {
+        self.counts.wire(self.shard, self.wire)
     }
 
     /// Counts bytes of framing.
     pub fn sent(&self, bytes: usize) {
-        let counts = self.connection.wire(self.wire);
-        counts.bytes_sent.fetch_add(bytes as u64, Relaxed);
+        self.counts().bytes_sent.fetch_add(bytes as u64, Relaxed);
     }
 
     /// Counts events.
     pub fn events(&self, events: u64) {
-        let counts = self.connection.wire(self.wire);
-        counts.events_sent.fetch_add(events, Relaxed);
+        self.counts().events_sent.fetch_add(events, Relaxed);
     }
 
     /// Counts a gap notice.
     pub fn gap(&self) {
-        self.connection.wire(self.wire).gaps.fetch_add(1, Relaxed);
+        self.counts().gaps.fetch_add(1, Relaxed);
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let counts = self.connection.wire(self.wire);
+        let counts = self.counts();
         counts.streams.fetch_sub(1, Relaxed);
         if self.connection.streams[self.wire as usize].fetch_sub(1, Relaxed) == 1 {
             counts.connections.fetch_sub(1, Relaxed);

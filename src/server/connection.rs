@@ -112,11 +112,11 @@ async fn begin(home: Arc<Home>, arrival: Arrival) -> io::Result<Option<Serving>>
     let progress = Arc::new(Progress {
         stream,
         connection: connection.clone(),
-        port: local.port(),
-        peer,
         blocked_since: AtomicU64::new(0),
         left: AtomicU64::new(0),
         lifted: AtomicBool::new(false),
+        port: local.port(),
+        peer,
     });
     let watched = home.watch.add(&progress);
     let mut place = arrival.place;

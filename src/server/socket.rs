@@ -1,6 +1,7 @@
 //! A TCP socket that counts what passes, tells when it is blocked, and leaves so that its last words are read.
 
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::accept::Place;
 use super::stalled::Watched;
-use crate::counts::Connection;
+use crate::counts::{Connection, Meter};
 
 /// What the peer may still send after our last word, and for how long.
 const DISCARD_BYTES: usize = 1 << 20;
@@ -31,15 +32,15 @@ const LATE: Duration = Duration::from_millis(250);
 pub(super) struct Progress {
     pub(super) stream: TcpStream,
     pub(super) connection: Arc<Connection>,
-    /// Both ends, which the kernel does not tell any more once the peer is gone.
-    pub(super) port: u16,
-    pub(super) peer: SocketAddr,
     /// Milliseconds of the watch's clock since which nothing could be written, nor was taken; 0 while all is well.
     pub(super) blocked_since: AtomicU64,
     /// What the kernel held for the peer when the watch last looked at it blocked.
     pub(super) left: AtomicU64,
     /// Whether the kernel's own limit was lifted for a peer that lives but takes nothing.
     pub(super) lifted: AtomicBool,
+    /// Both ends, which the kernel does not tell any more once the peer is gone.
+    pub(super) port: u16,
+    pub(super) peer: SocketAddr,
 }
 
 impl Progress {
@@ -52,7 +53,10 @@ impl Progress {
 /// The lowest layer of every connection. What every event touches is kept apart from the rest.
 pub(super) struct Socket {
     progress: Arc<Progress>,
+    meter: Meter,
     end: End,
+    /// Whether the last write found no room, as `progress` knows too: what is here need not be fetched.
+    blocked: bool,
     rest: Box<Rest>,
 }
 
@@ -101,8 +105,10 @@ pub(super) fn tune(stream: &TcpStream, unsent: usize, dead: Duration) -> io::Res
 impl Socket {
     pub(super) fn new(progress: Arc<Progress>, watched: Watched) -> Socket {
         Socket {
+            meter: progress.connection.meter(),
             progress,
             end: End::AtOnce,
+            blocked: false,
             rest: Box::new(Rest {
                 unread: Bytes::new(),
                 eof: false,
@@ -154,6 +160,7 @@ impl Socket {
                 return Poll::Ready(done);
             }
             if self.progress.stream.poll_write_ready(cx)?.is_pending() {
+                self.blocked = true;
                 self.rest.watched.blocked(&self.progress);
                 return Poll::Pending;
             }
@@ -164,9 +171,9 @@ impl Socket {
     }
 
     fn wrote(&mut self, count: usize) {
-        let listener = self.progress.connection.listener();
+        let listener = self.meter.listener();
         listener.bytes_out.fetch_add(count as u64, Relaxed);
-        if self.progress.is_blocked() {
+        if mem::take(&mut self.blocked) {
             self.rest.watched.unblocked(&self.progress);
         }
         self.end.answered();
@@ -185,8 +192,7 @@ impl Socket {
             match self.try_io(tried) {
                 Some(Ok(count)) => {
                     self.rest.eof = count == 0 && room > 0;
-                    self.progress
-                        .connection
+                    self.meter
                         .listener()
                         .bytes_in
                         .fetch_add(count as u64, Relaxed);

@@ -48,7 +48,6 @@ pub(super) struct Session {
 
 /// A socket that carries a reader.
 struct Open {
-    socket: WebSocketStream<Sips>,
     reader: Reader,
     carrier: Carrier,
     settings: Arc<Settings>,
@@ -63,6 +62,8 @@ struct Open {
     unflushed: bool,
     /// On HTTP/2, the part of its connection's bound that is taken by what may still be there.
     leases: Vec<Chunk>,
+    /// The library's own state comes last, which events do not touch.
+    socket: WebSocketStream<Sips>,
 }
 
 impl Session {
@@ -78,7 +79,6 @@ impl Session {
         reader.remind(ping_at);
         let ready = ready_frame(reader.cursor(), &settings.server);
         let mut open = Open {
-            socket,
             reader,
             carrier,
             settings,
@@ -88,6 +88,7 @@ impl Session {
             look_at: ping_at,
             unflushed: false,
             leases: Vec::new(),
+            socket,
         };
         match open.send(ready) {
             ControlFlow::Continue(()) => Session {
