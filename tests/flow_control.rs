@@ -308,3 +308,23 @@ fn resets_between_events() {
     http2.request(101, END_STREAM, &get("/healthz"));
     assert_eq!(http2.answered(101), Answered::With(200, "ok\n".into()));
 }
+
+/// h2 is given them a few at a time.
+#[test]
+fn many_streams_asked_for_at_once() {
+    let server = Server::start(&[]);
+    let expected = publish(&server, "t", 3, 100);
+    let asked = (0..100).map(|n| 2 * n + 1);
+    let mut http2 = connect(&server, "h2c", 5_000);
+    http2.allow(0, 1_000_000);
+    for stream in asked.clone() {
+        http2.get(stream, "/events?topic=t&after=0-0&limit=3");
+    }
+    let mut frames = Vec::new();
+    while !asked.clone().all(|stream| has_ended(&frames, stream)) {
+        frames.push(http2.next().expect("the connection lives"));
+    }
+    for stream in asked {
+        assert_eq!(data(&bytes(&frames, stream)), expected, "{stream}");
+    }
+}

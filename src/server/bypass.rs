@@ -123,6 +123,21 @@ impl Bypass {
         Response::from_parts(head, Body::Stream(Box::new(holder)))
     }
 
+    /// Has h2 read on once those have run that it has been given, with which this runs.
+    fn go_on(&self, spawner: &Spawner) {
+        let bypass = self.clone();
+        spawner.spawn(async move {
+            let mut state = bypass.state();
+            state.incoming.requests = 0;
+            state
+                .incoming
+                .reader
+                .take()
+                .into_iter()
+                .for_each(Waker::wake);
+        });
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().expect("nothing panics under this lock")
     }

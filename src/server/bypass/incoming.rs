@@ -21,11 +21,26 @@ pub(super) struct Incoming {
     pub(super) ready: BytesMut,
     /// Bytes of the frame that is passing.
     pub(super) left: usize,
+    /// Requests that h2 was given since those before were answered, or began to be.
+    pub(super) requests: usize,
+    /// h2, when it has been given enough of them.
+    pub(super) reader: Option<Waker>,
+}
+
+/// How many requests h2 is given at a time. It keeps what it needs for as many as it ever had at once, and to answer a
+/// thousand in one go would take the other connections' time.
+const REQUESTS: usize = 16;
+
+impl Incoming {
+    /// Whether h2 has requests enough for now.
+    pub(super) fn is_full(&self) -> bool {
+        self.requests >= REQUESTS
+    }
 }
 
 impl State {
-    /// Understands what the client has sent, as far as it has come.
-    pub(super) fn read(&mut self) {
+    /// Understands what the client has sent, as far as it has come: all of it, or up to a request too many.
+    pub(super) fn read(&mut self, all: bool) {
         loop {
             let incoming = &mut self.incoming;
             let passing = (PREFACE - incoming.preface).min(incoming.inbox.len());
@@ -49,7 +64,11 @@ impl State {
                 continue;
             }
             match head.kind {
-                frame::HEADERS => self.windows.open(head.stream),
+                frame::HEADERS if incoming.is_full() && !all => return,
+                frame::HEADERS => {
+                    incoming.requests += 1;
+                    self.windows.open(head.stream);
+                }
                 frame::RST_STREAM => self.windows.close(head.stream),
                 _ => {}
             }

@@ -63,12 +63,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Bypassed<S> {
 
 impl<S: AsyncRead + Unpin> Bypassed<S> {
     /// Reads something of what the client sends, and understands it; how many bytes, which is none at the end.
-    fn poll_fill(io: &mut S, state: &mut State, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll_fill(
+        io: &mut S,
+        state: &mut State,
+        cx: &mut Context<'_>,
+        all: bool,
+    ) -> Poll<io::Result<usize>> {
         let mut space = [0; READ];
         let mut read = ReadBuf::new(&mut space);
         ready!(Pin::new(io).poll_read(cx, &mut read))?;
         state.incoming.inbox.put_slice(read.filled());
-        state.read();
+        state.read(all);
         Poll::Ready(Ok(read.filled().len()))
     }
 }
@@ -81,9 +86,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bypassed<S> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let mut state = this.bypass.state();
-        state.read();
+        state.read(false);
         while state.incoming.ready.is_empty() {
-            if ready!(Self::poll_fill(&mut this.io(), &mut state, cx))? == 0 {
+            if state.incoming.is_full() && !state.incoming.inbox.is_empty() {
+                if state.incoming.reader.replace(cx.waker().clone()).is_none() {
+                    this.bypass.go_on(&state.spawner);
+                }
+                return Poll::Pending;
+            }
+            if ready!(Self::poll_fill(&mut this.io(), &mut state, cx, false))? == 0 {
                 // What is left is no whole frame: h2 will say so.
                 let rest = state.incoming.inbox.split();
                 buffer.put_slice(&rest[..rest.len().min(buffer.remaining())]);
@@ -124,7 +135,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Bypassed<S> {
         ready!(Pin::new(&mut *this.io()).poll_flush(cx))?;
         // h2 may have to write (a pong, a ping) before it reads on: what widens the window is then read by nobody else.
         while state.incoming.ready.len() < AHEAD {
-            if ready!(Self::poll_fill(&mut this.io(), &mut state, cx))? == 0 {
+            if ready!(Self::poll_fill(&mut this.io(), &mut state, cx, true))? == 0 {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
             let count = state.write(bytes);
