@@ -3,8 +3,11 @@
 //! something was, or may have been, lost.
 
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -716,4 +719,72 @@ async fn read_to_end(reader: &mut Reader) {
             Next::Gap(gap) => panic!("nothing was trimmed: {gap:?}"),
         }
     }
+}
+
+/// What a shard's last wake-up brought is handed over in one piece, but only where event by event would give the same.
+#[test]
+fn a_run_is_what_comes_next_and_nothing_else() {
+    const MOST: usize = 16 * 1024;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let _entered = runtime.enter();
+    let log = Log::new(small(100, 1_000), "s", 1, Box::new(|| 1));
+    let mut hub = pin!(log.run_hub(0));
+    let mut publish = |count: usize| {
+        for n in 0..count {
+            log.append(draft(0, 10 + n)).expect("there is room");
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(hub.as_mut().poll(&mut cx).is_pending());
+    };
+    let open = |topics: &[Topic], limit| {
+        let mut reader = Reader::new(&log, 0, Bell::alone(), seat(), Lag::Gap, limit);
+        reader.begin(topics, Start::Head).expect("few topics");
+        reader
+    };
+    let one = [topic(0)];
+    let mut behind = open(&one, None);
+    publish(1);
+    let (mut live, mut byte, mut other) = (open(&one, None), open(&one, None), open(&one, None));
+    let (mut limited, mut to_the_limit) = (open(&one, Some(2)), open(&one, Some(3)));
+    let mut two = open(&[topic(0), topic(1)], None);
+    publish(3);
+    let joined = |framing| {
+        let mut all = reader(&log, &one, Start::After(EventId::ZERO), Lag::Gap);
+        let pieces = events(&drain(&mut all)).into_iter().skip(1);
+        Vec::from_iter(pieces.flat_map(|event| event.framed(framing)))
+    };
+
+    let (run, content) = live.take_run(Framing::SseChunk, MOST).expect("a run");
+    assert_eq!(run, joined(Framing::SseChunk));
+    assert_eq!(content, joined(Framing::Sse).len());
+    assert_eq!(live.position(), log.head());
+    assert!(live.take_run(Framing::SseChunk, MOST).is_none());
+    assert!(live.try_next().is_none());
+    let (run, _) = other.take_run(Framing::Message, MOST).expect("a run");
+    assert_eq!(run, joined(Framing::Message));
+
+    let most = joined(Framing::Sse).len() - 1;
+    for (name, reader, most, count) in [
+        ("too long", &mut byte, most, 3),
+        ("behind", &mut behind, MOST, 4),
+        ("limited", &mut limited, MOST, 2),
+        ("two topics", &mut two, MOST, 3),
+    ] {
+        let run = reader.take_run(Framing::Sse, most);
+        assert!(run.is_none(), "{name}");
+        let nexts = drain_to_end(reader);
+        assert_eq!(events(&nexts).len(), count, "{name}");
+    }
+    assert!(to_the_limit.take_run(Framing::Sse, MOST).is_some());
+    let end = to_the_limit.try_next();
+    assert!(matches!(end, Some(Next::End(End::Limit))), "{end:?}");
+
+    publish(1);
+    log.end();
+    assert!(live.take_run(Framing::Sse, MOST).is_none());
+    let end = live.try_next();
+    assert!(matches!(end, Some(Next::End(End::Drain))), "{end:?}");
 }
