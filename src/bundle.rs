@@ -37,15 +37,11 @@ struct Member {
 
 /// Adds futures to a bundle.
 #[derive(Clone)]
-pub struct Spawner(Arc<Shared>);
+pub struct Spawner(Arc<Wakes>);
 
-struct Shared {
-    fresh: Mutex<Vec<Boxed>>,
-    wakes: Arc<Wakes>,
-}
-
-/// Which futures of a bundle are due.
+/// Which futures of a bundle are due, and those that it does not have yet.
 struct Wakes {
+    fresh: Mutex<Vec<Boxed>>,
     due: Mutex<Due>,
     task: AtomicWaker,
     /// The member that is being polled.
@@ -73,14 +69,40 @@ struct Due {
     bits: Bits,
     /// Whether the task knows that somebody is due.
     awake: bool,
-    /// Whom each bell wakes.
-    bells: Slab<u32>,
+    bells: Bells,
+}
+
+/// Whom each bell wakes: nobody but the owner, before its member is known and after it is gone. Few of them lie where the
+/// rest lies.
+#[derive(Default)]
+struct Bells {
+    numbers: SmallVec<[u32; 4]>,
+    free: Vec<u32>,
+}
+
+impl Bells {
+    fn add(&mut self) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
+            self.numbers.push(OWNER);
+            self.numbers.len() as u32 - 1
+        })
+    }
+
+    fn number(&mut self, key: u32) -> &mut u32 {
+        &mut self.numbers[key as usize]
+    }
+
+    fn remove(&mut self, key: u32) {
+        *self.number(key) = OWNER;
+        self.free.push(key);
+    }
 }
 
 impl Bundle {
     /// Without members.
     pub fn new() -> Bundle {
         let wakes = Wakes {
+            fresh: Mutex::default(),
             due: Mutex::default(),
             task: AtomicWaker::new(),
             polled: AtomicU32::new(OWNER),
@@ -90,10 +112,7 @@ impl Bundle {
         };
         Bundle {
             members: Slab::new(),
-            spawner: Spawner(Arc::new(Shared {
-                fresh: Mutex::default(),
-                wakes: Arc::new(wakes),
-            })),
+            spawner: Spawner(Arc::new(wakes)),
             turn: Bits::default(),
         }
     }
@@ -105,7 +124,7 @@ impl Bundle {
 
     /// Polls what is due, and what becomes due by that.
     pub fn poll(&mut self, cx: &Context<'_>) {
-        let wakes = self.spawner.0.wakes.clone();
+        let wakes = self.spawner.0.clone();
         wakes.task.register(cx.waker());
         for _ in 0..ROUNDS {
             self.adopt();
@@ -130,7 +149,7 @@ impl Bundle {
         A: FnMut(&mut Context<'_>) -> bool,
     {
         With {
-            waker: waker(&self.spawner.0.wakes, OWNER),
+            waker: waker(&self.spawner.0, OWNER),
             bundle: self,
             owner,
             after,
@@ -142,7 +161,7 @@ impl Bundle {
         for future in mem::take(&mut *shared.fresh()) {
             let entry = self.members.vacant_entry();
             let number = entry.key() as u32 + 1;
-            let waker = waker(&shared.wakes, number);
+            let waker = waker(shared, number);
             waker.wake_by_ref();
             entry.insert(Member { future, waker });
         }
@@ -196,7 +215,7 @@ where
         let this = self.get_mut();
         this.bundle.poll(cx);
         let mut cx = Context::from_waker(&this.waker);
-        let wakes = &this.bundle.spawner.0.wakes;
+        let wakes = &this.bundle.spawner.0;
         let is_woken = wakes.owner.swap(false, Ordering::AcqRel);
         if !is_woken && (this.after)(&mut cx) {
             return Poll::Pending;
@@ -209,18 +228,18 @@ impl Spawner {
     /// Adds a member.
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         self.0.fresh().push(Box::pin(future));
-        self.0.wakes.wake(OWNER);
+        self.0.wake(OWNER);
     }
 
     /// Whether nothing but a bell has woken the member that is being polled: what it waits for otherwise has not come.
     pub fn is_only_rung(&self) -> bool {
-        self.0.wakes.only_rung.load(Ordering::Relaxed)
+        self.0.only_rung.load(Ordering::Relaxed)
     }
 
     /// A bell for a member that is yet to be.
     pub fn bell(&self) -> Bell {
-        let wakes = self.0.wakes.clone();
-        let key = wakes.due().bells.insert(OWNER) as u32;
+        let wakes = self.0.clone();
+        let key = wakes.due().bells.add();
         Bell(Kind::Member {
             wakes,
             key,
@@ -235,13 +254,11 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Spawner
     }
 }
 
-impl Shared {
+impl Wakes {
     fn fresh(&self) -> MutexGuard<'_, Vec<Boxed>> {
         self.fresh.lock().expect("nothing panics under this lock")
     }
-}
 
-impl Wakes {
     fn wake(&self, number: u32) {
         let mut due = self.due();
         let (word, bit) = place(&mut due.bits, number);
@@ -361,7 +378,7 @@ impl Bell {
                 }
             };
             // A clone may outlive the bell: then nobody is woken, or somebody for nothing.
-            let number = due.bells.get(key as usize).copied().unwrap_or(OWNER);
+            let number = *due.bells.number(key);
             let (word, bit) = place(&mut due.bits, number);
             word.due |= bit;
             open = Some((wakes, due));
@@ -385,9 +402,7 @@ impl Bell {
                     return Look::NoMore;
                 }
                 let number = wakes.polled.load(Ordering::Relaxed);
-                if let Some(bell) = wakes.due().bells.get_mut(*key as usize) {
-                    *bell = number;
-                }
+                *wakes.due().bells.number(*key) = number;
                 Look::Again
             }
         }
@@ -404,7 +419,7 @@ impl Bell {
     /// Rings for nobody any more.
     pub fn retire(&self) {
         if let Kind::Member { wakes, key, .. } = &self.0 {
-            wakes.due().bells.try_remove(*key as usize);
+            wakes.due().bells.remove(*key);
         }
     }
 }
