@@ -133,7 +133,9 @@ impl Bundle {
                 return;
             }
             let turn = mem::take(&mut self.turn);
-            for (number, is_woken) in numbers(&turn) {
+            // Nobody is always first: where there is not enough for all, it would take all.
+            let first = anybody(&turn);
+            for (number, is_woken) in numbers(&turn, first) {
                 wakes.only_rung.store(!is_woken, Ordering::Relaxed);
                 self.poll_member(number, &wakes);
             }
@@ -322,14 +324,43 @@ fn waker(wakes: &Arc<Wakes>, number: u32) -> Waker {
     Arc::new(Alarm { wakes, number }).into()
 }
 
-/// Who is due, and whether a waker has woken it.
-fn numbers(bits: &Bits) -> impl Iterator<Item = (u32, bool)> {
-    (0..).zip(bits).flat_map(|(index, word)| {
-        let mut rest = word.due;
+/// The number of somebody who is due, everybody's as likely.
+fn anybody(bits: &Bits) -> usize {
+    let count = |word: &Word| word.due.count_ones() as usize;
+    let all = bits.iter().map(count).sum::<usize>();
+    let mut left = fastrand::usize(..all.max(1));
+    for (index, word) in bits.iter().enumerate() {
+        if left < count(word) {
+            let others = (0..left).fold(word.due, |rest, _| rest & (rest - 1));
+            return index * 64 + others.trailing_zeros() as usize;
+        }
+        left -= count(word);
+    }
+    0
+}
+
+/// Who is due, and whether a waker has woken it: from this number on, then those before it.
+fn numbers(bits: &Bits, first: usize) -> impl Iterator<Item = (u32, bool)> {
+    let (split, before) = (first / 64, (1 << (first % 64)) - 1);
+    let words = move |mask: u64| {
+        let part = move |(index, word): (usize, &Word)| {
+            let due = if index == split {
+                word.due & mask
+            } else {
+                word.due
+            };
+            (index as u32, due, word.woken)
+        };
+        bits.iter().enumerate().map(part)
+    };
+    let words = words(!before)
+        .skip(split)
+        .chain(words(before).take(split + 1));
+    words.flat_map(|(index, mut rest, woken)| {
         std::iter::from_fn(move || {
             let bit = (rest != 0).then(|| rest.trailing_zeros())?;
             rest &= rest - 1;
-            Some((index * 64 + bit, word.woken & 1 << bit != 0))
+            Some((index * 64 + bit, woken & 1 << bit != 0))
         })
     })
 }

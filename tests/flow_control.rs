@@ -328,3 +328,29 @@ fn many_streams_asked_for_at_once() {
         assert_eq!(data(&bytes(&frames, stream)), expected, "{stream}");
     }
 }
+
+/// Where the client allows half of what they need, chance decides whose turn it is, and nobody is left out.
+#[test]
+fn streams_that_share_too_small_a_window() {
+    let server = Server::start(&[]);
+    let streams: Vec<u32> = (0..10).map(|n| 2 * n + 1).collect();
+    let mut http2 = connect(&server, "h2c", 10_000_000);
+    for stream in &streams {
+        http2.get(*stream, "/events?topic=t");
+    }
+    let mut frames = Vec::new();
+    while !streams
+        .iter()
+        .all(|stream| !bytes(&frames, *stream).is_empty())
+    {
+        frames.push(http2.next().expect("the connection lives"));
+    }
+    for _ in 0..150 {
+        publish(&server, "t", 1, 1_000);
+        http2.allow(0, 5_000);
+        read_all(&mut http2, &mut frames);
+    }
+    let got: Vec<usize> = streams.iter().map(|s| bytes(&frames, *s).len()).collect();
+    let (least, most) = (got.iter().min(), got.iter().max());
+    assert!(least.map(|least| 8 * least) > most.copied(), "{got:?}");
+}

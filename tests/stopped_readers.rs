@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use support::raw::http2::{self, Http2};
 use support::raw::process::{queued, resident};
 use support::raw::reader::{Framing, MOST, Reader};
+use support::raw::websocket::WebSocket;
 use support::raw::witness::Witness;
 use support::raw::{Peer, text, until};
 use support::server::Server;
@@ -345,4 +346,39 @@ fn long_polls_on_http2_whose_windows_are_closed() {
         assert_eq!(events, 60, "on {stream}");
     }
     witness.saw_nothing();
+}
+
+/// It cannot answer a ping that has not reached it.
+#[test]
+fn a_websocket_that_has_taken_a_part_of_an_event() {
+    let args = [
+        "--ping",
+        "200ms",
+        "--pong",
+        "200ms",
+        "--event-bytes",
+        "1MiB",
+    ];
+    let server = Server::start(&args);
+    for listener in ["ws", "wss"] {
+        let peer = match listener {
+            "ws" => Peer::narrow(server.addr(listener), 4096),
+            _ => Peer::narrow_tls(&server, listener, &[b"http/1.1"], 4096),
+        };
+        let mut stopped = WebSocket::over(peer, "/events?topic=t");
+        let event = "x".repeat(900_000);
+        server.publish("t", &event);
+        // Closed for the pong that it does not send, when the other's time is up, too.
+        let mut silent = WebSocket::open(&server, "ws", "/events?topic=u");
+        assert_eq!(silent.closed().map(|(code, _)| code), Some(1011));
+        let streams = server.stats()["wires"]["websocket"]["streams"].as_u64();
+        assert_eq!(streams, Some(1), "{listener}");
+        stopped.peer.widen();
+        let message = stopped.message().expect("the event");
+        assert!(message.contains(&event), "{listener}");
+        drop(stopped);
+        server.until("it is gone", |stats| {
+            stats["wires"]["websocket"]["streams"] == 0
+        });
+    }
 }

@@ -10,6 +10,9 @@ use super::outgoing::Blocked;
 use super::windows::Place;
 use crate::body::Stream;
 
+/// How many bytes one stream writes before the others of its connection have their turn.
+const TURN: usize = 16 * 1024;
+
 /// Carries a stream to its end, or until the body that hyper has of it is dropped.
 pub(super) async fn carry(bypass: Bypass, place: Place, events: Box<dyn Stream>) {
     let mut carrying = Carrying {
@@ -38,7 +41,8 @@ impl Carrying {
             self.is_tied = true;
             self.bypass.state().tie(self.place.stream, cx.waker());
         }
-        loop {
+        let mut written = 0;
+        while written < TURN {
             let mut state = self.bypass.state();
             // Nothing is taken from the log before something can be sent.
             let blocked = match &mut self.left {
@@ -55,10 +59,17 @@ impl Carrying {
                 self.bypass.state().end(self.place.stream);
                 return Poll::Ready(());
             };
-            let written = self.bypass.state().write_data(self.place, &mut chunk);
-            if written.is_err() {
+            written += chunk.len();
+            if self
+                .bypass
+                .state()
+                .write_data(self.place, &mut chunk)
+                .is_err()
+            {
                 self.left = Some(Box::new(chunk));
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }

@@ -60,6 +60,8 @@ struct Open {
     look_at: u64,
     /// Whether something written may still be in our buffers.
     unflushed: bool,
+    /// Whether frames that go past the library are not written yet.
+    past: bool,
     /// On HTTP/2, the part of its connection's bound that is taken by what may still be there.
     leases: Vec<Chunk>,
     /// The library's own state comes last, which events do not touch.
@@ -87,6 +89,7 @@ impl Session {
             pinged: None,
             look_at: ping_at,
             unflushed: false,
+            past: false,
             leases: Vec::new(),
             socket,
         };
@@ -123,6 +126,18 @@ impl Future for Session {
 
 impl Open {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        if self.past {
+            match self.socket.get_mut().poll_past(cx) {
+                Poll::Ready(Ok(())) => self.past = false,
+                Poll::Ready(Err(_)) => return Poll::Ready(Ending::Gone),
+                Poll::Pending => {
+                    return match self.keep_alive(false) {
+                        ControlFlow::Continue(()) => Poll::Pending,
+                        ControlFlow::Break(ending) => Poll::Ready(ending),
+                    };
+                }
+            }
+        }
         // Woken by an event and by nothing else, with nothing on its way: the way of nearly all events.
         let bundle = self.carrier.bundle.as_ref();
         let only_event = bundle.is_some_and(Spawner::is_only_rung) && !self.is_due();
@@ -179,12 +194,13 @@ impl Open {
         let mut is_done = other.is_none() && frames.length() < JOIN_BYTES;
         if let Some(frames) = frames.take() {
             self.reader.seat().sent(frames.len());
-            match self.socket.get_mut().poll_past(cx, frames) {
+            self.socket.get_mut().push(frames);
+            match self.socket.get_mut().poll_past(cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return ControlFlow::Break(Ending::Gone),
                 Poll::Pending => {
-                    self.unflushed = true;
-                    is_done = false;
+                    self.past = true;
+                    is_done = true;
                 }
             }
         }
@@ -354,8 +370,8 @@ async fn finish(mut socket: WebSocketStream<Sips>, ending: Ending) {
         }
     })
     .await;
-    // The socket's own shutdown discards what comes in for a while.
-    let _ = socket.get_mut().shutdown().await;
+    // The socket's own shutdown discards what comes in for a while; over TLS it has something to say before.
+    let _ = tokio::time::timeout(2 * LINGER, socket.get_mut().shutdown()).await;
 }
 
 fn ticks(time: Duration) -> u64 {

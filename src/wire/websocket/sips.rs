@@ -33,14 +33,14 @@ impl Sips {
         }
     }
 
-    /// Writes frames past the library, which must have nothing unwritten. When this is pending, nothing else is
-    /// written before the library's own flush has written the rest.
-    pub(super) fn poll_past(
-        &mut self,
-        cx: &mut Context<'_>,
-        frames: Bytes,
-    ) -> Poll<io::Result<()>> {
+    /// Takes frames past the library, which must have nothing unwritten: [`Sips::poll_past`] writes them.
+    pub(super) fn push(&mut self, frames: Bytes) {
         self.ahead = frames;
+    }
+
+    /// Ready when the frames are written. Until then the library must not be asked for anything: it knows nothing of
+    /// them, and would take the socket for free.
+    pub(super) fn poll_past(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_ahead(cx))?;
         Pin::new(&mut self.io).poll_flush(cx)
     }
@@ -86,7 +86,8 @@ impl AsyncWrite for Sips {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_ahead(cx))?;
+        // What has not left by now is not waited for.
+        self.ahead = Bytes::new();
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
