@@ -1,15 +1,17 @@
 //! What answers are made of: bytes at once, or a stream of shared chunks, each of which may lease a part of what
 //! its connection may leave unsent.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use hyper::Response;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use hyper::header::{self, HeaderValue};
+use tokio::io::AsyncWrite;
 
 use crate::problem::Problem;
 
@@ -146,6 +148,24 @@ impl Joined {
         };
         Some(all).filter(|all| !all.is_empty())
     }
+}
+
+/// Writes until nothing is left; what could not be written yet stays in `bytes`.
+///
+/// # Errors
+/// The socket's, and `WriteZero` when it takes nothing.
+pub fn poll_write_all<W, B>(io: &mut W, cx: &mut Context<'_>, bytes: &mut B) -> Poll<io::Result<()>>
+where
+    W: AsyncWrite + Unpin,
+    B: Buf,
+{
+    while bytes.has_remaining() {
+        match ready!(Pin::new(&mut *io).poll_write(cx, bytes.chunk()))? {
+            0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            count => bytes.advance(count),
+        }
+    }
+    Poll::Ready(Ok(()))
 }
 
 /// How many bytes the streams of one HTTP/2 connection may leave unsent together: h2 bounds each stream alone,

@@ -391,31 +391,31 @@ impl Bell {
     /// Wakes who waits at any of these; those of one bundle, next to each other, in one go.
     pub fn ring_all<'a>(bells: impl IntoIterator<Item = &'a Bell>) {
         let mut open: Option<(&Arc<Wakes>, MutexGuard<'_, Due>)> = None;
+        let close = |(wakes, due): (&Arc<Wakes>, MutexGuard<'_, Due>)| wakes.rouse(due);
         for bell in bells {
-            let (wakes, key) = match &bell.0 {
-                Kind::Alone(waker) => {
-                    waker.wake();
-                    continue;
-                }
-                Kind::Member { wakes, key, .. } => (wakes, *key),
+            let wakes = match &bell.0 {
+                Kind::Alone(_) => None,
+                Kind::Member { wakes, .. } => Some(wakes),
             };
-            let mut due = match open.take() {
-                Some((last, due)) if Arc::ptr_eq(last, wakes) => due,
-                other => {
-                    if let Some((last, due)) = other {
-                        last.rouse(due);
-                    }
-                    wakes.due()
+            // Before anything else is woken, which may want the same lock.
+            if let Some(other) =
+                open.take_if(|(last, _)| !wakes.is_some_and(|w| Arc::ptr_eq(last, w)))
+            {
+                close(other);
+            }
+            match &bell.0 {
+                Kind::Alone(waker) => waker.wake(),
+                Kind::Member { wakes, key, .. } => {
+                    let (_, due) = open.get_or_insert_with(|| (wakes, wakes.due()));
+                    // A clone may outlive the bell: then nobody is woken, or somebody for nothing.
+                    let number = *due.bells.number(*key);
+                    let (word, bit) = place(&mut due.bits, number);
+                    word.due |= bit;
                 }
-            };
-            // A clone may outlive the bell: then nobody is woken, or somebody for nothing.
-            let number = *due.bells.number(key);
-            let (word, bit) = place(&mut due.bits, number);
-            word.due |= bit;
-            open = Some((wakes, due));
+            }
         }
-        if let Some((last, due)) = open {
-            last.rouse(due);
+        if let Some(last) = open {
+            close(last);
         }
     }
 

@@ -23,7 +23,7 @@ use crate::event::{Draft, Event, EventId, Origin, Topic};
 use crate::problem::Problem;
 
 use self::hub::Hub;
-pub use self::hub::TICK;
+pub use self::hub::ticks;
 use self::kept::TopicLog;
 use self::keys::Keys;
 pub use self::notice::{End, Gap, Lag, Next, Reason, Start};

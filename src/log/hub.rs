@@ -20,7 +20,12 @@ use crate::bundle::Bell;
 use crate::event::{Event, Framing, Run};
 
 /// How finely a shard's time is divided.
-pub const TICK: Duration = Duration::from_millis(20);
+const TICK: Duration = Duration::from_millis(20);
+
+/// How many ticks of a shard's time this is, at least.
+pub fn ticks(time: Duration) -> u64 {
+    time.as_millis().div_ceil(TICK.as_millis()) as u64
+}
 
 /// One shard's side of the log.
 pub(super) struct Hub {

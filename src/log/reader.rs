@@ -217,7 +217,7 @@ impl Reader {
         }
     }
 
-    /// The shard's time, in ticks of [`TICK`](super::TICK): as of the last wake-up, which costs nothing to ask.
+    /// The shard's time, in [`ticks`](super::ticks): as of the last wake-up, which costs nothing to ask.
     pub fn tick(&self) -> u64 {
         self.log.hubs[self.shard].tick()
     }

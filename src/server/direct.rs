@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use hyper::http::response::Parts;
 use hyper::server::conn::http1::UpgradeableConnection;
 use hyper::service::HttpService;
@@ -19,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::socket::Progress;
-use crate::body::{Body, Chunked, Stream};
+use crate::body::{Body, Chunked, Stream, poll_write_all};
 use crate::bundle::Spawner;
 
 /// The end of a chunked body (RFC 9112, 7.1).
@@ -208,18 +208,11 @@ where
 
     fn poll_write(&mut self, cx: &mut Context<'_>, mut bytes: Bytes) -> Poll<io::Result<()>> {
         self.unflushed = true;
-        while !bytes.is_empty() {
-            match Pin::new(&mut self.io).poll_write(cx, &bytes) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(count)) => bytes.advance(count),
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => {
-                    self.left = Some(Box::new(bytes));
-                    return Poll::Pending;
-                }
-            }
+        let written = poll_write_all(&mut self.io, cx, &mut bytes);
+        if written.is_pending() {
+            self.left = Some(Box::new(bytes));
         }
-        Poll::Ready(Ok(()))
+        written
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

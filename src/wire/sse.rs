@@ -14,7 +14,7 @@ use super::{JOIN_BYTES, Opening, Settings, Wire};
 use crate::body::{Body, Chunked, Joined, Stream};
 use crate::counts::WireName;
 use crate::event::{EventId, Framing, frame};
-use crate::log::{End, Gap, Next, Reader, TICK};
+use crate::log::{End, Gap, Next, Reader, ticks};
 use crate::problem::Problem;
 
 /// A comment line without the blank line that would make some clients see an empty message.
@@ -134,7 +134,7 @@ struct SseStream {
 impl SseStream {
     fn new(reader: Reader, settings: Arc<Settings>, framing: Framing) -> SseStream {
         let now = reader.now();
-        let look_at = now + heartbeat_ticks(&settings);
+        let look_at = now + ticks(settings.heartbeat);
         reader.remind(look_at);
         SseStream {
             reader,
@@ -198,7 +198,7 @@ impl SseStream {
         if self.over || now < self.look_at {
             return None;
         }
-        let heartbeat = heartbeat_ticks(&self.settings);
+        let heartbeat = ticks(self.settings.heartbeat);
         let due = self.sent_at + heartbeat;
         if now < due {
             self.look_again_at(due);
@@ -227,10 +227,6 @@ impl Stream for SseStream {
         self.sent_at = self.sent_at.max(self.reader.tick());
         Poll::Ready(Some(bytes))
     }
-}
-
-fn heartbeat_ticks(settings: &Settings) -> u64 {
-    settings.heartbeat.as_millis().div_ceil(TICK.as_millis()) as u64
 }
 
 fn ready_block(cursor: EventId, settings: &Settings) -> Bytes {

@@ -6,10 +6,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BufMut, BytesMut};
+use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Bypass, State};
+use crate::body::poll_write_all;
 
 /// Bytes read from the socket at a time.
 const READ: usize = 4 * 1024;
@@ -45,13 +46,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Bypassed<S> {
 
     /// Writes what is ready to be, and wakes who waited for that.
     fn poll_drain(io: &mut S, state: &mut State, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !state.outgoing.ready.is_empty() {
-            let count = ready!(Pin::new(&mut *io).poll_write(cx, &state.outgoing.ready))?;
-            if count == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            state.outgoing.ready.advance(count);
-        }
+        ready!(poll_write_all(io, cx, &mut state.outgoing.ready))?;
         // An idle connection keeps no space.
         state.outgoing.ready = BytesMut::new();
         if mem::take(&mut state.awaits_socket) {

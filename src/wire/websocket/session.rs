@@ -22,7 +22,7 @@ use crate::api::publish::Publisher;
 use crate::body::{Chunk, Joined};
 use crate::bundle::Spawner;
 use crate::event::{EventId, Framing};
-use crate::log::{End, Gap, Next, Reader, TICK};
+use crate::log::{End, Gap, Next, Reader, ticks};
 use crate::wire::{Carrier, JOIN_BYTES, Opening, Settings};
 
 /// How many messages go one way before the other way has its turn.
@@ -372,10 +372,6 @@ async fn finish(mut socket: WebSocketStream<Sips>, ending: Ending) {
     .await;
     // The socket's own shutdown discards what comes in for a while; over TLS it has something to say before.
     let _ = tokio::time::timeout(2 * LINGER, socket.get_mut().shutdown()).await;
-}
-
-fn ticks(time: Duration) -> u64 {
-    time.as_millis().div_ceil(TICK.as_millis()) as u64
 }
 
 /// Bytes of a frame from a server with a payload of this length (RFC 6455, 5.2).

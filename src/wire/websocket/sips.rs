@@ -7,10 +7,12 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::body::poll_write_all;
 
 /// Bytes of one write on HTTP/2.
 const SIP: usize = 4 * 1024;
@@ -46,13 +48,7 @@ impl Sips {
     }
 
     fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.ahead.is_empty() {
-            let count = ready!(Pin::new(&mut self.io).poll_write(cx, &self.ahead))?;
-            if count == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.ahead.advance(count);
-        }
+        ready!(poll_write_all(&mut self.io, cx, &mut self.ahead))?;
         // Not to hold what is sent.
         self.ahead = Bytes::new();
         Poll::Ready(Ok(()))
