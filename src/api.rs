@@ -1,5 +1,6 @@
 //! The APIs: families of requests that are answered at once. One trait, one file each, one line in [`APIS`].
 
+pub mod cut;
 pub mod metrics;
 pub mod publish;
 pub mod stats;
@@ -15,13 +16,19 @@ use hyper::body::{Body as HttpBody, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
+use self::cut::Cuts;
 use self::publish::Publisher;
 use self::stats::Stats;
 use crate::body::Body;
 use crate::problem::Problem;
 
 /// All APIs.
-pub const APIS: [&dyn Api; 3] = [&publish::Publish, &stats::Seen, &metrics::Metrics];
+pub const APIS: [&dyn Api; 4] = [
+    &publish::Publish,
+    &stats::Seen,
+    &metrics::Metrics,
+    &cut::Cutting,
+];
 
 /// One family of requests.
 pub trait Api: Send + Sync {
@@ -48,6 +55,8 @@ pub trait Api: Send + Sync {
 pub struct Context {
     /// Where events are published.
     pub publisher: Arc<Publisher>,
+    /// Which connections may be cut, and by what.
+    pub cuts: Cuts,
     /// What is seen of the server.
     pub stats: Arc<Stats>,
     /// Whether it is fit to be sent requests.

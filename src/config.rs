@@ -130,6 +130,8 @@ pub struct Limits {
     pub batch_events: usize,
     /// Idempotency keys remembered.
     pub idempotency_keys: usize,
+    /// Keys remembered by which connections may be cut.
+    pub cut_keys: usize,
     /// Bytes that may wait for a slow peer on an HTTP/1.1 or WebSocket connection, kernel included.
     pub http1_unsent: usize,
     /// The same on an HTTP/2 connection, all its streams together.

@@ -3,8 +3,9 @@
 //! Every shard counts for itself, so that two cores never fight over a counter; reading sums the shards.
 
 use std::array;
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock, Weak};
 
 use serde_json::{Value, json};
 
@@ -242,12 +243,18 @@ impl Counts {
     }
 }
 
+/// What can end a connection from outside.
+pub trait Cut: Send + Sync {
+    /// Closes it without a goodbye.
+    fn cut(&self);
+}
+
 /// One TCP connection, counted on its listener while it lives.
-#[derive(Debug)]
 pub struct Connection {
     counts: Arc<Counts>,
     shard: u32,
     listener: u32,
+    socket: OnceLock<Weak<dyn Cut>>,
     streams: [AtomicU32; 6],
     ever: AtomicU8,
 }
@@ -259,6 +266,7 @@ impl Connection {
             counts,
             shard: shard as u32,
             listener: listener as u32,
+            socket: OnceLock::new(),
             streams: array::from_fn(|_| AtomicU32::new(0)),
             ever: AtomicU8::new(0),
         };
@@ -271,6 +279,17 @@ impl Connection {
     /// Its listener's counts on its shard.
     pub fn listener(&self) -> &ListenerCounts {
         self.counts.listener(self.shard, self.listener)
+    }
+
+    /// Says what it is cut by.
+    pub fn runs_on(&self, socket: Weak<dyn Cut>) {
+        let _ = self.socket.set(socket);
+    }
+
+    /// Closes it without a goodbye, as a network would; whether there was something to close.
+    pub fn cut(&self) -> bool {
+        let socket = self.socket.get().and_then(Weak::upgrade);
+        socket.inspect(|socket| socket.cut()).is_some()
     }
 
     /// What counts its bytes.
@@ -301,6 +320,15 @@ impl Meter {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.listener().connections.fetch_sub(1, Relaxed);
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Connection {
+            shard, listener, ..
+        } = self;
+        write!(f, "Connection({listener} on shard {shard})")
     }
 }
 

@@ -224,6 +224,9 @@ impl Routes {
             carrier.bundle = None;
         }
         let reader = ask.reader(&self.log, &carrier, name)?;
+        if let Some(key) = ask.cut.take() {
+            self.context.cuts.add(key, &carrier.connection);
+        }
         let opening = Opening {
             ask,
             reader,

@@ -16,6 +16,7 @@ use hyper::http::request::Parts;
 use hyper::{Request, Response, Version};
 
 use crate::access::Source;
+use crate::api::cut::CutKey;
 use crate::api::publish::Publisher;
 use crate::body::{Body, Unsent};
 use crate::bundle::{Bell, Spawner};
@@ -122,6 +123,8 @@ pub struct Ask {
     pub envelope: Option<bool>,
     /// How long a poll may wait.
     pub timeout: Option<Duration>,
+    /// By what its connection may be cut from outside.
+    pub cut: Option<CutKey>,
 }
 
 impl Ask {
@@ -138,6 +141,7 @@ impl Ask {
             limit: None,
             envelope: None,
             timeout: None,
+            cut: None,
         };
         for (name, value) in form_urlencoded::parse(request.uri.query().unwrap_or("").as_bytes()) {
             match &*name {
@@ -146,6 +150,7 @@ impl Ask {
                 "lag" => ask.lag = lag(&value)?,
                 "limit" => ask.limit = Some(limit(&value)?),
                 "envelope" => ask.envelope = Some(flag(&value)?),
+                "cut" => ask.cut = Some(CutKey::new(&value)?),
                 "timeout" => ask.timeout = Some(timeout(&value, longest)?),
                 _ => {}
             }

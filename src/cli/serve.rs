@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use self::identity::Identities;
 use crate::access::Access;
+use crate::api::cut::Cuts;
 use crate::api::publish::Publisher;
 use crate::api::stats::Stats;
 use crate::api::{Context, Health, publish};
@@ -73,6 +74,7 @@ fn serve(
         access: access.clone(),
         context: Context {
             publisher: Arc::new(Publisher::new(log.clone(), publish_limits(config))),
+            cuts: Cuts::new(config.limits.cut_keys),
             stats: stats.clone(),
             health: Arc::new(Health::default()),
         },

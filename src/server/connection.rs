@@ -32,7 +32,7 @@ use super::tls::Tls;
 use super::{Phase, Settings, Speaks, h2c};
 use crate::body::{Body, Unsent};
 use crate::bundle::{Bundle, Spawner};
-use crate::counts::{Connection, Counts};
+use crate::counts::{Connection, Counts, Cut};
 use crate::problem::Problem;
 use crate::routes::{Routes, Standing};
 use crate::wire::Carrier;
@@ -118,6 +118,8 @@ async fn begin(home: Arc<Home>, arrival: Arrival) -> io::Result<Option<Serving>>
         port: local.port(),
         peer,
     });
+    let socket: Arc<dyn Cut> = progress.clone();
+    connection.runs_on(Arc::downgrade(&socket));
     let watched = home.watch.add(&progress);
     let mut place = arrival.place;
     let mut socket = Socket::new(progress.clone(), watched);

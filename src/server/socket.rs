@@ -19,7 +19,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::accept::Place;
 use super::stalled::Watched;
-use crate::counts::{Connection, Meter};
+use crate::counts::{Connection, Cut, Meter};
 
 /// What the peer may still send after our last word, and for how long.
 const DISCARD_BYTES: usize = 1 << 20;
@@ -47,6 +47,12 @@ impl Progress {
     /// Whether the last write found no room.
     pub(super) fn is_blocked(&self) -> bool {
         self.blocked_since.load(Relaxed) != 0
+    }
+}
+
+impl Cut for Progress {
+    fn cut(&self) {
+        let _ = SockRef::from(&self.stream).shutdown(std::net::Shutdown::Both);
     }
 }
 

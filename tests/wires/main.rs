@@ -5,6 +5,7 @@
 mod support;
 
 mod counts;
+mod cut;
 mod everywhere;
 mod gaps;
 mod long_poll;

@@ -165,6 +165,12 @@ pub(super) static LIMITS: &[Setting] = &[
         "Idempotency keys remembered",
     ),
     row(
+        "cut-keys",
+        "10_000",
+        Kind::Number(0..=1_000_000, |config| &mut config.limits.cut_keys),
+        "Keys remembered by which readers may have their connections cut; 0 remembers none",
+    ),
+    row(
         "http1-unsent",
         "256KiB",
         Kind::Size(4 * KIB..=64 * MIB, |config| &mut config.limits.http1_unsent),

@@ -1,0 +1,124 @@
+//! `POST /cut/{key}`: the network fails on request, for whoever wants to see a reader resume. A stream that was
+//! opened with `?cut=KEY` has its connection closed by whoever knows the key, which its reader made up at random;
+//! nobody else's can be.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+
+use futures_util::future::{BoxFuture, FutureExt};
+use hyper::body::Incoming;
+use hyper::{Request, Response, StatusCode};
+
+use super::{Api, Context};
+use crate::body::Body;
+use crate::counts::Connection;
+use crate::problem::Problem;
+
+const PATH: &str = "/cut/";
+
+/// A key: 16 to 64 characters of `[A-Za-z0-9_-]`, long enough not to be guessed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CutKey(Box<str>);
+
+impl CutKey {
+    /// Checks a key.
+    ///
+    /// # Errors
+    /// 400 for any other text.
+    pub fn new(text: &str) -> Result<CutKey, Problem> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+        if !(16..=64).contains(&text.len()) || !text.bytes().all(plain) {
+            let detail =
+                "a key to cut by is 16 to 64 characters of A-Z a-z 0-9 _ -; make it at random";
+            return Err(Problem::bad_request("cut", detail));
+        }
+        Ok(CutKey(text.into()))
+    }
+}
+
+/// Which connections may be cut, and by what: the latest so many keys.
+pub struct Cuts {
+    most: usize,
+    keys: Mutex<VecDeque<(CutKey, Weak<Connection>)>>,
+}
+
+impl Cuts {
+    /// Remembers at most so many.
+    pub fn new(most: usize) -> Cuts {
+        Cuts {
+            most,
+            keys: Mutex::default(),
+        }
+    }
+
+    fn keys(&self) -> MutexGuard<'_, VecDeque<(CutKey, Weak<Connection>)>> {
+        self.keys.lock().expect("nothing panics under this lock")
+    }
+
+    /// From now on the connection can be cut by this key.
+    pub fn add(&self, key: CutKey, connection: &Arc<Connection>) {
+        let connection = Arc::downgrade(connection);
+        let mut keys = self.keys();
+        if keys.iter().any(|(k, c)| *k == key && c.ptr_eq(&connection)) {
+            return;
+        }
+        keys.push_back((key, connection));
+        if keys.len() > self.most {
+            keys.retain(|(_, connection)| connection.strong_count() > 0);
+        }
+        while keys.len() > self.most {
+            keys.pop_front();
+        }
+    }
+
+    /// Cuts every connection that has this key, and says how many.
+    fn cut(&self, key: &CutKey) -> usize {
+        let mut found = Vec::new();
+        self.keys().retain(|(k, connection)| {
+            let is_asked = k == key;
+            if is_asked {
+                found.extend(connection.upgrade());
+            }
+            !is_asked
+        });
+        found.iter().filter(|connection| connection.cut()).count()
+    }
+}
+
+/// `POST /cut/{key}`.
+pub struct Cutting;
+
+impl Api for Cutting {
+    fn paths(&self) -> &'static [&'static str] {
+        &[PATH]
+    }
+
+    fn allow(&self) -> &'static str {
+        "POST"
+    }
+
+    fn call<'a>(
+        &'a self,
+        request: Request<Incoming>,
+        context: &'a Context,
+    ) -> BoxFuture<'a, Result<Response<Body>, Problem>> {
+        std::future::ready(cut(request, &context.cuts)).boxed()
+    }
+}
+
+fn cut(request: Request<Incoming>, cuts: &Cuts) -> Result<Response<Body>, Problem> {
+    let path = request.uri().path();
+    let key = path.strip_prefix(PATH).unwrap_or_default().to_owned();
+    super::discard(request.into_body());
+    match cuts.cut(&CutKey::new(&key)?) {
+        0 => Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            "unknown-key",
+            "no stream that is open was opened with ?cut= and this key",
+        )),
+        count => {
+            let body = serde_json::json!({ "connections": count });
+            Ok(super::json(StatusCode::OK, body.to_string()))
+        }
+    }
+}
