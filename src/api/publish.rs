@@ -1,4 +1,4 @@
-//! Publishing: `POST /publish/{topic}`, as text, JSON or NDJSON. WebSockets publish through the same [`Publisher`].
+//! Publishing: `POST /publish/{topic}`, as text, lines of text, JSON or NDJSON. WebSockets publish through the same [`Publisher`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,7 +107,7 @@ async fn publish(
     };
     let limits = publisher.limits;
     let (limit, key) = match asked.format {
-        Format::NdJson => (limits.batch_bytes, "batch-bytes"),
+        Format::Lines | Format::NdJson => (limits.batch_bytes, "batch-bytes"),
         Format::Json | Format::Text => (limits.event_bytes, "event-bytes"),
     };
     let bytes = read_body(body, limit, key, limits.body_time).await?;
@@ -120,13 +120,15 @@ async fn publish(
 enum Format {
     Text,
     Json,
+    /// One text a line.
+    Lines,
     NdJson,
 }
 
 impl Format {
     fn answer(self, done: &Appended) -> String {
         match self {
-            Format::NdJson => format!(
+            Format::Lines | Format::NdJson => format!(
                 r#"{{"first":"{}","last":"{}","count":{}}}"#,
                 done.first, done.last, done.count
             ),
@@ -148,9 +150,13 @@ impl Asked {
         let name = path.strip_prefix("/publish/").unwrap_or_default();
         let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
         let mut event_type = EventType::default();
+        let mut lines = false;
         for (name, value) in form_urlencoded::parse(query.unwrap_or("").as_bytes()) {
-            if name == "type" {
-                event_type = EventType::new(&value)?;
+            match (&*name, &*value) {
+                ("type", value) => event_type = EventType::new(value)?,
+                ("lines", "0" | "1") => lines = value == "1",
+                ("lines", _) => return Err(Problem::bad_request("lines", "lines is 0 or 1")),
+                _ => {}
             }
         }
         if headers.contains_key(header::CONTENT_ENCODING) {
@@ -164,7 +170,7 @@ impl Asked {
         Ok(Asked {
             topic: Topic::new(&name)?,
             event_type,
-            format: format(headers),
+            format: format(headers, lines)?,
             key: key(headers)?,
         })
     }
@@ -173,15 +179,21 @@ impl Asked {
         match self.format {
             Format::Text => Ok(vec![self.draft(Payload::text(body)?)]),
             Format::Json => Ok(vec![self.draft(Payload::json(body)?)]),
-            Format::NdJson => self.lines(&body, most),
+            Format::Lines | Format::NdJson => self.lines(&body, most),
         }
     }
 
     fn lines(&self, body: &Bytes, most: usize) -> Result<Vec<Draft>, Problem> {
         let mut drafts = Vec::new();
-        for (index, line) in body.split(|b| *b == b'\n').enumerate() {
+        if body.is_empty() {
+            return Ok(drafts);
+        }
+        let is_json = self.format == Format::NdJson;
+        // The last line's end is the end of the body, not the beginning of an empty line.
+        let whole = body.strip_suffix(b"\n").unwrap_or(body);
+        for (index, line) in whole.split(|b| *b == b'\n').enumerate() {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
-            if line.iter().all(u8::is_ascii_whitespace) {
+            if is_json && line.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
             if drafts.len() == most {
@@ -194,11 +206,15 @@ impl Asked {
                 ));
             }
             // Copied, so that one small line does not keep the whole body alive.
-            let payload =
-                Payload::json(Bytes::copy_from_slice(line)).map_err(|problem| Problem {
-                    detail: format!("line {}: {}", index + 1, problem.detail).into(),
-                    ..problem
-                })?;
+            let line = Bytes::copy_from_slice(line);
+            let payload = match is_json {
+                true => Payload::json(line),
+                false => Payload::text(line),
+            };
+            let payload = payload.map_err(|problem| Problem {
+                detail: format!("line {}: {}", index + 1, problem.detail).into(),
+                ..problem
+            })?;
             drafts.push(self.draft(payload));
         }
         Ok(drafts)
@@ -213,7 +229,7 @@ impl Asked {
     }
 }
 
-fn format(headers: &HeaderMap) -> Format {
+fn format(headers: &HeaderMap, lines: bool) -> Result<Format, Problem> {
     let value = headers
         .get(header::CONTENT_TYPE)
         .and_then(|v| v.to_str().ok())
@@ -225,9 +241,14 @@ fn format(headers: &HeaderMap) -> Format {
         .trim()
         .to_ascii_lowercase();
     match &*essence {
-        "application/json" => Format::Json,
-        "application/x-ndjson" => Format::NdJson,
-        _ => Format::Text,
+        "application/x-ndjson" => Ok(Format::NdJson),
+        "application/json" if lines => Err(Problem::bad_request(
+            "lines",
+            "lines=1 is for text; lines of JSON are application/x-ndjson",
+        )),
+        "application/json" => Ok(Format::Json),
+        _ if lines => Ok(Format::Lines),
+        _ => Ok(Format::Text),
     }
 }
 

@@ -20,6 +20,7 @@ fn what_is_published_is_in_the_log_or_refused() {
         &checks![
             formats,
             lines_are_events,
+            lines_of_text_are_events,
             lines_are_all_or_none,
             too_many_lines,
             too_many_bytes,
@@ -117,6 +118,45 @@ async fn lines_are_events(row: Row) {
     let data: Vec<&str> = got.iter().map(|(_, data)| data.as_str()).collect();
     assert_eq!(data, ["1", "{\"a\": 2}", "\"three\""]);
     assert_eq!((got[0].0, got[2].0), (first, last));
+}
+
+/// Each as it is, empty ones too; the end of the last line may be left out.
+async fn lines_of_text_are_events(row: Row) {
+    let mut publisher = publisher(&row).await;
+    let table: [(&str, &[&str]); 4] = [
+        ("one\n\n two \r\n{\n", &["one", "", " two ", "{"]),
+        ("one\ntwo", &["one", "two"]),
+        ("\n", &[""]),
+        ("\r\n\n", &["", ""]),
+    ];
+    for (n, (body, want)) in table.into_iter().enumerate() {
+        let topic = row.topic(&n.to_string());
+        let call = post(&format!("{topic}?lines=1"), "text/plain", body);
+        let answer = publisher.call(call).await;
+        assert_eq!(answer.body["count"], want.len(), "{body:?}");
+        let got = retained(&row, &topic).await;
+        assert_eq!(
+            (answer.id("first"), answer.id("last")),
+            (got[0].0, got[want.len() - 1].0)
+        );
+        let got: Vec<&str> = got.iter().map(|(_, data)| data.as_str()).collect();
+        assert_eq!(
+            got,
+            want.iter()
+                .map(|w| json!(w).to_string())
+                .collect::<Vec<_>>()
+        );
+    }
+    let topic = row.topic("refused");
+    for (query, kind, body) in [
+        ("lines=1", "text/plain", ""),
+        ("lines=yes", "text/plain", "x"),
+        ("lines=1", "application/json", "1"),
+    ] {
+        let call = post(&format!("{topic}?{query}"), kind, body);
+        refused(&publisher.call(call).await, 400);
+    }
+    assert_eq!(retained(&row, &topic).await, []);
 }
 
 async fn lines_are_all_or_none(row: Row) {
