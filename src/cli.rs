@@ -1,7 +1,12 @@
 //! The command line: one file a subcommand.
 
 mod certs;
+mod completions;
+mod generate;
+mod publish;
+mod remote;
 mod serve;
+mod subscribe;
 
 use std::process::ExitCode;
 
@@ -23,6 +28,11 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
     };
     match matches.subcommand() {
         Some(("certs", matches)) => certs::run(matches),
+        Some(("subscribe", matches)) => subscribe::run(matches),
+        Some(("publish", matches)) => publish::run(matches),
+        Some(("generate", matches)) => generate::run(matches),
+        Some(("completions", matches)) => completions::run(matches, command()),
+        Some(("man", _)) => completions::man(command()),
         Some((_, matches)) => serve::run(matches),
         None => serve::run(&matches),
     }
@@ -39,7 +49,12 @@ fn command() -> Command {
         )
         .args_conflicts_with_subcommands(true)
         .subcommand(serve)
+        .subcommand(subscribe::command())
+        .subcommand(publish::command())
+        .subcommand(generate::command())
         .subcommand(certs::command())
+        .subcommand(completions::command())
+        .subcommand(completions::man_command())
 }
 
 /// What clap says on several lines, without its advice on usage.

@@ -15,6 +15,7 @@ mod sources;
 pub mod table;
 mod value;
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -219,6 +220,14 @@ impl Config {
             limits: Limits::default(),
         }
     }
+}
+
+/// Reads a time such as `15s`, for the command line's other subcommands; the range is in milliseconds.
+///
+/// # Errors
+/// What is wrong with it, to follow the quoted text.
+pub fn parse_time(text: &str, range: RangeInclusive<u64>) -> Result<Duration, String> {
+    value::time(text, &range)
 }
 
 impl Limits {

@@ -34,6 +34,8 @@ pub mod source;
 
 pub mod certs;
 
+pub mod client;
+
 pub mod config;
 
 pub mod cli;

@@ -1,3 +1,4 @@
 //! What publishes by itself.
 
+pub mod call_center;
 pub mod machine;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 type Row = (&'static str, &'static [&'static str], &'static str);
 
 /// From the bottom to the top.
-const ARROWS: [Row; 16] = [
+const ARROWS: [Row; 17] = [
     (
         "problem",
         &[],
@@ -66,6 +66,11 @@ const ARROWS: [Row; 16] = [
     ),
     ("certs", &[], "files and keys"),
     (
+        "client",
+        &[],
+        "a stranger: the other end of the wires, which knows the protocol and nothing of the server's code",
+    ),
+    (
         "config",
         &[],
         "values; the library is given what it needs of them, never all",
@@ -73,8 +78,8 @@ const ARROWS: [Row; 16] = [
     (
         "cli",
         &[
-            "config", "certs", "server", "routes", "wire", "api", "log", "counts", "access",
-            "source",
+            "config", "certs", "client", "server", "routes", "wire", "api", "log", "counts",
+            "access", "source",
         ],
         "makes everything from the settings, and is named by nobody",
     ),

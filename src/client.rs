@@ -1,0 +1,24 @@
+//! The other end of the wires: what the command line's tools talk to a server with. A stranger: it knows the
+//! protocol and nothing of the server's code.
+//!
+//! A [`Place`] says where a server is and how it is spoken to; [`Connection`] is one HTTP connection there;
+//! [`Reader`] is one stream on any transport, and [`Follower`] one that comes back after a loss; [`Publisher`]
+//! sends events, each once.
+
+mod connection;
+mod dial;
+mod failure;
+mod follower;
+mod place;
+mod publisher;
+mod reader;
+mod sse;
+mod websocket;
+
+pub use self::connection::{Connection, Http};
+pub use self::failure::{Failure, Fault};
+pub use self::follower::{Follower, Patience};
+pub use self::place::{Framing, Place, TRANSPORTS, Transport};
+pub use self::publisher::{Draft, Format, Publisher};
+pub use self::reader::{Ask, Item, Reader};
+pub use self::sse::{Block, SseParser};
