@@ -7,6 +7,7 @@ mod publish;
 mod remote;
 mod serve;
 mod subscribe;
+mod top;
 
 use std::process::ExitCode;
 
@@ -31,6 +32,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
         Some(("subscribe", matches)) => subscribe::run(matches),
         Some(("publish", matches)) => publish::run(matches),
         Some(("generate", matches)) => generate::run(matches),
+        Some(("top", matches)) => top::run(matches),
         Some(("completions", matches)) => completions::run(matches, command()),
         Some(("man", _)) => completions::man(command()),
         Some((_, matches)) => serve::run(matches),
@@ -52,6 +54,7 @@ fn command() -> Command {
         .subcommand(subscribe::command())
         .subcommand(publish::command())
         .subcommand(generate::command())
+        .subcommand(top::command())
         .subcommand(certs::command())
         .subcommand(completions::command())
         .subcommand(completions::man_command())

@@ -49,7 +49,6 @@ pub(super) fn command() -> Command {
     Command::new("generate")
         .about("Publish made-up input")
         .subcommand_required(true)
-        .arg_required_else_help(true)
         .subcommand(remote::place_arguments(center))
 }
 

@@ -45,6 +45,7 @@ impl Http {
 pub struct Connection {
     place: Place,
     sender: Sender,
+    has_answered: bool,
 }
 
 enum Sender {
@@ -84,6 +85,7 @@ impl Connection {
         Ok(Connection {
             place: place.clone(),
             sender,
+            has_answered: false,
         })
     }
 
@@ -177,10 +179,18 @@ impl Connection {
                 }
             }
         };
-        match timeout(LONGEST, sending).await {
+        let answer = match timeout(LONGEST, sending).await {
             Ok(answer) => answer.map_err(|error| Failure::of_hyper(what, &error)),
             Err(_) => Err(Failure::silent(what, LONGEST)),
-        }
+        };
+        let is_first = !self.has_answered;
+        self.has_answered |= answer.is_ok();
+        answer.map_err(|mut failure| {
+            if is_first && self.http() == Http::Two && failure.fault == Fault::Broken {
+                failure.words += "; if it always does, it does not speak HTTP/2 here";
+            }
+            failure
+        })
     }
 
     /// GETs a path.

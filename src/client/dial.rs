@@ -42,7 +42,7 @@ async fn connect(place: &Place) -> Result<(Box<dyn Bytes>, Http), Failure> {
     let stream = TlsConnector::from(std::sync::Arc::new(config))
         .connect(name, tcp)
         .await
-        .map_err(|error| Failure::of_io(&place.authority, &error))?;
+        .map_err(|error| in_handshake(&place.authority, &error))?;
     let chosen = match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => Http::Two,
         _ => Http::One,
@@ -77,4 +77,18 @@ async fn connect_tcp(place: &Place) -> Result<TcpStream, Failure> {
         }
     }
     Err(Failure::of_io(&place.authority, &last))
+}
+
+/// A port for cleartext may just close, as may a server that is about to leave.
+fn in_handshake(what: &str, error: &io::Error) -> Failure {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    match error.kind() {
+        BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof => {
+            let words = format!(
+                "{what} closed the connection in the TLS handshake; if it always does, it is not TLS: use http://"
+            );
+            Failure::new(Fault::Broken, words)
+        }
+        _ => Failure::of_io(what, error),
+    }
 }
