@@ -14,12 +14,13 @@ use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as HttpBody, Incoming};
 use hyper::header::{self, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 
 use self::cut::Cuts;
 use self::publish::Publisher;
 use self::stats::Stats;
 use crate::body::Body;
+use crate::openapi::Path;
 use crate::problem::Problem;
 
 /// All APIs.
@@ -32,18 +33,15 @@ pub const APIS: [&dyn Api; 4] = [
 
 /// One family of requests.
 pub trait Api: Send + Sync {
-    /// The paths that it answers, and, for those that end in `/`, everything below.
-    fn paths(&self) -> &'static [&'static str];
-
-    /// The methods that it takes, as the `allow` header lists them.
-    fn allow(&self) -> &'static str;
+    /// The paths that it answers and the methods that they take, with what `/openapi.json` says of each.
+    fn paths(&self) -> &'static [Path];
 
     /// Whether it answers while the server drains.
     fn answers_while_draining(&self) -> bool {
         false
     }
 
-    /// Answers a request with one of its methods (a HEAD comes as a GET).
+    /// Answers a request to one of its paths with a method that this takes, or with HEAD where that is GET.
     fn call<'a>(
         &'a self,
         request: Request<Incoming>,
@@ -161,14 +159,4 @@ where
             }
         }
     }));
-}
-
-/// Whether `allow`, as a header lists methods, has this one; a HEAD is a GET.
-pub fn allows(allow: &str, method: &Method) -> bool {
-    let asked = if method == Method::HEAD {
-        "GET"
-    } else {
-        method.as_str()
-    };
-    allow.split(", ").any(|m| m == asked)
 }

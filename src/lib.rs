@@ -8,6 +8,8 @@
 
 pub mod problem;
 
+pub mod openapi;
+
 pub mod event;
 
 pub mod counts;

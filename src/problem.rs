@@ -57,13 +57,12 @@ impl Problem {
     }
 
     /// 405 with what is allowed.
-    pub fn method(allow: &'static str) -> Problem {
-        Problem::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method",
-            format!("this path takes {allow}"),
-        )
-        .with(hyper::header::ALLOW, allow)
+    pub fn method(allow: HeaderValue) -> Problem {
+        let takes = allow.to_str().unwrap_or("other methods");
+        let detail = format!("this path takes {takes}");
+        let mut problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", detail);
+        problem.headers.push((hyper::header::ALLOW, allow));
+        problem
     }
 
     /// Adds a header to the answer.

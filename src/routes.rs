@@ -1,13 +1,15 @@
 //! One table: which path goes to which wire, API or file of the page; and what holds for every request.
 
 use std::future;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
+use serde_json::{Map, Value, json};
 
 use crate::access::{self, Access, Source};
 use crate::api::{self, APIS, Api, Context};
@@ -15,6 +17,7 @@ use crate::body::{Body, Chunked, refused};
 use crate::counts::WireName;
 use crate::event::Topic;
 use crate::log::Log;
+use crate::openapi::{self, Path};
 use crate::page;
 use crate::problem::Problem;
 use crate::wire::long_poll::LongPoll;
@@ -22,12 +25,36 @@ use crate::wire::sse::{self, Sse};
 use crate::wire::websocket::{self, WebSocket};
 use crate::wire::{self, Ask, Carrier, Opening, Settings, Wire};
 
-/// Which wires a path may become, in the order in which they are asked.
-const STREAMS: [(&str, &[&dyn Wire]); 4] = [
-    ("/events", &[&WebSocket, &Sse]),
-    ("/sse", &[&Sse]),
-    ("/ws", &[&WebSocket]),
-    ("/poll", &[&LongPoll]),
+/// A path for readers.
+struct Streams {
+    at: &'static str,
+    /// What is read when no topic is named. Without it, only a WebSocket may name none: it can subscribe later.
+    default: Option<&'static str>,
+    /// Which wires it may become, in the order in which they are asked.
+    wires: &'static [&'static dyn Wire],
+}
+
+static STREAMS: [Streams; 4] = [
+    Streams {
+        at: "/events",
+        default: None,
+        wires: &[&WebSocket, &Sse],
+    },
+    Streams {
+        at: "/sse",
+        default: Some("messages"),
+        wires: &[&Sse],
+    },
+    Streams {
+        at: "/ws",
+        default: Some("messages"),
+        wires: &[&WebSocket],
+    },
+    Streams {
+        at: "/poll",
+        default: None,
+        wires: &[&LongPoll],
+    },
 ];
 
 /// Everything that answers requests.
@@ -51,34 +78,117 @@ pub enum Standing {
     TooMany,
 }
 
+/// What a path leads to. All of them are what is answered and what `/openapi.json` describes.
+#[derive(Clone, Copy)]
 enum Target {
-    Stream(&'static [&'static dyn Wire]),
-    Api(&'static dyn Api),
-    Page,
+    Stream(&'static Streams),
+    Api(&'static dyn Api, &'static Path),
+    Page(&'static page::File),
+    Description,
 }
 
 impl Target {
+    fn all() -> impl Iterator<Item = Target> {
+        let of_one = |api: &'static dyn Api| api.paths().iter().map(move |p| Target::Api(api, p));
+        STREAMS
+            .iter()
+            .map(Target::Stream)
+            .chain(APIS.into_iter().flat_map(of_one))
+            .chain(page::FILES.iter().map(Target::Page))
+            .chain([Target::Description])
+    }
+
     fn of(path: &str) -> Option<Target> {
-        if let Some((_, wires)) = STREAMS.iter().find(|(at, _)| *at == path) {
-            return Some(Target::Stream(wires));
-        }
-        let below = |at: &&str| *at == path || (at.ends_with('/') && path.starts_with(*at));
-        if let Some(api) = APIS.into_iter().find(|api| api.paths().iter().any(below)) {
-            return Some(Target::Api(api));
-        }
-        page::file(path).map(|_| Target::Page)
+        Target::all().find(|target| openapi::means(target.at(), path))
     }
 
-    fn allow(&self) -> &'static str {
+    fn at(self) -> &'static str {
         match self {
-            Target::Stream(_) => "GET, HEAD, CONNECT",
-            Target::Page => "GET, HEAD",
-            Target::Api(api) => api.allow(),
+            Target::Stream(streams) => streams.at,
+            Target::Api(_, path) => path.at,
+            Target::Page(file) => file.at,
+            Target::Description => openapi::PATH,
         }
     }
 
-    fn answers_while_draining(&self) -> bool {
-        matches!(self, Target::Api(api) if api.answers_while_draining())
+    fn takes(self, method: &Method) -> bool {
+        match (self, method.as_str()) {
+            (target, "HEAD") => target.takes(&Method::GET),
+            (Target::Stream(_), "CONNECT") => true,
+            (Target::Api(_, path), method) => path.operations.iter().any(|(m, _)| *m == method),
+            (_, method) => method == "GET",
+        }
+    }
+
+    /// As the header lists them.
+    fn allow(self) -> HeaderValue {
+        let mut takes = ALL_METHODS.to_vec();
+        takes.retain(|method| self.takes(method));
+        let names: Vec<&str> = takes.iter().map(Method::as_str).collect();
+        HeaderValue::try_from(names.join(", ")).expect("names of methods")
+    }
+
+    /// What `/openapi.json` says of it, by method.
+    fn describe(self) -> Map<String, Value> {
+        let get = |operation| Map::from_iter([("get".to_owned(), operation)]);
+        match self {
+            Target::Stream(streams) => streams.describe(),
+            Target::Api(_, path) => path.describe(),
+            Target::Page(file) => get(file.describe()),
+            Target::Description => get(openapi::describe()),
+        }
+    }
+
+    fn answers_while_draining(self) -> bool {
+        matches!(self, Target::Api(api, _) if api.answers_while_draining())
+    }
+}
+
+const ALL_METHODS: [Method; 7] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+    Method::CONNECT,
+];
+
+/// `/openapi.json`, which says nothing that changes while the server runs.
+static DESCRIPTION: LazyLock<Bytes> = LazyLock::new(|| {
+    let paths = Target::all().map(|target| (target.at(), target.describe()));
+    openapi::document(paths).to_string().into()
+});
+
+impl Streams {
+    /// GET may become any of the wires; HEAD is no handshake, so that it gets to the last.
+    fn describe(&self) -> Map<String, Value> {
+        let of = |wires: &[&dyn Wire]| {
+            let mut operation = json!({ "parameters": [self.topics(wires)] });
+            openapi::merge(&mut operation, &Ask::describe());
+            for wire in wires {
+                openapi::merge(&mut operation, &wire.describe());
+            }
+            operation
+        };
+        let last = &self.wires[self.wires.len() - 1..];
+        let head = openapi::head_of(&of(last));
+        Map::from_iter([
+            ("get".to_owned(), of(self.wires)),
+            ("head".to_owned(), head),
+        ])
+    }
+
+    fn topics(&self, wires: &[&dyn Wire]) -> Value {
+        let mut schema = json!({ "type": "array", "items": openapi::topic() });
+        if let Some(topic) = self.default {
+            schema["default"] = [topic].into();
+        }
+        let what = "What to read; named again for each topic";
+        let mut topics = openapi::parameter("query", "topic", what, schema);
+        // One of two wires is a WebSocket, which needs none.
+        topics["required"] = (self.default.is_none() && wires.len() == 1).into();
+        topics
     }
 }
 
@@ -128,15 +238,15 @@ impl Routes {
         };
         let request = Request::from_parts(head, body);
         match target {
-            Target::Stream(wires) => self.open(wires, request, carrier, source),
-            Target::Api(api) => {
+            Target::Stream(streams) => self.open(streams, request, carrier, source),
+            Target::Api(api, _) => {
                 let routes = self.clone();
                 Ok(async move { api.call(request, &routes.context).await }.boxed())
             }
-            Target::Page => {
-                let path = request.uri().path();
-                let file = page::file(path).ok_or_else(|| unknown(path));
-                Ok(future::ready(file).boxed())
+            Target::Page(file) => Ok(future::ready(Ok(file.answer())).boxed()),
+            Target::Description => {
+                let answer = api::json(StatusCode::OK, DESCRIPTION.clone());
+                Ok(future::ready(Ok(answer)).boxed())
             }
         }
     }
@@ -154,11 +264,11 @@ impl Routes {
         let path = head.uri.path();
         let target = Target::of(path);
         if head.method == Method::OPTIONS {
-            let allow = target.as_ref().map_or("GET, HEAD", Target::allow);
+            let allow = target.map_or(HeaderValue::from_static("GET, HEAD"), Target::allow);
             return Ok(Admitted::Answer(options(allow, head, source)));
         }
         let draining = self.context.health.is_draining()
-            && !target.as_ref().is_some_and(Target::answers_while_draining);
+            && !target.is_some_and(Target::answers_while_draining);
         if draining || standing == Standing::TooMany {
             let reason = if draining { "draining" } else { "full" };
             return self.busy(head, reason).map(Admitted::Answer);
@@ -168,7 +278,7 @@ impl Routes {
             Target::Stream(_) if head.method == Method::CONNECT => {
                 websocket && self.settings.websocket_http2
             }
-            _ => api::allows(target.allow(), &head.method),
+            _ => target.takes(&head.method),
         };
         if !allowed {
             return Err(Problem::method(target.allow()));
@@ -188,18 +298,18 @@ impl Routes {
 
     fn open(
         &self,
-        wires: &[&dyn Wire],
+        streams: &Streams,
         request: Request<Incoming>,
         mut carrier: Carrier,
         source: &Source,
     ) -> Result<Answering<Result<Response<Body>, Problem>>, Problem> {
         let (head, body) = request.into_parts();
-        let (wire, name) = asked(wires, &head)?;
+        let (wire, name) = asked(streams.wires, &head)?;
         let mut ask = Ask::parse(&head, self.settings.poll_timeout)?;
         let path = head.uri.path();
         let websocket = websocket::is_handshake(&head);
-        if ask.topics.is_empty() && matches!(path, "/sse" | "/ws") {
-            ask.topics.push(Topic::new("messages")?);
+        if let (true, Some(topic)) = (ask.topics.is_empty(), streams.default) {
+            ask.topics.push(Topic::new(topic)?);
         }
         if ask.topics.is_empty() && !websocket {
             return Err(Problem::bad_request(
@@ -254,16 +364,17 @@ fn asked<'w>(wires: &[&'w dyn Wire], head: &Parts) -> Result<(&'w dyn Wire, Wire
 }
 
 fn unknown(path: &str) -> Problem {
-    let detail =
-        format!("there is nothing at {path}; try /events, /poll, /publish/TOPIC, /stats or /");
+    let detail = format!(
+        "there is nothing at {path}; try /events, /poll, /publish/TOPIC, /stats, /openapi.json or /"
+    );
     Problem::new(StatusCode::NOT_FOUND, "not-found", detail)
 }
 
-fn options(allow: &'static str, head: &Parts, source: &Source) -> Response<Body> {
+fn options(allow: HeaderValue, head: &Parts, source: &Source) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
-    headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+    headers.insert(header::ALLOW, allow);
     if head
         .headers
         .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)

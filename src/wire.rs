@@ -14,6 +14,7 @@ use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{Request, Response, Version};
+use serde_json::{Value, json};
 
 use crate::access::Source;
 use crate::api::cut::CutKey;
@@ -23,6 +24,7 @@ use crate::bundle::{Bell, Spawner};
 use crate::counts::{Connection, Seat, WireName};
 use crate::event::Topic;
 use crate::log::{Lag, Log, Reader, Start};
+use crate::openapi::{cursor, parameter, problem, text};
 use crate::problem::Problem;
 
 /// How events under way are joined into one write: up to here, without waiting for more.
@@ -35,6 +37,9 @@ pub trait Wire: Send + Sync {
     /// # Errors
     /// When it is this one, but asked for wrongly.
     fn asked(&self, request: &Parts) -> Result<Option<WireName>, Problem>;
+
+    /// The Operation Object of a GET that it answers, beside what [`Ask`] reads for every wire.
+    fn describe(&self) -> Value;
 
     /// Answers, and carries the reader until either side leaves.
     fn open(
@@ -165,6 +170,35 @@ impl Ask {
             ask.start = cursor.map_or(Start::Unknown, Start::After);
         }
         Ok(ask)
+    }
+
+    /// What every wire says of itself in `/openapi.json`.
+    pub fn describe() -> Value {
+        let lag = json!({ "enum": ["gap", "latest", "close"], "default": "gap" });
+        let limit = json!({ "type": "integer", "minimum": 1, "maximum": 1_000_000 });
+        json!({
+            "parameters": [
+                parameter(
+                    "query", "after",
+                    "Go on after this event; 0-0 is from the oldest retained. Without it, from now on",
+                    cursor(),
+                ),
+                parameter(
+                    "header", "Last-Event-ID",
+                    "The same, and stronger; one that is malformed is told by a gap notice",
+                    text(),
+                ),
+                parameter(
+                    "query", "lag",
+                    "For a reader that fell off the log: go on from the oldest, skip to the newest, or end",
+                    lag,
+                ),
+                parameter("query", "limit", "End after this many events", limit),
+            ],
+            "responses": {
+                "400": problem("A parameter is malformed, no topic is named, or too many are"),
+            },
+        })
     }
 
     /// Takes a seat and sets a reader at its place.

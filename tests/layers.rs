@@ -14,6 +14,11 @@ const ARROWS: [Row; 17] = [
         &[],
         "a value: what a peer is told, without a wire",
     ),
+    (
+        "openapi",
+        &[],
+        "words of a description; it knows nobody's path",
+    ),
     ("event", &["problem"], "a value, refused where it is made"),
     ("counts", &[], "numbers; it knows wires by name only"),
     (
@@ -31,24 +36,24 @@ const ARROWS: [Row; 17] = [
         &["problem"],
         "what answers are made of, a refusal among them",
     ),
-    ("page", &["body"], "files, as answers"),
+    ("page", &["body", "openapi"], "files, as answers"),
     ("access", &["problem"], "looks at requests and refuses some"),
     (
         "api",
-        &["event", "log", "counts", "body", "problem"],
+        &["event", "log", "counts", "body", "openapi", "problem"],
         "appends to the log and reads what is counted",
     ),
     (
         "wire",
         &[
-            "event", "log", "counts", "body", "access", "api", "problem", "bundle",
+            "event", "log", "counts", "body", "access", "api", "openapi", "problem", "bundle",
         ],
         "carries a reader; a two-way wire publishes by the api's own way, and remembers where its peer comes from",
     ),
     (
         "routes",
         &[
-            "wire", "api", "page", "access", "log", "event", "counts", "body", "problem",
+            "wire", "api", "page", "access", "log", "event", "counts", "body", "openapi", "problem",
         ],
         "the one table: what a path is, which wire takes it, and a reader for it",
     ),

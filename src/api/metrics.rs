@@ -12,22 +12,25 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use serde_json::{Value, json};
 
 use super::stats::Stats;
 use super::{Api, Context};
 use crate::body::Body;
+use crate::openapi::{self, Path};
 use crate::problem::Problem;
+
+const KIND: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// `/metrics`.
 pub struct Metrics;
 
 impl Api for Metrics {
-    fn paths(&self) -> &'static [&'static str] {
-        &["/metrics"]
-    }
-
-    fn allow(&self) -> &'static str {
-        "GET, HEAD"
+    fn paths(&self) -> &'static [Path] {
+        &[Path {
+            at: "/metrics",
+            operations: &[("GET", describe)],
+        }]
     }
 
     fn answers_while_draining(&self) -> bool {
@@ -43,14 +46,20 @@ impl Api for Metrics {
     }
 }
 
+fn describe() -> Value {
+    json!({
+        "summary": "The counts of /stats for Prometheus",
+        "responses": { "200": openapi::answer("OpenMetrics text", KIND, openapi::text()) },
+    })
+}
+
 fn answer(stats: &Arc<Stats>) -> Response<Body> {
     let mut registry = Registry::with_prefix("triwire");
     registry.register_collector(Box::new(Snapshot(stats.clone())));
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).expect("a String takes all");
     let mut response = Response::new(Body::from(text));
-    let kind =
-        HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    let kind = HeaderValue::from_static(KIND);
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
 }

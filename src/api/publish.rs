@@ -8,11 +8,15 @@ use futures_util::future::{BoxFuture, FutureExt};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap};
 use hyper::{Request, Response, StatusCode};
+use serde_json::{Value, json};
 
 use super::{Api, Context, read_body};
 use crate::body::Body;
 use crate::event::{Draft, EventType, Payload, Topic};
 use crate::log::{Appended, Log};
+use crate::openapi::{
+    Path, answer, count, cursor, object, parameter, problem, problem_with, text, topic,
+};
 use crate::problem::Problem;
 
 /// How much one request may publish.
@@ -75,12 +79,11 @@ impl Publisher {
 pub struct Publish;
 
 impl Api for Publish {
-    fn paths(&self) -> &'static [&'static str] {
-        &["/publish/"]
-    }
-
-    fn allow(&self) -> &'static str {
-        "POST"
+    fn paths(&self) -> &'static [Path] {
+        &[Path {
+            at: "/publish/{topic}",
+            operations: &[("POST", describe)],
+        }]
     }
 
     fn call<'a>(
@@ -90,6 +93,60 @@ impl Api for Publish {
     ) -> BoxFuture<'a, Result<Response<Body>, Problem>> {
         publish(request, &context.publisher).boxed()
     }
+}
+
+fn describe() -> Value {
+    let any = json!({});
+    let lines =
+        json!({ "type": "string", "description": "One event a line, each JSON; all or none" });
+    let done = json!({ "oneOf": [
+        object(json!({ "id": cursor() })),
+        object(json!({ "first": cursor(), "last": cursor(), "count": count() })),
+    ] });
+    let of_type =
+        json!({ "type": "string", "pattern": "^[A-Za-z0-9._:/-]{1,64}$", "default": "message" });
+    let key = json!({ "type": "string", "minLength": 1, "maxLength": 255 });
+    json!({
+        "summary": "Publish on a topic",
+        "parameters": [
+            parameter("path", "topic", "The topic; / may be written as it is", topic()),
+            parameter(
+                "query", "type",
+                "The type of the event, or of all of them; ready, gap, busy, open and error are taken",
+                of_type,
+            ),
+            parameter(
+                "header", "Idempotency-Key",
+                "A retry with the same key appends nothing and gets the first answer",
+                key,
+            ),
+        ],
+        "requestBody": {
+            "description": "The payload. What is of another type than these is text.",
+            "required": true,
+            "content": {
+                "application/json": { "schema": any },
+                "application/x-ndjson": { "schema": lines },
+                "text/plain": { "schema": text() },
+            },
+        },
+        "responses": {
+            "201": answer(
+                "In the log: the id, or for ndjson the first, the last and their number",
+                "application/json",
+                done,
+            ),
+            "400": problem("The topic, the type, the key or the body is malformed, or no event is in it"),
+            "403": problem("A topic of the server's own, which begins with $, or a page of a foreign origin"),
+            "408": problem("The body took longer than request-body to arrive"),
+            "413": problem("The body is over event-bytes, or for ndjson batch-bytes or batch-events"),
+            "415": problem("The body has a content-encoding"),
+            "429": problem_with(
+                "retry-after",
+                "One topic (topics) or one idempotency key (idempotency-keys) too many",
+            ),
+        },
+    })
 }
 
 async fn publish(

@@ -15,6 +15,7 @@ use crate::body::Body;
 use crate::counts::Counts;
 use crate::event::{Draft, EventType, Payload, Topic};
 use crate::log::Log;
+use crate::openapi::{Path, answer, count, cursor, object, text};
 use crate::problem::Problem;
 
 /// All that is counted, in one place.
@@ -124,16 +125,27 @@ impl Stats {
     }
 }
 
+const WELL: &str = "text/plain; charset=utf-8";
+
 /// `/stats`, `/healthz`, `/readyz`.
 pub struct Seen;
 
 impl Api for Seen {
-    fn paths(&self) -> &'static [&'static str] {
-        &["/stats", "/healthz", "/readyz"]
-    }
-
-    fn allow(&self) -> &'static str {
-        "GET, HEAD"
+    fn paths(&self) -> &'static [Path] {
+        &[
+            Path {
+                at: "/stats",
+                operations: &[("GET", describe_stats)],
+            },
+            Path {
+                at: "/healthz",
+                operations: &[("GET", describe_healthz)],
+            },
+            Path {
+                at: "/readyz",
+                operations: &[("GET", describe_readyz)],
+            },
+        ]
     }
 
     fn answers_while_draining(&self) -> bool {
@@ -160,13 +172,71 @@ impl Api for Seen {
     }
 }
 
+fn describe_stats() -> Value {
+    let number = || json!({ "type": "number", "minimum": 0 });
+    let wire = object(json!({
+        "connections": count(),
+        "streams": count(),
+        "connections_total": count(),
+        "streams_total": count(),
+        "events_sent": count(),
+        "bytes_sent": count(),
+        "gaps": count(),
+    }));
+    let listener = object(json!({
+        "addr": text(),
+        "tls": { "type": "boolean" },
+        "http": { "enum": ["1.1", "2"] },
+        "connections": count(),
+        "connections_total": count(),
+        "bytes_in": count(),
+        "bytes_out": count(),
+    }));
+    let log = object(json!({
+        "topics": count(),
+        "events": count(),
+        "bytes": count(),
+        "oldest": { "oneOf": [cursor(), { "type": "null" }] },
+        "newest": cursor(),
+    }));
+    let process = object(json!({
+        "cpu_seconds": number(),
+        "rss_bytes": count(),
+        "open_fds": count(),
+    }));
+    let schema = object(json!({
+        "server": text(),
+        "version": text(),
+        "uptime_s": number(),
+        "wires": { "type": "object", "additionalProperties": wire },
+        "listeners": { "type": "object", "additionalProperties": listener },
+        "log": log,
+        "process": process,
+    }));
+    json!({
+        "summary": "Who is connected and what was sent, by wire and by listener; also the topic $stats, once a second",
+        "responses": { "200": answer("What is counted", "application/json", schema) },
+    })
+}
+
+fn describe_healthz() -> Value {
+    json!({
+        "summary": "Whether the server runs",
+        "responses": { "200": answer("It does", WELL, text()) },
+    })
+}
+
+fn describe_readyz() -> Value {
+    json!({
+        "summary": "Whether the server wants requests: not while it drains",
+        "responses": { "200": answer("It does", WELL, text()) },
+    })
+}
+
 fn well() -> Response<Body> {
     let mut response = Response::new(Body::from("ok\n"));
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(WELL));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -10,12 +10,14 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Request, Response};
+use serde_json::{Value, json};
 
 use super::{Opening, Wire};
 use crate::body::Body;
 use crate::counts::WireName;
 use crate::event::{Event, Framing};
 use crate::log::{Next, Start};
+use crate::openapi::{answer as described, cursor, object, parameter, text, topic};
 use crate::problem::Problem;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(25);
@@ -28,6 +30,36 @@ impl Wire for LongPoll {
         Ok((request.uri.path() == "/poll").then_some(WireName::LongPoll))
     }
 
+    fn describe(&self) -> Value {
+        let event = event();
+        let gap = object(json!({
+            "topic": text(),
+            "reason": { "enum": ["expired", "lagged", "relay"] },
+            "after": { "oneOf": [cursor(), { "type": "null" }] },
+            "resumed_at": cursor(),
+            "missed": { "type": ["integer", "null"], "minimum": 0 },
+        }));
+        let schema = object(json!({
+            "cursor": cursor(),
+            "gaps": { "type": "array", "items": gap },
+            "events": { "type": "array", "items": event },
+        }));
+        let seconds = json!({ "type": "number", "minimum": 0, "maximum": 60, "default": 25 });
+        json!({
+            "summary": "Events after a cursor, as soon as there are any; without a cursor, where the log is now",
+            "parameters": [
+                parameter(
+                    "query", "timeout",
+                    "After how many seconds to answer without events; poll-timeout sets the most",
+                    seconds,
+                ),
+            ],
+            "responses": {
+                "200": described("The events; the cursor is the next `after`", "application/json", schema),
+            },
+        })
+    }
+
     fn open(
         &self,
         _: Request<Incoming>,
@@ -35,6 +67,12 @@ impl Wire for LongPoll {
     ) -> BoxFuture<'static, Result<Response<Body>, Problem>> {
         async { Ok(answer(opening).await) }.boxed()
     }
+}
+
+fn event() -> Value {
+    let mut event = object(json!({ "id": cursor(), "topic": topic(), "data": {} }));
+    event["properties"]["type"] = text();
+    event
 }
 
 #[derive(Default)]

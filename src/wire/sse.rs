@@ -9,12 +9,14 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
+use serde_json::{Value, json};
 
 use super::{JOIN_BYTES, Opening, Settings, Wire};
 use crate::body::{Body, Chunked, Joined, Stream};
 use crate::counts::WireName;
 use crate::event::{EventId, Framing, frame};
 use crate::log::{End, Gap, Next, Reader, ticks};
+use crate::openapi::{answer, parameter, problem, text};
 use crate::problem::Problem;
 
 /// A comment line without the blank line that would make some clients see an empty message.
@@ -36,6 +38,28 @@ impl Wire for Sse {
             true => WireName::SseHttp2,
             false => WireName::SseHttp1,
         }))
+    }
+
+    fn describe(&self) -> Value {
+        let envelope = json!({ "enum": ["0", "1"] });
+        json!({
+            "summary": "A stream of Server-Sent Events",
+            "parameters": [
+                parameter(
+                    "query", "envelope",
+                    "Whether data is {server, topic, type, data}, as it is on /sse when nothing is said",
+                    envelope,
+                ),
+            ],
+            "responses": {
+                "200": answer(
+                    "First an event `ready` with a cursor, then gap notices, then events, until either side leaves",
+                    "text/event-stream",
+                    text(),
+                ),
+                "406": problem("Accept does not admit text/event-stream"),
+            },
+        })
     }
 
     fn open(

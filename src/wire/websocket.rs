@@ -12,6 +12,7 @@ use hyper::ext::Protocol;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
+use serde_json::{Value, json};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
@@ -21,6 +22,7 @@ use self::sips::Sips;
 use super::{Opening, Settings, Wire, is_http2};
 use crate::body::Body;
 use crate::counts::WireName;
+use crate::openapi::{parameter, problem, problem_with, text};
 use crate::problem::Problem;
 
 const SUBPROTOCOL: &str = "triwire.v1.json";
@@ -46,6 +48,35 @@ impl Wire for WebSocket {
         }
         accept_key(&request.headers)?;
         Ok(Some(WireName::WebSocket))
+    }
+
+    fn describe(&self) -> Value {
+        let opened = json!({
+            "description": "A WebSocket; first comes `$ready` with a cursor",
+            "headers": { "sec-websocket-accept": { "required": true, "schema": text() } },
+        });
+        let one = |value: &str| json!({ "type": "string", "enum": [value] });
+        json!({
+            "summary": "A WebSocket, for a handshake",
+            "parameters": [
+                parameter("header", "Upgrade", "Of a handshake", one("websocket")),
+                parameter("header", "Sec-WebSocket-Key", "Of a handshake: 16 bytes in base64", text()),
+                parameter("header", "Sec-WebSocket-Version", "Of a handshake", one("13")),
+                parameter(
+                    "header", "Sec-WebSocket-Protocol",
+                    "What the client can speak; none is the same",
+                    one(SUBPROTOCOL),
+                ),
+            ],
+            "responses": {
+                "101": opened,
+                "400": problem("The handshake is malformed, or offers subprotocols and not triwire.v1.json"),
+                "426": problem_with(
+                    "upgrade",
+                    "No handshake, where nothing else is answered; or another version than 13",
+                ),
+            },
+        })
     }
 
     fn open(

@@ -1,0 +1,273 @@
+//! `/openapi.json` (OpenAPI 3.1.1): the words in which paths are described, and the whole made of them.
+//!
+//! It knows no path but its own. Each is described beside the code that answers it, and `routes` gives the same
+//! table to this module by which it answers requests.
+
+use serde_json::{Map, Value, json};
+
+/// Where the description is.
+pub const PATH: &str = "/openapi.json";
+
+/// A path, as OpenAPI writes it, and what it takes. `/publish/{topic}` is everything below `/publish/`.
+#[derive(Debug)]
+pub struct Path {
+    /// The path.
+    pub at: &'static str,
+    /// Its methods. HEAD (as GET) and OPTIONS go without saying.
+    pub operations: &'static [Operation],
+}
+
+/// A method, and its Operation Object.
+pub type Operation = (&'static str, fn() -> Value);
+
+impl Path {
+    /// Its Operation Objects, by method as OpenAPI writes them.
+    pub fn describe(&self) -> Map<String, Value> {
+        let described = |(method, describe): &Operation| (method.to_lowercase(), describe());
+        self.operations.iter().map(described).collect()
+    }
+}
+
+/// Whether `path` is meant by a path of the description.
+pub fn means(at: &str, path: &str) -> bool {
+    match at.split_once('{') {
+        Some((above, _)) => path.starts_with(above),
+        None => at == path,
+    }
+}
+
+/// The document of these paths, each with its Operation Objects by method.
+pub fn document(paths: impl Iterator<Item = (&'static str, Map<String, Value>)>) -> Value {
+    let paths: Map<String, Value> = paths
+        .map(|(at, operations)| (at.to_owned(), item(operations)))
+        .collect();
+    json!({
+        "openapi": "3.1.1",
+        "info": {
+            "title": "triwire",
+            "summary": env!("CARGO_PKG_DESCRIPTION"),
+            "description": ABOUT,
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": { "name": env!("CARGO_PKG_LICENSE"), "identifier": env!("CARGO_PKG_LICENSE") },
+        },
+        "paths": paths,
+        "components": {
+            "schemas": {
+                "Cursor": {
+                    "description": "A place in the log, and the id of an event; opaque to clients",
+                    "type": "string",
+                    "pattern": "^[0-9]{1,20}-[0-9]{1,20}$",
+                },
+                "Problem": problem_schema(),
+            },
+            "responses": {
+                "Malformed": problem("Malformed; `detail` says what, and what would be right"),
+                "Foreign": problem("Asked by a page of a foreign origin, which may only GET, and without a WebSocket"),
+                "Misdirected": problem("`Host` is neither an address nor a name of the certificate or allow-host"),
+                "Unavailable": unavailable(),
+            },
+        },
+    })
+}
+
+/// What holds for every path, and what OpenAPI has no place for.
+const ABOUT: &str = "One event log on every wire. All listeners serve the same paths; they differ in the version of \
+    HTTP, and in TLS.\n\n\
+    Refusals are `application/problem+json` (RFC 9457). A path that is not here gets 404, a method that is not listed \
+    405 with `allow`. What could not be parsed as HTTP gets 400 or 431 without a body, and HTTP/1.1 on the listener \
+    of cleartext HTTP/2 gets 426 unless it can be upgraded.\n\n\
+    While the server is full or draining, a request whose `Accept` names `text/event-stream` gets 200 in place of \
+    503, with one event `busy` that says when to come back: an EventSource gives up for ever on any other status.\n\n\
+    A WebSocket on HTTP/2 is an extended CONNECT (RFC 8441) to the same path, answered 200.";
+
+/// The Path Item Object: what was described, and what holds for all.
+fn item(mut operations: Map<String, Value>) -> Value {
+    if let Some(get) = operations.get("get")
+        && !operations.contains_key("head")
+    {
+        let head = head_of(get);
+        operations.insert("head".to_owned(), head);
+    }
+    operations.insert("options".to_owned(), options());
+    for (method, operation) in &mut operations {
+        let responses = operation["responses"].as_object_mut();
+        let responses = responses.expect("an operation has responses");
+        for (status, name) in always(method) {
+            let response = match method.as_str() {
+                "head" => json!({ "description": format!("As of GET: {name}") }),
+                _ => json!({ "$ref": format!("#/components/responses/{name}") }),
+            };
+            responses.entry(*status).or_insert(response);
+        }
+        responses.sort_keys();
+    }
+    let mut item = Map::new();
+    let named = of_the_path(&mut operations);
+    if !named.is_empty() {
+        item.insert("parameters".to_owned(), named.into());
+    }
+    item.extend(operations);
+    item.into()
+}
+
+/// What stands in braces is there for every method, OPTIONS too.
+fn of_the_path(operations: &mut Map<String, Value>) -> Vec<Value> {
+    let mut named = Vec::new();
+    for operation in operations.values_mut() {
+        if let Some(Value::Array(parameters)) = operation.get_mut("parameters") {
+            for parameter in parameters.extract_if(.., |p| p["in"] == "path") {
+                if !named.contains(&parameter) {
+                    named.push(parameter);
+                }
+            }
+        }
+    }
+    named
+}
+
+/// What every operation may answer.
+fn always(method: &str) -> &'static [(&'static str, &'static str)] {
+    const MALFORMED: (&str, &str) = ("400", "Malformed");
+    const FOREIGN: (&str, &str) = ("403", "Foreign");
+    const MISDIRECTED: (&str, &str) = ("421", "Misdirected");
+    const UNAVAILABLE: (&str, &str) = ("503", "Unavailable");
+    match method {
+        "options" => &[MALFORMED, MISDIRECTED],
+        "head" => &[MALFORMED, MISDIRECTED, UNAVAILABLE],
+        _ => &[MALFORMED, FOREIGN, MISDIRECTED, UNAVAILABLE],
+    }
+}
+
+/// HEAD is GET without a body, and no handshake.
+pub fn head_of(get: &Value) -> Value {
+    let mut head = get.clone();
+    let responses = head["responses"].as_object_mut();
+    let responses = responses.expect("an operation has responses");
+    responses.retain(|status, _| !matches!(&**status, "101" | "403"));
+    for (_, response) in responses {
+        if let Some(response) = response.as_object_mut() {
+            response.remove("content");
+        }
+    }
+    head
+}
+
+fn options() -> Value {
+    let allow = json!({ "required": true, "schema": { "type": "string" } });
+    let answer = json!({
+        "description": "What this path takes; to a page of an allowed origin, also what CORS wants to know",
+        "headers": { "allow": allow },
+    });
+    json!({ "summary": "What this path takes", "responses": { "204": answer } })
+}
+
+/// An answer that ends at once.
+pub fn answer(description: &str, content_type: &str, schema: Value) -> Value {
+    json!({ "description": description, "content": { content_type: { "schema": schema } } })
+}
+
+/// A refusal.
+pub fn problem(description: &str) -> Value {
+    let schema = json!({ "$ref": "#/components/schemas/Problem" });
+    answer(description, "application/problem+json", schema)
+}
+
+/// The same with a header that it always has.
+pub fn problem_with(header: &str, description: &str) -> Value {
+    let mut problem = problem(description);
+    problem["headers"] = json!({ header: { "required": true, "schema": { "type": "string" } } });
+    problem
+}
+
+fn unavailable() -> Value {
+    problem_with(
+        "retry-after",
+        "The server is full or draining; come back, or use another",
+    )
+}
+
+/// A parameter: `place` is `query`, `header` or `path`.
+pub fn parameter(place: &str, name: &str, description: &str, schema: Value) -> Value {
+    json!({
+        "name": name,
+        "in": place,
+        "description": description,
+        "required": place == "path",
+        "schema": schema,
+    })
+}
+
+/// An object that has all of these members.
+pub fn object(members: Value) -> Value {
+    let required: Vec<&String> = members
+        .as_object()
+        .into_iter()
+        .flat_map(Map::keys)
+        .collect();
+    json!({ "type": "object", "required": required, "properties": members })
+}
+
+/// A whole number, from 0 up.
+pub fn count() -> Value {
+    json!({ "type": "integer", "minimum": 0 })
+}
+
+/// Any text.
+pub fn text() -> Value {
+    json!({ "type": "string" })
+}
+
+/// A cursor.
+pub fn cursor() -> Value {
+    json!({ "$ref": "#/components/schemas/Cursor" })
+}
+
+/// A topic's name. Its rules are more than a schema says.
+pub fn topic() -> Value {
+    json!({ "type": "string", "minLength": 1, "maxLength": 255 })
+}
+
+fn problem_schema() -> Value {
+    let mut schema = object(json!({
+        "type": { "type": "string", "format": "uri-reference" },
+        "title": text(),
+        "status": { "type": "integer", "minimum": 400, "maximum": 599 },
+        "detail": text(),
+    }));
+    schema["description"] = json!("RFC 9457; `detail` says what to do about it");
+    schema
+}
+
+/// The description of the description.
+pub fn describe() -> Value {
+    let schema = object(
+        json!({ "openapi": text(), "info": { "type": "object" }, "paths": { "type": "object" } }),
+    );
+    json!({
+        "summary": "This description",
+        "responses": { "200": answer("OpenAPI 3.1", "application/json", schema) },
+    })
+}
+
+/// One operation of two that share a path and a method, told apart by what a request asks for.
+pub fn merge(one: &mut Value, other: &Value) {
+    match (one, other) {
+        (Value::Object(one), Value::Object(other)) => {
+            for (key, value) in other {
+                match one.get_mut(key) {
+                    Some(had) => merge(had, value),
+                    None => drop(one.insert(key.clone(), value.clone())),
+                }
+            }
+        }
+        (Value::Array(one), Value::Array(other)) => {
+            let new: Vec<&Value> = other.iter().filter(|value| !one.contains(value)).collect();
+            one.extend(new.into_iter().cloned());
+        }
+        (Value::String(one), Value::String(other)) if one != other => {
+            one.push_str("; or: ");
+            one.push_str(other);
+        }
+        _ => {}
+    }
+}
