@@ -114,7 +114,8 @@ pub fn is_handshake(request: &Parts) -> bool {
     let has =
         |name, token: &str| list(&request.headers, name).any(|t| t.eq_ignore_ascii_case(token));
     // HTTP/1.0 knows no upgrade: there it is to be ignored (RFC 9110, 7.8).
-    request.version == Version::HTTP_11
+    request.method == Method::GET
+        && request.version == Version::HTTP_11
         && has(header::CONNECTION, "upgrade")
         && has(header::UPGRADE, "websocket")
 }

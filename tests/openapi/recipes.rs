@@ -137,6 +137,15 @@ fn streams() -> Vec<Recipe> {
     // No handshake, since that is a GET.
     all.push(recipe("GET", "/ws", 426, "/ws", "", ""));
     all.push(recipe("HEAD", "/ws", 426, "/ws", "", ""));
+    all.push(recipe("HEAD", "/ws", 426, "/ws", HANDSHAKE, ""));
+    all.push(recipe(
+        "HEAD",
+        "/events",
+        200,
+        "/events?topic=t",
+        HANDSHAKE,
+        "",
+    ));
     all
 }
 
