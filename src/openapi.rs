@@ -59,6 +59,7 @@ pub fn document(paths: impl Iterator<Item = (&'static str, Map<String, Value>)>)
                     "pattern": "^[0-9]{1,20}-[0-9]{1,20}$",
                 },
                 "Problem": problem_schema(),
+                "Topic": topic_schema(),
             },
             "responses": {
                 "Malformed": problem("Malformed; `detail` says what, and what would be right"),
@@ -222,9 +223,20 @@ pub fn cursor() -> Value {
     json!({ "$ref": "#/components/schemas/Cursor" })
 }
 
-/// A topic's name. Its rules are more than a schema says.
+/// A topic's name: segments between / which are not empty, `.` or `..`.
 pub fn topic() -> Value {
-    json!({ "type": "string", "minLength": 1, "maxLength": 255 })
+    json!({ "$ref": "#/components/schemas/Topic" })
+}
+
+fn topic_schema() -> Value {
+    const SEGMENT: &str = r"(\.{0,2}[A-Za-z0-9_:-]|\.{3})[A-Za-z0-9._:-]*";
+    json!({
+        "description": "One that begins with $ is the server's own: it can be read, and not published on",
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 255,
+        "pattern": format!(r"^\$?{SEGMENT}(/{SEGMENT})*$"),
+    })
 }
 
 fn problem_schema() -> Value {

@@ -114,7 +114,9 @@ impl Target {
     fn takes(self, method: &Method) -> bool {
         match (self, method.as_str()) {
             (target, "HEAD") => target.takes(&Method::GET),
-            (Target::Stream(_), "CONNECT") => true,
+            (Target::Stream(streams), "CONNECT") => {
+                streams.wires.iter().any(|wire| wire.takes_connect())
+            }
             (Target::Api(_, path), method) => path.operations.iter().any(|(m, _)| *m == method),
             (_, method) => method == "GET",
         }
@@ -274,13 +276,9 @@ impl Routes {
             return self.busy(head, reason).map(Admitted::Answer);
         }
         let target = target.ok_or_else(|| unknown(path))?;
-        let allowed = match target {
-            Target::Stream(_) if head.method == Method::CONNECT => {
-                websocket && self.settings.websocket_http2
-            }
-            _ => target.takes(&head.method),
-        };
-        if !allowed {
+        let by_connect = head.method == Method::CONNECT;
+        let no_websocket = by_connect && !(websocket && self.settings.websocket_http2);
+        if no_websocket || !target.takes(&head.method) {
             return Err(Problem::method(target.allow()));
         }
         Ok(Admitted::Target(target))

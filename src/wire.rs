@@ -38,6 +38,11 @@ pub trait Wire: Send + Sync {
     /// When it is this one, but asked for wrongly.
     fn asked(&self, request: &Parts) -> Result<Option<WireName>, Problem>;
 
+    /// Whether it is also asked for by extended CONNECT (RFC 8441), beside GET.
+    fn takes_connect(&self) -> bool {
+        false
+    }
+
     /// The Operation Object of a GET that it answers, beside what [`Ask`] reads for every wire.
     fn describe(&self) -> Value;
 

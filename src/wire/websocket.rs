@@ -50,6 +50,10 @@ impl Wire for WebSocket {
         Ok(Some(WireName::WebSocket))
     }
 
+    fn takes_connect(&self) -> bool {
+        true
+    }
+
     fn describe(&self) -> Value {
         let opened = json!({
             "description": "A WebSocket; first comes `$ready` with a cursor",

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 
 use recipes::{LIMITS, On, Recipe};
 use serde_json::Value;
+use support::client::link::{self, Call, Connection, Link, Target};
 use support::raw::{self, Answer, Peer};
 use support::server::Server;
 
@@ -252,7 +253,6 @@ fn nothing_else_is_answered() {
             }
             let answer = ask(method, path);
             refused(&answer, 405);
-            // OpenAPI has no word for a WebSocket on HTTP/2.
             let said = answer.header("allow").trim_end_matches(", CONNECT");
             assert_eq!(said, allow.join(", "), "{method} {path}");
         }
@@ -263,6 +263,35 @@ fn nothing_else_is_answered() {
             allow.join(", ")
         );
         refused(&ask("GET", &format!("/no{path}")), 404);
+    }
+}
+
+/// OpenAPI has no word for a WebSocket on HTTP/2: it is an extended CONNECT to where HTTP/1.1 is answered 101.
+#[tokio::test]
+async fn a_websocket_on_http2_is_where_one_on_http1_is() {
+    let server = Server::start(&[]);
+    let document = document(&server);
+    let target = Target::of(&server);
+    for of in operations(&document).iter().filter(|of| of.method == "GET") {
+        let call = Call::get(format!("{}?topic=t", of.path));
+        let mut connection = Connection::open(&target, Link::H2c).await;
+        let status = match link::extended_connect(&mut connection, call).await {
+            Ok(_) => 101,
+            Err(answer) => answer.status().as_u16(),
+        };
+        let has_websocket = !response(&document, of, 101).is_null();
+        assert_eq!(status, if has_websocket { 101 } else { 405 }, "{}", of.path);
+        let allow = raw::ask(
+            &server,
+            "http1",
+            &format!("OPTIONS {} HTTP/1.1\r\nhost: localhost\r\n\r\n", of.path),
+        );
+        assert_eq!(
+            allow.header("allow").contains("CONNECT"),
+            has_websocket,
+            "{}",
+            of.path
+        );
     }
 }
 
