@@ -199,6 +199,11 @@ impl Ask {
                     lag,
                 ),
                 parameter("query", "limit", "End after this many events", limit),
+                parameter(
+                    "query", "cut",
+                    "Made up by the client, which can then cut this connection by POST /cut/{key}",
+                    CutKey::describe(),
+                ),
             ],
             "responses": {
                 "400": problem("A parameter is malformed, no topic is named, or too many are"),

@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use futures_util::future::{BoxFuture, FutureExt};
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
+use serde_json::{Value, json};
 
 use super::{Api, Context};
 use crate::body::Body;
 use crate::counts::Connection;
+use crate::openapi::{Path, answer, count, object, parameter, problem};
 use crate::problem::Problem;
-
-const PATH: &str = "/cut/";
 
 /// A key: 16 to 64 characters of `[A-Za-z0-9_-]`, long enough not to be guessed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,11 @@ impl CutKey {
             return Err(Problem::bad_request("cut", detail));
         }
         Ok(CutKey(text.into()))
+    }
+
+    /// What a key looks like, in JSON Schema.
+    pub fn describe() -> Value {
+        json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{16,64}$" })
     }
 }
 
@@ -89,12 +94,11 @@ impl Cuts {
 pub struct Cutting;
 
 impl Api for Cutting {
-    fn paths(&self) -> &'static [&'static str] {
-        &[PATH]
-    }
-
-    fn allow(&self) -> &'static str {
-        "POST"
+    fn paths(&self) -> &'static [Path] {
+        &[Path {
+            at: "/cut/{key}",
+            operations: &[("POST", describe)],
+        }]
     }
 
     fn call<'a>(
@@ -106,9 +110,22 @@ impl Api for Cutting {
     }
 }
 
+fn describe() -> Value {
+    let cut = object(json!({ "connections": count() }));
+    json!({
+        "summary": "Close the connections of streams that were opened with ?cut= and this key",
+        "parameters": [parameter("path", "key", "The key", CutKey::describe())],
+        "responses": {
+            "200": answer("How many were closed", "application/json", cut),
+            "400": problem("No key"),
+            "404": problem("No open stream was opened with this key"),
+        },
+    })
+}
+
 fn cut(request: Request<Incoming>, cuts: &Cuts) -> Result<Response<Body>, Problem> {
     let path = request.uri().path();
-    let key = path.strip_prefix(PATH).unwrap_or_default().to_owned();
+    let key = path.strip_prefix("/cut/").unwrap_or_default().to_owned();
     super::discard(request.into_body());
     match cuts.cut(&CutKey::new(&key)?) {
         0 => Err(Problem::new(
@@ -117,7 +134,7 @@ fn cut(request: Request<Incoming>, cuts: &Cuts) -> Result<Response<Body>, Proble
             "no stream that is open was opened with ?cut= and this key",
         )),
         count => {
-            let body = serde_json::json!({ "connections": count });
+            let body = json!({ "connections": count });
             Ok(super::json(StatusCode::OK, body.to_string()))
         }
     }

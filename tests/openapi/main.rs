@@ -98,6 +98,7 @@ fn every_status_of_every_operation() {
             On::Full => &full.server,
             On::Draining => &draining.server,
         };
+        let _reader = recipe.reader.map(|request| reader(server, request));
         let answer = ask(server, recipe);
         if let Err(why) = fits(&document, recipe, &answer) {
             wrong.push(format!(
@@ -160,6 +161,14 @@ fn fits(document: &Value, recipe: &Recipe, answer: &Answer) -> Result<(), String
     schema::check(document, &described["schema"], &body)
 }
 
+/// Somebody who reads events.
+fn reader(server: &Server, target: &str) -> Peer {
+    let mut reader = Peer::connect(server, "http1");
+    reader.say(format!("GET {target} HTTP/1.1\r\nhost: localhost\r\n\r\n"));
+    reader.until("event: ready\n").expect("a stream");
+    reader
+}
+
 /// A server with one connection, which somebody has.
 struct Full {
     server: Server,
@@ -169,9 +178,7 @@ struct Full {
 impl Full {
     fn start() -> Full {
         let server = Server::start(&["--connections=1"]);
-        let mut reader = Peer::connect(&server, "http1");
-        reader.say("GET /events?topic=t HTTP/1.1\r\nhost: localhost\r\n\r\n");
-        reader.until("event: ready\n").expect("a stream");
+        let reader = reader(&server, "/events?topic=t");
         Full {
             server,
             _reader: reader,
@@ -225,6 +232,7 @@ fn nothing_else_is_answered() {
             },
             status: 0,
             on: On::Plain,
+            reader: None,
             request: format!(
                 "{method} {path} HTTP/1.1\r\nhost: localhost\r\n{length}connection: close\r\n\r\n"
             ),
@@ -335,7 +343,7 @@ fn every_parameter_is_read() {
         }
     }
     let known = [
-        "after", "envelope", "lag", "limit", "timeout", "topic", "type",
+        "after", "cut", "envelope", "lag", "limit", "timeout", "topic", "type",
     ];
     assert_eq!(read, known.map(str::to_owned).into());
 }

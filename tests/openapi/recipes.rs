@@ -8,6 +8,8 @@ pub struct Recipe {
     pub of: Operation,
     pub status: u16,
     pub on: On,
+    /// What somebody reads meanwhile.
+    pub reader: Option<&'static str>,
     pub request: String,
 }
 
@@ -55,6 +57,7 @@ pub fn all(operations: &[Operation]) -> Vec<Recipe> {
     let mut all: Vec<Recipe> = operations.iter().flat_map(everywhere).collect();
     all.extend(streams());
     all.extend(publish());
+    all.extend(cut());
     let seen = ["/stats", "/healthz", "/readyz", "/metrics", "/openapi.json"];
     for path in seen.iter().chain(&PAGE) {
         all.push(recipe("GET", path, 200, path, "", ""));
@@ -73,6 +76,7 @@ fn everywhere(of: &Operation) -> Vec<Recipe> {
         of: of.clone(),
         status,
         on: On::Plain,
+        reader: None,
         request,
     };
     let mut all = vec![
@@ -181,6 +185,16 @@ fn publish() -> Vec<Recipe> {
     ]
 }
 
+fn cut() -> [Recipe; 3] {
+    let post =
+        |status, key: &str| recipe("POST", "/cut/{key}", status, &format!("/cut/{key}"), "", "");
+    let found = Recipe {
+        reader: Some("/sse?cut=0123456789abcdef"),
+        ..post(200, "0123456789abcdef")
+    };
+    [found, post(400, "short"), post(404, "fedcba9876543210")]
+}
+
 fn recipe(
     method: &str,
     path: &str,
@@ -205,6 +219,7 @@ fn recipe(
         },
         status,
         on: On::Plain,
+        reader: None,
         request: format!(
             "{method} {target} HTTP/1.1\r\nhost: localhost\r\n{close}{headers}{length}\r\n{body}"
         ),
