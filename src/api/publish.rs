@@ -122,8 +122,7 @@ fn describe() -> Value {
             ),
         ],
         "requestBody": {
-            "description": "The payload. What is of another type than these is text.",
-            "required": true,
+            "description": "The payload. What is of another type than these is text; without a body it is empty.",
             "content": {
                 "application/json": { "schema": any },
                 "application/x-ndjson": { "schema": lines },
