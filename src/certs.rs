@@ -12,6 +12,7 @@ mod x509;
 
 use std::io;
 use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -114,6 +115,40 @@ pub fn load(dir: &Path, now: SystemTime) -> Result<Identity, Vec<String>> {
         names: facts.names,
         expires: facts.not_after,
         warnings,
+    })
+}
+
+/// A CA for somebody to trust.
+#[derive(Debug)]
+pub struct Anchor {
+    /// Its file, from the root of the file system.
+    pub path: PathBuf,
+    /// Its own name, which others do not have: `triwire CA 1a2b3c4d`.
+    pub name: String,
+    /// Its last day, as `2026-11-21`.
+    pub last_day: String,
+}
+
+/// The CA of a directory, as it is there; nothing is made.
+///
+/// # Errors
+///
+/// A line that says what is wrong with `ca.pem`: missing, damaged, none of ours, or expired.
+pub fn anchor(dir: &Path, now: SystemTime) -> Result<Anchor, String> {
+    let path = dir.join(files::CA_CERT);
+    let (_, facts) = pair::certificate(&path)
+        .map_err(|line| format!("{line}; triwire certs makes what is missing"))?;
+    let with = |what: &str| format!("{}: {what}", path.display());
+    let name = sign::authority_name(&facts)
+        .ok_or_else(|| with("is none of ours: whoever made it knows how it comes to be trusted"))?;
+    if facts.not_after < now {
+        return Err(with("has expired; triwire certs renews it"));
+    }
+    let absolute = path.canonicalize();
+    Ok(Anchor {
+        path: absolute.map_err(|error| with(&error.to_string()))?,
+        name,
+        last_day: sign::day(facts.not_after),
     })
 }
 

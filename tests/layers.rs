@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 type Row = (&'static str, &'static [&'static str], &'static str);
 
 /// From the bottom to the top.
-const ARROWS: [Row; 17] = [
+const ARROWS: [Row; 18] = [
     (
         "problem",
         &[],

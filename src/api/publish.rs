@@ -116,6 +116,11 @@ fn describe() -> Value {
                 of_type,
             ),
             parameter(
+                "query", "lines",
+                "1 takes text as ndjson takes JSON: one event a line",
+                json!({ "enum": ["0", "1"], "default": "0" }),
+            ),
+            parameter(
                 "header", "Idempotency-Key",
                 "A retry with the same key appends nothing and gets the first answer",
                 key,
@@ -131,14 +136,14 @@ fn describe() -> Value {
         },
         "responses": {
             "201": answer(
-                "In the log: the id, or for ndjson the first, the last and their number",
+                "In the log: the id, or for many lines the first, the last and their number",
                 "application/json",
                 done,
             ),
             "400": problem("The topic, the type, the key or the body is malformed, or no event is in it"),
             "403": problem("A topic of the server's own, which begins with $, or a page of a foreign origin"),
             "408": problem("The body took longer than request-body to arrive"),
-            "413": problem("The body is over event-bytes, or for ndjson batch-bytes or batch-events"),
+            "413": problem("The body is over event-bytes, or for many lines batch-bytes or batch-events"),
             "415": problem("The body has a content-encoding"),
             "429": problem_with(
                 "retry-after",

@@ -40,6 +40,8 @@ const LAST_DAYS: Duration = DAY.saturating_mul(30);
 const CLOCK_SKEW: Duration = Duration::from_secs(3600);
 /// The organisation in every certificate of ours, which tells them from the user's own.
 const MARK: &str = "triwire development certificate";
+/// How the name of a CA of ours begins; eight digits of its key's identifier follow.
+const AUTHORITY: &str = "triwire CA ";
 /// The last second that a certificate can name.
 const END_OF_TIME: Duration = Duration::from_secs(253_402_300_799);
 
@@ -87,7 +89,7 @@ pub(super) fn authority(
         .fold(String::new(), |id, byte| format!("{id}{byte:02x}"));
     params
         .distinguished_name
-        .push(DnType::CommonName, format!("triwire CA {id}"));
+        .push(DnType::CommonName, format!("{AUTHORITY}{id}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     // Name constraints leave e-mail and programs open to a CA that somebody trusts system-wide; this closes them.
@@ -131,6 +133,16 @@ pub(super) fn is_marked(facts: &Facts) -> bool {
         .subject
         .windows(MARK.len())
         .any(|part| part == MARK.as_bytes())
+}
+
+/// The name of a CA of ours; `None` of any other certificate.
+pub(super) fn authority_name(facts: &Facts) -> Option<String> {
+    let length = AUTHORITY.len() + 8;
+    let mut names = facts.subject.windows(length);
+    let name = names.find(|name| name.starts_with(AUTHORITY.as_bytes()))?;
+    let is_plain = name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b' ');
+    let name = String::from_utf8(name.to_vec()).ok()?;
+    (is_marked(facts) && is_plain).then_some(name)
 }
 
 /// Whether a certificate is in its last 30 days, or beyond them.

@@ -1,4 +1,6 @@
-//! `triwire certs`: makes what is missing of the certificates, or renews what is ours.
+//! `triwire certs`: makes what is missing of the certificates, or renews what is ours; or says how to trust them.
+
+mod trust;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,7 +8,7 @@ use std::time::SystemTime;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use crate::certs::{Force, ensure};
+use crate::certs::{Force, anchor, ensure};
 
 pub(super) fn command() -> Command {
     Command::new("certs")
@@ -25,6 +27,13 @@ pub(super) fn command() -> Command {
                 .help("Make everything anew, keys too: what trusted the old CA will not trust the new one")
                 .action(ArgAction::SetTrue),
         )
+        .arg(
+            Arg::new("print-trust")
+                .long("print-trust")
+                .help("Print the commands that make this machine trust the CA, and those that take it back; do nothing")
+                .conflicts_with("force")
+                .action(ArgAction::SetTrue),
+        )
 }
 
 pub(super) fn run(matches: &ArgMatches) -> ExitCode {
@@ -32,6 +41,15 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
         .get_one("certs")
         .cloned()
         .unwrap_or_else(|| "certs".into());
+    if matches.get_flag("print-trust") {
+        return match anchor(&directory, SystemTime::now()) {
+            Ok(anchor) => {
+                print!("{}", trust::commands(&anchor, &trust::Machine::this()));
+                ExitCode::SUCCESS
+            }
+            Err(mistake) => super::fail(&[mistake]),
+        };
+    }
     let force = match matches.get_flag("force") {
         true => Force::Replace,
         false => Force::Keep,

@@ -343,7 +343,7 @@ fn every_parameter_is_read() {
         }
     }
     let known = [
-        "after", "cut", "envelope", "lag", "limit", "timeout", "topic", "type",
+        "after", "cut", "envelope", "lag", "limit", "lines", "timeout", "topic", "type",
     ];
     assert_eq!(read, known.map(str::to_owned).into());
 }

@@ -167,11 +167,13 @@ fn publish() -> Vec<Recipe> {
         post(201, "t?type=T", "", "text"),
         post(201, "t", json, r#"{"a":1}"#),
         post(201, "t", lines, "1\n"),
+        post(201, "t?lines=1", "", "one line\n"),
         post(201, "t", key, "x"),
         post(400, "a..b/..", "", "x"),
         post(400, "t?type=ready", "", "x"),
         post(400, "t", json, "{"),
         post(400, "t", lines, "\n"),
+        post(400, "t?lines=1", json, "1"),
         post(403, "$stats", "", "x"),
         Recipe {
             request: format!("POST /publish/t HTTP/1.1\r\nhost: localhost\r\n{endless}"),
