@@ -1,5 +1,7 @@
-//! The page: the files of `web/`, embedded. They are served as they are; there is no build step.
+//! The page: the files of `web/`, embedded. They are served as they are; there is no build step. Only the version is
+//! filled in, so that a page that stays open can tell that the server has become another.
 
+use bytes::Bytes;
 use hyper::Response;
 use hyper::header::{self, HeaderValue};
 use serde_json::{Value, json};
@@ -11,68 +13,60 @@ use crate::openapi;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
     connect-src 'self' http: https: ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const PICTURE: &str = "image/svg+xml";
+
 /// A file of the page.
 #[derive(Debug)]
 pub struct File {
     /// Its path.
     pub at: &'static str,
     kind: &'static str,
-    bytes: &'static [u8],
+    text: &'static str,
+}
+
+/// A file of `web/`, and the path and the type that it is served under.
+macro_rules! file {
+    ($at:literal, $kind:expr, $name:literal) => {
+        File {
+            at: $at,
+            kind: $kind,
+            text: include_str!(concat!("../web/", $name)),
+        }
+    };
 }
 
 /// All of them.
-pub static FILES: [File; 9] = [
-    File {
-        at: "/",
-        kind: "text/html; charset=utf-8",
-        bytes: include_bytes!("../web/index.html"),
-    },
-    File {
-        at: "/page.css",
-        kind: "text/css; charset=utf-8",
-        bytes: include_bytes!("../web/page.css"),
-    },
-    File {
-        at: "/page.js",
-        kind: "text/javascript; charset=utf-8",
-        bytes: include_bytes!("../web/page.js"),
-    },
-    File {
-        at: "/panel.js",
-        kind: "text/javascript; charset=utf-8",
-        bytes: include_bytes!("../web/panel.js"),
-    },
-    File {
-        at: "/streams.js",
-        kind: "text/javascript; charset=utf-8",
-        bytes: include_bytes!("../web/streams.js"),
-    },
-    File {
-        at: "/server.js",
-        kind: "text/javascript; charset=utf-8",
-        bytes: include_bytes!("../web/server.js"),
-    },
-    File {
-        at: "/publish.js",
-        kind: "text/javascript; charset=utf-8",
-        bytes: include_bytes!("../web/publish.js"),
-    },
-    File {
-        at: "/figures.js",
-        kind: "text/javascript; charset=utf-8",
-        bytes: include_bytes!("../web/figures.js"),
-    },
-    File {
-        at: "/favicon.ico",
-        kind: "image/svg+xml",
-        bytes: include_bytes!("../web/favicon.svg"),
-    },
+pub static FILES: [File; 17] = [
+    file!("/", HTML, "index.html"),
+    file!("/page.css", CSS, "page.css"),
+    file!("/panel.css", CSS, "panel.css"),
+    file!("/canvas.js", SCRIPT, "canvas.js"),
+    file!("/chart.js", SCRIPT, "chart.js"),
+    file!("/cut.js", SCRIPT, "cut.js"),
+    file!("/figures.js", SCRIPT, "figures.js"),
+    file!("/latency.js", SCRIPT, "latency.js"),
+    file!("/page.js", SCRIPT, "page.js"),
+    file!("/panel.js", SCRIPT, "panel.js"),
+    file!("/picture.js", SCRIPT, "picture.js"),
+    file!("/publish.js", SCRIPT, "publish.js"),
+    file!("/server.js", SCRIPT, "server.js"),
+    file!("/streams.js", SCRIPT, "streams.js"),
+    file!("/view.js", SCRIPT, "view.js"),
+    file!("/words.js", SCRIPT, "words.js"),
+    file!("/favicon.ico", PICTURE, "favicon.svg"),
 ];
 
 impl File {
     /// The file, as an answer.
     pub fn answer(&self) -> Response<Body> {
-        let mut response = Response::new(Body::from(self.bytes));
+        let bytes = match self.kind {
+            HTML => Bytes::from(self.text.replace("{version}", env!("CARGO_PKG_VERSION"))),
+            _ => Bytes::from_static(self.text.as_bytes()),
+        };
+        let mut response = Response::new(Body::from(bytes));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.kind));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));

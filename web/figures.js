@@ -48,6 +48,13 @@ export function bytes(value) {
   return `${(unit === 0 || value >= 100 ? whole : tenth).format(value)} ${units[unit]}`;
 }
 
+/** <1 ms, 12 ms, 2.3 s; whole milliseconds, as the clocks give them. */
+export function milliseconds(value) {
+  if (value == null) return '–';
+  if (value < 1) return '<1 ms';
+  return value < 1000 ? `${whole.format(value)} ms` : `${tenth.format(value / 1000)} s`;
+}
+
 /** 42 s, 3 min, 5 h, 2 d. */
 export function duration(seconds) {
   const units = [[86400, 'd'], [3600, 'h'], [60, 'min'], [1, 's']];

@@ -1,43 +1,56 @@
 // The page: asks its own origin where the listeners are, sets up a panel for each wire, and draws at most once a
 // frame. Handlers of events only count (streams.js); everything that is seen is written from `draw`.
 
-import { duration, bytes, count } from './figures.js';
+import { bytes, count, duration } from './figures.js';
+import { Clock } from './latency.js';
 import { Panel } from './panel.js';
 import { Publish } from './publish.js';
-import { Feed, cameMultiplexed, originOf, readStats } from './server.js';
+import { Feed, cameMultiplexed, isLocal, originOf, readStats } from './server.js';
 import { SseStream, WebSocketStream } from './streams.js';
+import { write } from './view.js';
 
 const TICK_MS = 500;
 const RETRY_MS = 2000;
+/** A page that did nothing for so long was asleep. */
+const ASLEEP_MS = 2500;
+const COMPARE_CLOCKS_MS = 60_000;
 
 const isSecure = location.protocol === 'https:';
 
-/** The panels. A new one is a row here: its listener, the name that the server counts it by, how a stream is opened,
- *  and whether its streams use up the connections that a browser has for requests to that port. */
+/** The panels. A new one is a row here: how a stream of it is opened, whether streams are given events of every type
+ *  (or of those that they were told of), and the ways it can be carried. A way names its listeners (the next one is
+ *  taken when the first does not answer), what the server counts it as, whether its streams share a connection,
+ *  whether they use up those that a browser has for requests to that port, and whether only trying tells if it can
+ *  be had at all. */
 const WIRES = [
   {
     key: 'sse-http1',
     title: 'SSE on HTTP/1.1',
-    listener: isSecure ? 'http1s' : 'http1',
-    counted: 'sse_http1',
-    crowds: true,
-    open: (...all) => new SseStream(...all),
+    hearsAll: false,
+    open: (options) => new SseStream(options),
+    ways: [{
+      label: 'HTTP/1.1',
+      listeners: !isSecure ? ['http1'] : isLocal() ? ['http1s', 'http1'] : ['http1s'],
+      counted: 'sse_http1',
+      crowds: true,
+    }],
   },
   {
     key: 'sse-http2',
     title: 'SSE on HTTP/2',
-    listener: 'http2',
-    counted: 'sse_http2',
-    crowds: false,
-    open: (...all) => new SseStream(...all),
+    hearsAll: false,
+    open: (options) => new SseStream(options),
+    ways: [{ label: 'HTTP/2', listeners: ['http2'], counted: 'sse_http2', isShared: true }],
   },
   {
     key: 'websocket',
     title: 'WebSocket',
-    listener: isSecure ? 'wss' : 'ws',
-    counted: 'websocket',
-    crowds: false,
-    open: (origin, topic, _types, ...rest) => new WebSocketStream(origin, topic, ...rest),
+    hearsAll: true,
+    open: (options) => new WebSocketStream(options),
+    ways: [
+      { label: 'HTTP/1.1', listeners: [isSecure ? 'wss' : 'ws'], counted: 'websocket' },
+      { label: 'HTTP/2', listeners: ['http2'], counted: 'websocket_http2', isShared: true, isTried: true },
+    ],
   },
 ];
 
@@ -45,15 +58,23 @@ const WIRES = [
 const types = new Set(['message', 'ADDED', 'MODIFIED', 'DELETED']);
 
 const byId = (id) => document.getElementById(id);
+const clock = new Clock();
 const panels = WIRES.map(makePanel);
+const [, http2, websocket] = panels;
 const feed = new Feed((stats) => {
   for (const panel of panels) panel.took(stats);
   changed();
 });
 
 let isDrawAsked = false;
-/** Has everything drawn with the next frame. */
-function changed() {
+let awakeAt = performance.now();
+let comparedAt = -Infinity;
+/** Since when the display stands still, and how many events there were then; `null` when it moves. */
+let pause = null;
+
+/** Has everything drawn with the next frame. What the reader does ends a pause: its effect is to be seen. */
+function changed(isAction = false) {
+  if (isAction && pause) setPause(null);
   if (isDrawAsked) return;
   isDrawAsked = true;
   requestAnimationFrame(draw);
@@ -62,10 +83,17 @@ function changed() {
 function draw() {
   isDrawAsked = false;
   const now = performance.now();
-  for (const panel of panels) panel.draw(now, feed);
+  noticeSleep(now);
+  if (pause) {
+    drawPause();
+    return;
+  }
+  let isMoving = false;
+  for (const panel of panels) if (panel.draw(now, feed)) isMoving = true;
   byId('start-all').disabled = panels.every((panel) => panel.isRunning || panel.origin === null);
   byId('stop-all').disabled = panels.every((panel) => !panel.isRunning);
   if (feed.stats) drawServer(now);
+  if (isMoving) changed();
 }
 
 function drawServer(now) {
@@ -74,6 +102,10 @@ function drawServer(now) {
     + `${count(log.events)} events (${bytes(log.bytes)}) on ${count(log.topics)} ${log.topics === 1 ? 'topic' : 'topics'}.`);
   write(byId('stale'), feed.isStale(now) ? staleInWords() : '');
   write(byId('source'), sourceInWords());
+  write(byId('clock'), clockInWords());
+  const ours = document.querySelector('meta[name=triwire-version]').content;
+  byId('outdated').hidden = version === ours;
+  write(byId('versions'), version === ours ? '' : `The server is triwire ${version} now, and this page came from ${ours}.`);
 }
 
 /** Read aloud, so the same from one second to the next. */
@@ -85,39 +117,85 @@ function staleInWords() {
 }
 
 function sourceInWords() {
-  if (feed.isStream) return 'Here they come as events of the topic $stats, on a stream of this page’s own.';
-  const asked = `Here they are asked for at ${feed.origin}/stats, once a second`;
-  return cameMultiplexed() ? `${asked}.` : `${asked}: this page did not come over HTTP/2, and a stream of its own would `
-    + 'take one of the browser’s six connections.';
+  if (feed.isStream) return `Here they come as events of the topic $stats, on a stream of this page’s own from ${feed.origin}.`;
+  return `Here they are asked for at ${feed.origin}/stats, once a second: the HTTP/2 port cannot be reached, and a `
+    + 'stream of its own would take one of the browser’s six connections.';
 }
 
-function write(element, text) {
-  if (element.textContent !== text) element.textContent = text;
+function clockInWords() {
+  const { offset, error } = clock;
+  if (error === null) return 'The clocks have not been compared yet and are taken to agree.';
+  return offset === 0
+    ? `The clocks agree within ${error} ms.`
+    : `The server’s clock is ${Math.abs(offset)} ms ${offset > 0 ? 'ahead' : 'behind'}, give or take ${error} ms, and that is taken off.`;
 }
 
 function makePanel(wire) {
   const element = byId('panel').content.firstElementChild.cloneNode(true);
   byId('panels').append(element);
-  return new Panel(element, wire, types, changed);
+  return new Panel(element, wire, { types, clock, changed, home: ownOrigin });
 }
 
-/** Where the page's own requests go. On HTTP/1.1 streams to the page's own port would leave them no connection, and
- *  WebSockets do not count among those: then it is the WebSocket panel's port, if that can be reached. */
+/** Where the page's own requests go: to the HTTP/2 port, where one connection has room for them whatever the streams
+ *  do. If it cannot be reached, the page's own origin would have no connection left once the HTTP/1.1 panel fills it;
+ *  WebSockets do not count among those, so then it is the WebSocket panel's port. */
 function ownOrigin() {
-  const websocket = panels.at(-1);
-  const isCrowded = !cameMultiplexed() && panels.some((panel) => panel.crowds);
+  if (cameMultiplexed()) return location.origin;
+  if (!http2.isOutOfReach) return http2.origin;
+  const isCrowded = panels.some((panel) => panel.crowds);
   return isCrowded && !websocket.isOutOfReach ? websocket.origin : location.origin;
 }
 
 function follow() {
-  if (cameMultiplexed()) feed.stream(ownOrigin());
-  else feed.poll(ownOrigin());
+  const origin = ownOrigin();
+  if (cameMultiplexed() || origin === http2.origin) feed.stream(origin);
+  else feed.poll(origin);
+}
+
+/** Compares the clocks when that is due: while somebody looks at latencies. */
+function compareClocks(now) {
+  if (now - comparedAt < COMPARE_CLOCKS_MS || !panels.some((panel) => panel.isRunning)) return;
+  comparedAt = now;
+  clock.compare(ownOrigin());
 }
 
 function learn(type) {
   if (types.has(type)) return;
   types.add(type);
   for (const panel of panels) panel.listen(type);
+}
+
+/** After a sleep nothing is late: nobody could answer meanwhile, and rates would be those of the sleep. */
+function noticeSleep(now) {
+  if (now - awakeAt > ASLEEP_MS) {
+    feed.forgive();
+    for (const panel of panels) panel.forgive();
+  }
+  awakeAt = now;
+}
+
+function tick() {
+  const now = performance.now();
+  noticeSleep(now);
+  compareClocks(now);
+  for (const panel of panels) panel.sample(now);
+  changed();
+}
+
+const eventsSoFar = () => panels.reduce((sum, panel) => sum + panel.tally.events, 0);
+
+function setPause(value) {
+  pause = value;
+  byId('pause').textContent = pause ? 'Resume display' : 'Pause display';
+  byId('pause').setAttribute('aria-pressed', String(pause !== null));
+  byId('paused').hidden = pause === null;
+  document.body.classList.toggle('paused', pause !== null);
+}
+
+function drawPause() {
+  const since = new Date(performance.timeOrigin + pause.at).toLocaleTimeString();
+  write(byId('paused-since'), `Display paused at ${since}. The streams go on`);
+  write(byId('paused-events'), `: ${count(eventsSoFar() - pause.events)} events since.`);
 }
 
 /** Asks until the server says where its listeners are. */
@@ -135,7 +213,8 @@ async function firstStats() {
 async function begin() {
   const stats = await firstStats();
   feed.take(stats);
-  const located = panels.map((panel, i) => panel.locate(originOf(stats.listeners[WIRES[i].listener])));
+  const origins = new Map(Object.entries(stats.listeners).map(([name, listener]) => [name, originOf(listener)]));
+  const located = panels.map((panel) => panel.locate(origins));
   // Where to ask from then on may depend on what can be reached.
   if (!cameMultiplexed()) await Promise.all(located);
   follow();
@@ -146,22 +225,25 @@ function end() {
   for (const panel of panels) panel.stop();
 }
 
-function recheck() {
-  if (document.visibilityState === 'visible') for (const panel of panels) panel.recheck();
+async function recheck() {
+  if (document.visibilityState !== 'visible' || feed.stats === null) return;
+  await Promise.all(panels.map((panel) => panel.recheck()));
+  if (feed.isFollowing && ownOrigin() !== feed.origin) follow();
 }
 
-byId('start-all').addEventListener('click', () => panels.forEach((panel) => panel.start()));
+byId('start-all').addEventListener('click', () => panels.forEach((panel) => panel.submit()));
 byId('stop-all').addEventListener('click', () => panels.forEach((panel) => panel.stop()));
+byId('pause').addEventListener('click', () => {
+  setPause(pause ? null : { at: performance.now(), events: eventsSoFar() });
+  changed();
+});
+byId('reload').addEventListener('click', () => location.reload());
 document.addEventListener('visibilitychange', recheck);
 window.addEventListener('focus', recheck);
 // A page that is left must leave the server too, also when the browser keeps it to come back to.
 window.addEventListener('pagehide', end);
 window.addEventListener('pageshow', (event) => event.persisted && follow());
-setInterval(() => {
-  const now = performance.now();
-  for (const panel of panels) panel.sample(now);
-  changed();
-}, TICK_MS);
+setInterval(tick, TICK_MS);
 
-new Publish(byId('publish'), byId('published'), ownOrigin, learn);
+new Publish(byId('publish'), byId('published'), { origin: ownOrigin, typed: learn, panels });
 begin();

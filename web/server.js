@@ -14,6 +14,11 @@ export function originOf(listener) {
   return new URL(`${listener.tls ? 'https' : 'http'}://${location.hostname}:${port}`).origin;
 }
 
+/** Whether this is the machine that the page is opened on, where cleartext is as good as TLS to a browser. */
+export function isLocal() {
+  return ['localhost', '127.0.0.1', '[::1]'].includes(location.hostname);
+}
+
 /** Whether the page itself came over HTTP/2 or later, where one connection has room for all that it asks. */
 export function cameMultiplexed() {
   const [navigation] = performance.getEntriesByType('navigation');
@@ -22,25 +27,33 @@ export function cameMultiplexed() {
 
 /** The stats object. */
 export async function readStats(origin) {
-  const response = await fetch(`${origin}/stats`, { cache: 'no-store', signal: AbortSignal.timeout(PROBE_MS) });
-  if (!response.ok) throw new Error(`/stats answered ${response.status}`);
+  return readJson(`${origin}/stats`);
+}
+
+/** What a GET of this address answers, as JSON. All that the page asks for goes with credentials: only then may it
+ *  share connections with the page itself, and WebSockets be carried by them. */
+export async function readJson(url) {
+  const signal = AbortSignal.timeout(PROBE_MS);
+  const response = await fetch(url, { cache: 'no-store', credentials: 'include', signal });
+  if (!response.ok) throw new Error(`${new URL(url).pathname} answered ${response.status}`);
   return response.json();
 }
 
 /** Asks a listener for a sign of life: `{ trouble, protocol }`. The protocol is what the browser says that it spoke;
- *  trouble is `null`, `late` (no answer in time), `foreign` (it answers, but not to pages of this origin) or
- *  `silent` (no answer at all, which is also all that a page is told of a certificate that is not trusted). */
+ *  trouble is `null`, `busy` (it takes no more now), `late` (no answer in time), `foreign` (it answers, but not to pages
+ *  of this origin) or `silent` (no answer at all, which is also all that a page is told of a certificate that is not
+ *  trusted). */
 export async function probe(origin) {
   const url = `${origin}/healthz?probe=${probes++}-${Date.now()}`;
   const signal = AbortSignal.timeout(PROBE_MS);
   const timing = new Timing(url);
   try {
-    const response = await fetch(url, { cache: 'no-store', signal });
+    const response = await fetch(url, { cache: 'no-store', credentials: 'include', signal });
     await response.text();
-    return { trouble: null, protocol: await timing.protocol() };
+    return { trouble: response.status === 503 ? 'busy' : null, protocol: await timing.protocol() };
   } catch (error) {
     if (error.name === 'TimeoutError') return { trouble: 'late', protocol: '' };
-    const answers = await fetch(url, { mode: 'no-cors', cache: 'no-store', signal }).then(() => true, () => false);
+    const answers = await fetch(url, { mode: 'no-cors', cache: 'no-store', credentials: 'include', signal }).then(() => true, () => false);
     return { trouble: answers ? 'foreign' : 'silent', protocol: '' };
   } finally {
     timing.end();
@@ -99,7 +112,7 @@ export class Feed {
     this.stop();
     this.origin = origin;
     this.isStream = true;
-    const source = new EventSource(origin + STREAM);
+    const source = new EventSource(origin + STREAM, { withCredentials: true });
     source.onmessage = (event) => this.take(JSON.parse(event.data));
     // An EventSource that was refused does not come back.
     source.onerror = () => source.readyState === EventSource.CLOSED && this.poll(origin);
@@ -130,6 +143,16 @@ export class Feed {
     this.#since = Infinity;
   }
 
+  /** Whether it is asking at all. */
+  get isFollowing() {
+    return this.#since !== Infinity;
+  }
+
+  /** Has the waiting count from now: while the page was asleep nothing could come. */
+  forgive() {
+    if (this.isFollowing) this.#since = performance.now();
+  }
+
   /** Whether several in a row are missing. */
   isStale(now) {
     return now - this.#since > STALE_MS;
@@ -138,7 +161,7 @@ export class Feed {
   take(stats) {
     this.stats = stats;
     this.takenAt = performance.now();
-    if (this.#since !== Infinity) this.#since = this.takenAt;
+    if (this.isFollowing) this.#since = this.takenAt;
     this.#taken(stats);
   }
 }

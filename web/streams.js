@@ -2,6 +2,7 @@
 // They count and keep the latest, nothing else, so that no rate of events fills the memory or draws anything.
 
 import { utf8Length } from './figures.js';
+import { Latency } from './latency.js';
 
 /** How long a stream may go unanswered before it is called stuck. */
 const STUCK_AFTER_MS = 1500;
@@ -10,7 +11,10 @@ const STUCK_AFTER_MS = 1500;
 const RETRY_MS = 3000;
 const BUSY_RETRY_MS = 10000;
 
+const TRIAL_MS = 5000;
 const SUBPROTOCOL = 'triwire.v1.json';
+/** What the server's reasons to close a WebSocket are called on an EventSource. */
+const BUSY_CODES = new Map([[1001, 'draining'], [1013, 'full']]);
 
 /** What the streams of one panel have brought, all together. */
 export class Tally {
@@ -18,23 +22,36 @@ export class Tally {
   bytes = 0;
   gaps = 0;
   reconnects = 0;
+  /** Events that a stream was given although it already had them, or later ones. */
+  twice = 0;
+  latency = new Latency();
   /** `{ id, type, text }`; the id and the type are inside the text on a WebSocket. */
   lastEvent = null;
   /** The last gap notice. */
   lastGap = null;
   /** Why a server that is full or draining sent a stream away. */
   lastBusy = null;
+  /** Told the id of each event, while somebody looks for one. */
+  lookout = null;
 }
 
 /** What is common to both: where a stream is in its life. */
 class Stream {
   /** `opening`, `open`, `away` (it was lost and comes back), `refused` (it does not) or `closed`. */
   state = 'opening';
+  /** After which event it would resume. */
+  cursor = null;
+  /** How many events it brought, how often it began, and when it last did. */
+  events = 0;
+  readies = 0;
+  readyAt = 0;
+  /** Told the id of each event, while a cut is being looked into. */
+  witness = null;
   #due = 0;
-  #wasReady = false;
 
-  constructor(tally, changed) {
+  constructor({ tally, clock, changed }) {
     this.tally = tally;
+    this.clock = clock;
     this.changed = changed;
   }
 
@@ -46,22 +63,35 @@ class Stream {
   /** Says that an answer is waited for, which will not come before `pause` has passed. */
   waits(state, pause) {
     this.state = state;
-    this.#due = performance.now() + pause + STUCK_AFTER_MS;
+    this.forgive(pause);
     this.changed();
   }
 
-  ready() {
-    if (this.#wasReady) this.tally.reconnects += 1;
-    this.#wasReady = true;
+  /** Has the waiting count from now: while the page was asleep nobody could answer it. */
+  forgive(pause = 0) {
+    this.#due = performance.now() + pause + STUCK_AFTER_MS;
+  }
+
+  ready(cursor) {
+    if (this.readies > 0) this.tally.reconnects += 1;
+    this.readies += 1;
+    this.readyAt = performance.now();
+    this.cursor = cursor;
     this.state = 'open';
     this.changed();
   }
 
-  event(id, type, text) {
+  event(id, shown, text) {
     const { tally } = this;
+    if (this.cursor !== null && compareIds(id, this.cursor) <= 0) tally.twice += 1;
+    this.cursor = id;
+    this.events += 1;
+    this.witness?.saw(id);
     tally.events += 1;
     tally.bytes += utf8Length(text);
-    tally.lastEvent = { id, type, text };
+    tally.latency.add(this.clock.since(madeAt(id)));
+    tally.lastEvent = shown;
+    tally.lookout?.saw(id);
     this.changed();
   }
 
@@ -77,12 +107,16 @@ export class SseStream extends Stream {
   #source;
   #retry = RETRY_MS;
 
-  constructor(origin, topic, types, tally, changed) {
-    super(tally, changed);
-    this.#source = new EventSource(`${origin}/events?topic=${encodeURIComponent(topic)}`);
-    this.#source.addEventListener('ready', () => {
+  /** `origin`, `topic`, `key` (what the connection can be cut by), `types` (the event types to listen for), and what
+   *  all streams take: the panel's `tally`, the `clock`, and `changed`, called when there is something to draw. */
+  constructor(options) {
+    super(options);
+    const { tally, types } = options;
+    // With credentials, so that whatever the page opens at this listener may share connections.
+    this.#source = new EventSource(address(options), { withCredentials: true });
+    this.#source.addEventListener('ready', (event) => {
       this.#retry = RETRY_MS;
-      this.ready();
+      this.ready(JSON.parse(event.data).cursor);
     });
     this.#source.addEventListener('gap', (event) => this.gap(JSON.parse(event.data)));
     this.#source.addEventListener('busy', (event) => {
@@ -105,7 +139,7 @@ export class SseStream extends Stream {
   }
 
   // One function for all types, so that telling of a type twice does not count its events twice.
-  #take = (event) => this.event(event.lastEventId, event.type, event.data);
+  #take = ({ lastEventId: id, type, data }) => this.event(id, { id, type, text: data }, data);
 
   #lost() {
     if (this.#source.readyState === EventSource.CLOSED) {
@@ -121,17 +155,16 @@ export class SseStream extends Stream {
 export class WebSocketStream extends Stream {
   #url;
   #socket = null;
-  #cursor = null;
   #backoff = new Backoff();
   #timer = 0;
 
-  constructor(origin, topic, tally, changed) {
-    super(tally, changed);
-    this.#url = `${origin.replace(/^http/, 'ws')}/events?topic=${encodeURIComponent(topic)}`;
+  /** The same as of an SseStream; a WebSocket is given every type without being told. */
+  constructor(options) {
+    super(options);
+    this.#url = address(options).replace(/^http/, 'ws');
     this.#open('opening');
   }
 
-  /** A WebSocket is given every type without being told. */
   listen() {}
 
   close() {
@@ -139,16 +172,14 @@ export class WebSocketStream extends Stream {
     this.state = 'closed';
     const socket = this.#socket;
     this.#socket = null;
-    // To close one that is still connecting is an error to the browser's console: let it connect first.
-    if (socket?.readyState === WebSocket.CONNECTING) socket.onopen = () => socket.close(1000);
-    else socket?.close(1000);
+    end(socket);
   }
 
   #open(state) {
-    const after = this.#cursor === null ? '' : `&after=${this.#cursor}`;
+    const after = this.cursor === null ? '' : `&after=${this.cursor}`;
     const socket = new WebSocket(this.#url + after, SUBPROTOCOL);
     socket.onmessage = (message) => socket === this.#socket && this.#take(message.data);
-    socket.onclose = () => socket === this.#socket && this.#lost();
+    socket.onclose = (event) => socket === this.#socket && this.#lost(event.code);
     this.#socket = socket;
     this.waits(state, 0);
   }
@@ -156,22 +187,64 @@ export class WebSocketStream extends Stream {
   #take(text) {
     const frame = JSON.parse(text);
     if (frame.id !== undefined) {
-      this.#cursor = frame.id;
-      this.event(null, null, text);
+      this.event(frame.id, { text }, text);
     } else if (frame.type === '$ready') {
-      this.#cursor = frame.cursor;
       this.#backoff.reset();
-      this.ready();
+      this.ready(frame.cursor);
     } else if (frame.type === '$gap') {
       this.gap(frame);
     }
   }
 
-  #lost() {
+  #lost(code) {
+    if (BUSY_CODES.has(code)) this.tally.lastBusy = BUSY_CODES.get(code);
     const pause = this.#backoff.next();
     this.waits('away', pause);
     this.#timer = setTimeout(() => this.#open('away'), pause);
   }
+}
+
+/** Whether a WebSocket can be had there. Only trying tells: no browser says what it carries a WebSocket on. */
+export function canOpenWebSocket(origin) {
+  const socket = new WebSocket(`${origin.replace(/^http/, 'ws')}/events`, SUBPROTOCOL);
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, TRIAL_MS, false);
+    socket.onmessage = () => resolve(true);
+    socket.onclose = () => resolve(false);
+    socket.addEventListener('message', () => clearTimeout(timer));
+  }).finally(() => {
+    socket.onclose = null;
+    end(socket);
+  });
+}
+
+/** What a reader is told of a stream: its state, or that it is stuck. */
+export function stateOf(stream, now) {
+  return stream.isStuck(now) ? 'stuck' : stream.state;
+}
+
+/** Orders ids, which are `<ms>-<n>`. */
+export function compareIds(a, b) {
+  return madeAt(a) - madeAt(b) || numberIn(a) - numberIn(b);
+}
+
+/** When the event was made, in milliseconds on the server's clock. */
+export function madeAt(id) {
+  return Number(id.slice(0, id.indexOf('-')));
+}
+
+function numberIn(id) {
+  return Number(id.slice(id.indexOf('-') + 1));
+}
+
+function address({ origin, topic, key }) {
+  return `${origin}/events?topic=${encodeURIComponent(topic)}&cut=${key}`;
+}
+
+/** To close a WebSocket that is still connecting is an error to the browser's console: that one may connect first. */
+function end(socket) {
+  if (socket?.readyState === WebSocket.CONNECTING) socket.onopen = () => socket.close(1000);
+  else socket?.close(1000);
 }
 
 /** How long to wait before the next try: longer each time and never the same, so that a crash does not bring all
