@@ -5,7 +5,8 @@ import { readJson } from './server.js';
 import { compareIds } from './streams.js';
 
 const ASK_MS = 5000;
-/** How long streams may take to come back, and then to be given what the control has. */
+/** How long streams may take to notice, to come back, and to be given what the control has. */
+const LEAVE_MS = 1000;
 const RETURN_MS = 15000;
 const CATCH_UP_MS = 5000;
 const LOOK_MS = 100;
@@ -28,7 +29,9 @@ export async function cutAndProve({ origin, key, streams, topic, hears, isOver }
   const witnesses = open.map((stream) => new Witness(stream));
   try {
     const refusal = await cut(origin, key);
-    if (refusal) return { at, trouble: refusal };
+    // A browser whose request went down with its connection may ask again, and is told that there is no such key.
+    if (refusal) await passed(LEAVE_MS, () => witnesses.some((witness) => witness.hasLeft));
+    if (refusal && !witnesses.some((witness) => witness.hasLeft)) return { at, trouble: refusal };
     await passed(RETURN_MS, () => isOver() || witnesses.every((witness) => witness.isBack || witness.isWaiting(streams)));
     const back = witnesses.filter((witness) => witness.isBack);
     const after = Math.max(0, ...back.map((witness) => witness.backAt - began));
@@ -94,6 +97,11 @@ class Witness {
   /** Whether the stream has begun anew. */
   get isBack() {
     return this.#stream.readies > this.#readies && this.#stream.state === 'open';
+  }
+
+  /** Whether the stream has lost its connection since. */
+  get hasLeft() {
+    return this.#stream.readies > this.#readies || this.#stream.state !== 'open';
   }
 
   get backAt() {

@@ -45,7 +45,7 @@ export class Latency {
 }
 
 class Slot {
-  second = -1;
+  second = null;
   total = 0;
   counts = new Uint32Array(BUCKETS);
 
@@ -76,7 +76,9 @@ export class Clock {
       const trip = await roundTrip(origin).catch(() => null);
       if (trip && (best === null || trip.error < best.error)) best = trip;
     }
-    if (best === null) return;
+    // A worse measurement takes the place of a better one only if they contradict each other: then a clock was set.
+    const isKnown = best && this.error !== null && Math.abs(best.offset - this.offset) <= best.error + this.error;
+    if (best === null || (isKnown && best.error >= this.error)) return;
     this.error = best.error;
     // Clocks that agree as far as can be told are taken to agree: mostly they are one and the same.
     this.offset = Math.abs(best.offset) <= best.error ? 0 : best.offset;

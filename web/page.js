@@ -10,6 +10,8 @@ import { SseStream, WebSocketStream } from './streams.js';
 import { write } from './view.js';
 
 const TICK_MS = 500;
+/** Drawing takes time from the events whose latency is measured: every second frame is smooth enough. */
+const FRAME_MS = 30;
 const RETRY_MS = 2000;
 /** A page that did nothing for so long was asleep. */
 const ASLEEP_MS = 2500;
@@ -67,6 +69,7 @@ const feed = new Feed((stats) => {
 });
 
 let isDrawAsked = false;
+let drawnAt = 0;
 let awakeAt = performance.now();
 let comparedAt = -Infinity;
 /** Since when the display stands still, and how many events there were then; `null` when it moves. */
@@ -75,6 +78,7 @@ let pause = null;
 /** Has everything drawn with the next frame. What the reader does ends a pause: its effect is to be seen. */
 function changed(isAction = false) {
   if (isAction && pause) setPause(null);
+  if (isAction) compareClocks(performance.now());
   if (isDrawAsked) return;
   isDrawAsked = true;
   requestAnimationFrame(draw);
@@ -83,6 +87,11 @@ function changed(isAction = false) {
 function draw() {
   isDrawAsked = false;
   const now = performance.now();
+  if (now - drawnAt < FRAME_MS) {
+    changed();
+    return;
+  }
+  drawnAt = now;
   noticeSleep(now);
   if (pause) {
     drawPause();

@@ -41,6 +41,7 @@ export class Picture {
     if (isShared) this.#drawSharedPipe(context, space);
     for (const line of this.#lines) this.#drawLine(context, line, space, now);
     this.#drawReason(context, space);
+    if (streams.length === 0) this.#drawInvitation(context, ghosts);
     return isMoving;
   }
 
@@ -173,6 +174,16 @@ export class Picture {
     context.lineWidth = Math.max(0.6, Math.min(1.5, pitch * 0.3));
     context.stroke();
     context.setLineDash([]);
+  }
+
+  #drawInvitation(context, ghosts) {
+    const { width, height, colors, font } = this.#surface;
+    context.fillStyle = colors.muted;
+    context.font = font;
+    context.textBaseline = 'middle';
+    context.textAlign = 'center';
+    context.fillText(`${ghosts} ${ghosts === 1 ? 'stream' : 'streams'} to open`, width / 2, height / 2);
+    context.textAlign = 'left';
   }
 
   /** Says beside those that wait what they wait for. */

@@ -67,7 +67,7 @@ export function proof({ proof, isCutting }) {
   if (proof.trouble) return `${at}: no. ${proof.trouble}`;
   const { cut, back, waiting, after } = proof;
   const who = waiting === 0 && cut > 1 ? `all ${cut} streams` : `${back} of ${plural(cut, 'stream')}`;
-  const others = waiting ? ` ${waiting} more ${waiting === 1 ? 'waits' : 'wait'} for a connection.` : '';
+  const others = waiting ? ` The other ${waiting} ${waiting === 1 ? 'waits' : 'wait'}: streams that had waited took the connections.` : '';
   if (back === 0) return `${at}: no stream came back yet.${others}`;
   return `${at}: ${who} resumed within ${figures.milliseconds(after)}. ${verdict(proof)}${others}`;
 }
@@ -94,8 +94,11 @@ function reason({ way }, { asked, open, stuck }, counts) {
       + `stream keeps one: the other ${stuck === 1 ? 'one waits' : `${stuck} wait`} inside the browser${unheard}.`;
   }
   if (open !== asked || open < 2 || !counts || counts.streams < open) return '';
-  if (counts.connections === 1) return 'They share one connection.';
-  return counts.connections === open && counts.streams === open ? 'Each has a connection of its own.' : '';
+  if (counts.connections === 1) return 'They share one connection: HTTP/2 carries many streams side by side, so none waits.';
+  if (counts.connections !== open || counts.streams !== open) return '';
+  return way.counted === 'websocket'
+    ? 'Each has a connection of its own: a browser allows a page far more WebSockets than HTTP/1.1 requests, and the server carries them all.'
+    : 'Each has a connection of its own.';
 }
 
 function countsInWords({ asked, open, stuck, opening, away, refused }) {
