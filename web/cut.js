@@ -6,7 +6,7 @@ import { compareIds } from './streams.js';
 
 const ASK_MS = 5000;
 /** How long streams may take to notice, to come back, and to be given what the control has. */
-const LEAVE_MS = 1000;
+const LEAVE_MS = 3000;
 const RETURN_MS = 15000;
 const CATCH_UP_MS = 5000;
 const LOOK_MS = 100;
@@ -29,16 +29,19 @@ export async function cutAndProve({ origin, key, streams, topic, hears, isOver }
   const witnesses = open.map((stream) => new Witness(stream));
   try {
     const refusal = await cut(origin, key);
-    // A browser whose request went down with its connection may ask again, and is told that there is no such key.
-    if (refusal) await passed(LEAVE_MS, () => witnesses.some((witness) => witness.hasLeft));
-    if (refusal && !witnesses.some((witness) => witness.hasLeft)) return { at, trouble: refusal };
+    // A browser whose request went down with its connection may ask again, and is then told that there is no such key:
+    // what counts is whether streams were lost.
+    await passed(LEAVE_MS, () => isOver() || witnesses.some((witness) => witness.hasLeft));
+    if (!witnesses.some((witness) => witness.hasLeft)) {
+      return { at, trouble: refusal ?? 'no stream was lost, so the cut did not arrive.' };
+    }
     await passed(RETURN_MS, () => isOver() || witnesses.every((witness) => witness.isBack || witness.isWaiting(streams)));
     const back = witnesses.filter((witness) => witness.isBack);
     const after = Math.max(0, ...back.map((witness) => witness.backAt - began));
     const verdict = back.length > 0 ? await compare(back, { origin, topic, hears, isOver }) : {};
     return { at, cut: open.length, back: back.length, waiting: open.length - back.length, after, ...verdict };
   } catch (error) {
-    return { at, trouble: `The control failed (${error.message}).` };
+    return { at, trouble: `the control failed (${error.message}).` };
   } finally {
     for (const witness of witnesses) witness.leave();
   }
@@ -50,7 +53,7 @@ async function cut(origin, key) {
   const response = await fetch(`${origin}/cut/${key}`, request).catch(() => null);
   if (response === null || response.ok) return null;
   const { detail, title } = await response.json().catch(() => ({}));
-  return `The server refused (${response.status}): ${detail ?? title ?? 'no reason given'}.`;
+  return `the server refused (${response.status}): ${detail ?? title ?? 'no reason given'}.`;
 }
 
 async function compare(back, { origin, topic, hears, isOver }) {

@@ -10,6 +10,7 @@ import * as words from './words.js';
 const SHOWN = 2000;
 /** Numbers change this often at most, or nobody could read them. */
 const NUMBERS_MS = 200;
+const CHART_MS = 1000;
 /** A screen reader is told how things stand this often at most. */
 const STATUS_MS = 500;
 /** The p50 and p99 in figures are those of so many seconds. */
@@ -21,6 +22,7 @@ export class View {
   #picture;
   #chart;
   #numbersAt = 0;
+  #chartAt = 0;
   #statusAt = 0;
   #looks = '';
 
@@ -29,7 +31,11 @@ export class View {
     this.#panel = panel;
     this.#field = fields(element);
     this.#picture = new Picture(this.#field.picture, () => changed());
-    this.#chart = new Chart(this.#field.chart, () => changed());
+    this.#chart = new Chart(this.#field.chart, () => {
+      this.#chartAt = 0;
+      this.#numbersAt = 0;
+      changed();
+    });
     this.#label(element);
     const { form, cut, way, count } = this.#field;
     form.addEventListener('submit', (event) => {
@@ -62,7 +68,7 @@ export class View {
       this.#drawForm();
       this.#drawFigures(standing, counts);
       this.#drawTable(standing, counts);
-      this.#drawLatency();
+      this.#drawLatency(now);
       this.#drawEvent();
       this.#drawTrouble();
       write(this.#field.aside, words.aside(this.#panel, feed));
@@ -147,11 +153,13 @@ export class View {
     write(field.serverGaps, figures.count(counts?.gaps));
   }
 
-  #drawLatency() {
+  #drawLatency(now) {
     const { latency } = this.#panel.tally;
     const recent = latency.recent(RECENT_SECONDS);
     write(this.#field.p50, figures.milliseconds(recent?.p50));
     write(this.#field.p99, figures.milliseconds(recent?.p99));
+    if (now < this.#chartAt) return;
+    this.#chartAt = now + CHART_MS;
     this.#chart.draw(latency.perSecond());
   }
 

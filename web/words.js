@@ -64,7 +64,7 @@ export function proof({ proof, isCutting }) {
   if (isCutting) return 'Cutting: the server ends the connections, the streams come back, a long poll tells what they should have.';
   if (proof === null) return '';
   const at = `Cut at ${proof.at.toLocaleTimeString()}`;
-  if (proof.trouble) return `${at}: no. ${proof.trouble}`;
+  if (proof.trouble) return `${at}: ${proof.trouble}`;
   const { cut, back, waiting, after } = proof;
   const who = waiting === 0 && cut > 1 ? `all ${cut} streams` : `${back} of ${plural(cut, 'stream')}`;
   const others = waiting ? ` The other ${waiting} ${waiting === 1 ? 'waits' : 'wait'}: streams that had waited took the connections.` : '';

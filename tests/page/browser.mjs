@@ -6,6 +6,10 @@ import { PATIENCE_MS, until } from './wait.mjs';
 
 export const PANELS = ['SSE on HTTP/1.1', 'SSE on HTTP/2', 'WebSocket'];
 
+/** What the HTTP/1.1 panel says of ten streams. */
+export const SIX_OF_TEN = '6 of 10 streams open, 4 stuck. A browser opens at most 6 HTTP/1.1 connections to one host and '
+  + 'port, and each stream keeps one: the other 4 wait inside the browser, and the server has not heard of them.';
+
 /** Starts a browser that trusts these keys (none: nothing but what the system trusts). */
 export function launch(...pins) {
   const quiet = ['--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'];

@@ -11,6 +11,7 @@ import { createInterface } from 'node:readline';
 import { within } from './wait.mjs';
 
 const BINARY = process.env.TRIWIRE_BIN ?? new URL('../../target/release/triwire', import.meta.url).pathname;
+const WIRES = ['sse_http1', 'sse_http2', 'websocket', 'websocket_http2'];
 const LISTENERS = ['http1', 'h2c', 'ws', 'http2', 'http1s', 'wss'];
 
 /** A directory that certificates are made in; servers that share it are trusted alike. */
@@ -36,11 +37,12 @@ export class Certificates {
 }
 
 export class Server {
-  /** Starts `triwire serve`. `listen` replaces where listeners are bound (`{ wss: 'off' }`); the rest take free ports. */
-  static async start(certificates, { listen = {}, metrics = '200ms' } = {}) {
+  /** Starts `triwire serve`. `listen` replaces where listeners are bound (`{ wss: 'off' }`), the rest take free ports;
+   *  `flags` are further ones. */
+  static async start(certificates, { listen = {}, metrics = '200ms', flags = [] } = {}) {
     const bind = LISTENERS.map((name) => `--${name}=${listen[name] ?? '127.0.0.1:0'}`);
     const rest = ['--certs', certificates.dir, '--log-format', 'json', '--metrics-every', metrics, '--drain', '1s'];
-    const child = spawn(BINARY, ['serve', ...bind, ...rest], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(BINARY, ['serve', ...bind, ...rest, ...flags], { stdio: ['ignore', 'pipe', 'pipe'] });
     let log = '';
     child.stderr.on('data', (bytes) => (log += bytes));
     const ended = once(child, 'exit');
@@ -67,12 +69,10 @@ export class Server {
     return (await fetch(`http://${this.listeners.http1}/stats`)).json();
   }
 
-  /** `{ wire: [connections, streams] }` as the server counts them now. */
+  /** `{ wire: [connections, streams] }` as the server counts them now, of what the page can open. */
   async counts() {
     const { wires } = await this.stats();
-    return Object.fromEntries(
-      ['sse_http1', 'sse_http2', 'websocket'].map((wire) => [wire, [wires[wire].connections, wires[wire].streams]]),
-    );
+    return Object.fromEntries(WIRES.map((wire) => [wire, [wires[wire].connections, wires[wire].streams]]));
   }
 
   /** Publishes a body past the page, and returns the answer. */
