@@ -8,8 +8,8 @@ import { Tally, canOpenWebSocket, stateOf } from './streams.js';
 import { View } from './view.js';
 
 /** A panel that cannot be started is out of reach; these troubles may be over by then. */
-const PASSING = [null, 'late', 'busy'];
-/** When no stream is open, the listener is asked why this often. */
+const PASSING = [null, 'late', 'busy', 'gone'];
+/** When no stream has come back for so long, the listener is asked why, and so often. */
 const ASK_AGAIN_MS = 4000;
 
 export class Panel {
@@ -123,7 +123,6 @@ export class Panel {
     this.serverRates = new Rates();
     this.#key = newKey();
     this.topic = topic;
-    this.#askedAt = performance.now();
     const { types, clock, changed } = this.#shared;
     const options = { origin: this.origin, topic, types, key: this.#key, tally: this.tally, clock, changed: () => changed() };
     this.streams = Array.from({ length: count }, () => this.wire.open(options));
@@ -181,11 +180,20 @@ export class Panel {
   sample(now) {
     this.rates.add(now, this.tally.events, this.tally.bytes);
     const isDown = this.streams.length > 0 && this.streams.every((stream) => stream.state === 'away');
+    if (!isDown) this.#askedAt = now;
     if (!isDown || this.isChecking || now - this.#askedAt < ASK_AGAIN_MS) return;
     this.#askedAt = now;
-    probe(this.origin).then(({ trouble }) => {
-      this.trouble = trouble;
-    });
+    this.#askWhy();
+  }
+
+  /** Finds out why all streams are away. */
+  async #askWhy() {
+    const run = this.#run;
+    const { trouble } = await probe(this.origin);
+    if (run !== this.#run) return;
+    // It was trusted before. And if it answers, then it is only streams that it does not take.
+    this.trouble = { silent: this.streams.some((stream) => stream.readies > 0) ? 'gone' : 'silent' }[trouble] ?? trouble ?? 'busy';
+    this.#shared.changed();
   }
 
   /** Has all waiting count from now: while the page was asleep nobody could answer. */

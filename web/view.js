@@ -71,7 +71,7 @@ export class View {
       this.#drawLatency(now);
       this.#drawEvent();
       this.#drawTrouble();
-      write(this.#field.aside, words.aside(this.#panel, feed));
+      write(this.#field.aside, words.aside(this.#panel, counts, feed));
       write(this.#field.proof, words.proof(this.#panel));
       this.#field.proof.classList.toggle('bad', words.isLoss(this.#panel.proof));
     }

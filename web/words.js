@@ -39,7 +39,9 @@ export function trouble({ trouble, origin, passedOver, way, fellBack }) {
     case 'late':
       return `${origin} has not answered in 5 seconds. Other tabs may hold all connections that the browser has for it.`;
     case 'busy':
-      return `${origin} takes no more connections now: the server is full or about to stop. Streams come back by themselves.`;
+      return `${origin} takes no stream now: the server is full or about to stop. Streams come back by themselves.`;
+    case 'gone':
+      return `${origin} does not answer any more: the server has stopped or cannot be reached. Streams come back by themselves.`;
     default:
       return isSecure
         ? `The browser has no answer from ${origin}: its certificate is not trusted here yet, or nothing listens there.`
@@ -48,12 +50,12 @@ export function trouble({ trouble, origin, passedOver, way, fellBack }) {
 }
 
 /** What else is worth knowing of a panel's streams. */
-export function aside({ tally, origin, way }, feed) {
+export function aside({ tally, origin, way }, counts, feed) {
   const parts = [];
   if (tally.lastGap) parts.push(gapInWords(tally.lastGap));
   if (tally.twice) parts.push(`${plural(tally.twice, 'event')} came twice or out of order.`);
   if (tally.lastBusy) parts.push(`The server sent streams away for a while: it was ${tally.lastBusy}.`);
-  if (feed.isStream && feed.origin === origin && way.counted === 'sse_http2') {
+  if (counts && feed.isStream && feed.origin === origin && way.counted === 'sse_http2') {
     parts.push('One of the streams that the server counts carries this page’s own numbers.');
   }
   return parts.join(' ');
