@@ -10,6 +10,8 @@ const BUCKETS = EXACT + 12 * STEPS;
 
 const ROUND_TRIPS = 5;
 const PATIENCE_MS = 3000;
+/** A page whose timer did not run for so long was asleep. */
+const ASLEEP_MS = 2500;
 const CLOCK_TOPIC = 'page/clock';
 
 /** Latencies of the last minute, a histogram a second. */
@@ -63,10 +65,24 @@ export class Clock {
   offset = 0;
   error = null;
 
-  /** How long ago the server's `ms` was. An event cannot come before it was made: what seems to is what the
-   *  measurement is wrong by, and counts as nothing. */
+  #tickedAt = Date.now();
+  #wokeAt = -Infinity;
+
+  /** To be called by a timer, all the time; whether it was asleep is the result. */
+  tick() {
+    const now = Date.now();
+    const wasAsleep = now - this.#tickedAt > ASLEEP_MS;
+    if (wasAsleep) this.#wokeAt = now;
+    this.#tickedAt = now;
+    return wasAsleep;
+  }
+
+  /** How long ago the server's `ms` was, or `null` if we slept since: then what came had to wait for us. An event cannot
+   *  come before it was made: what seems to is what the measurement is wrong by, and counts as nothing. */
   since(ms) {
-    return Math.max(0, Date.now() + this.offset - ms);
+    const now = Date.now();
+    const made = ms - this.offset;
+    return made < this.#wokeAt || now - this.#tickedAt > ASLEEP_MS ? null : Math.max(0, now - made);
   }
 
   /** Compares the clocks by round trips to `origin`; what was known stays if none succeeds. */

@@ -13,8 +13,6 @@ const TICK_MS = 500;
 /** Drawing takes time from the events whose latency is measured: every second frame is smooth enough. */
 const FRAME_MS = 30;
 const RETRY_MS = 2000;
-/** A page that did nothing for so long was asleep. */
-const ASLEEP_MS = 2500;
 const COMPARE_CLOCKS_MS = 60_000;
 
 const isSecure = location.protocol === 'https:';
@@ -70,7 +68,6 @@ const feed = new Feed((stats) => {
 
 let isDrawAsked = false;
 let drawnAt = 0;
-let awakeAt = performance.now();
 let comparedAt = -Infinity;
 /** Since when the display stands still, and how many events there were then; `null` when it moves. */
 let pause = null;
@@ -92,7 +89,7 @@ function draw() {
     return;
   }
   drawnAt = now;
-  noticeSleep(now);
+  noticeSleep();
   if (pause) {
     drawPause();
     return;
@@ -175,17 +172,15 @@ function learn(type) {
 }
 
 /** After a sleep nothing is late: nobody could answer meanwhile, and rates would be those of the sleep. */
-function noticeSleep(now) {
-  if (now - awakeAt > ASLEEP_MS) {
-    feed.forgive();
-    for (const panel of panels) panel.forgive();
-  }
-  awakeAt = now;
+function noticeSleep() {
+  if (!clock.tick()) return;
+  feed.forgive();
+  for (const panel of panels) panel.forgive();
 }
 
 function tick() {
   const now = performance.now();
-  noticeSleep(now);
+  noticeSleep();
   compareClocks(now);
   for (const panel of panels) panel.sample(now);
   changed();

@@ -15,6 +15,7 @@ const ASK_AGAIN_MS = 4000;
 export class Panel {
   /** Where this wire is, or `null` when its listener is off. */
   origin = null;
+  isLocated = false;
   isRunning = false;
   isChecking = false;
   wasStarted = false;
@@ -66,6 +67,7 @@ export class Panel {
   /** Says where the listeners are (name to origin), and asks there for a sign of life. */
   async locate(origins) {
     this.#origins = origins;
+    this.isLocated = true;
     await this.check();
   }
 
@@ -83,16 +85,14 @@ export class Panel {
     const origins = this.way.listeners.map((name) => this.#origins.get(name)).filter(Boolean);
     this.isChecking = true;
     this.#shared.changed();
-    let found = { origin: origins[0] ?? null, trouble: 'off', protocol: '' };
-    this.passedOver = null;
+    let found = { origin: null, trouble: 'off', protocol: '' };
     for (const origin of origins) {
       const answer = { origin, ...await probe(origin) };
-      const isBetter = PASSING.includes(answer.trouble);
-      if (isBetter || origin === origins[0]) found = answer;
-      if (isBetter) break;
-      this.passedOver = origin;
+      const isGood = PASSING.includes(answer.trouble);
+      if (isGood || origin === origins[0]) found = answer;
+      if (isGood) break;
     }
-    if (this.passedOver === found.origin) this.passedOver = null;
+    this.passedOver = found.origin === (origins[0] ?? null) ? null : origins[0];
     ({ origin: this.origin, trouble: this.trouble, protocol: this.protocol } = found);
     this.isChecking = false;
     this.#shared.changed();

@@ -15,7 +15,8 @@ const EASE = 0.0004;
 const SPARK_MS = 750;
 const SPARK_EVERY_MS = 110;
 const GLOW_MS = 700;
-const RANKS = ['open', 'away', 'opening', 'stuck', 'refused'];
+/** Who stands last; the others keep the place that they have. */
+const RANKS = { stuck: 1, refused: 2 };
 
 export class Picture {
   #surface;
@@ -53,13 +54,13 @@ export class Picture {
     this.#lines.forEach((line, i) => line.take(streams[i]));
   }
 
-  /** How much room there is, and who is where: open streams first, those that wait last. */
+  /** How much room there is, and who is where: those that wait stand last. */
   #space(isShared) {
     const { width, height } = this.#surface;
     const count = this.#lines.length;
     const pitch = Math.min(PITCH, (height - 2 * MARGIN) / count);
     const inner = isShared ? Math.min(SHARED_PITCH, (height * 0.6) / count) : pitch;
-    const order = this.#lines.map((line, i) => [RANKS.indexOf(line.state), i]).sort(([a, i], [b, j]) => a - b || i - j);
+    const order = this.#lines.map((line, i) => [RANKS[line.state] ?? 0, i]).sort(([a, i], [b, j]) => a - b || i - j);
     const held = isShared ? this.#lines.filter((line) => line.state === 'open' || line.grown > 0.02).length : 0;
     const top = (height - pitch * (count - 1)) / 2;
     const innerTop = (height - inner * (held - 1)) / 2;

@@ -89,7 +89,8 @@ class Stream {
     this.witness?.saw(id);
     tally.events += 1;
     tally.bytes += utf8Length(text);
-    tally.latency.add(this.clock.since(madeAt(id)));
+    const waited = this.clock.since(madeAt(id));
+    if (waited !== null) tally.latency.add(waited);
     tally.lastEvent = shown;
     tally.lookout?.saw(id);
     this.changed();

@@ -25,6 +25,7 @@ export class View {
   #chartAt = 0;
   #statusAt = 0;
   #looks = '';
+  #situation = '';
 
   /** Fills in `element`, a copy of the template, and drives `panel` by it. */
   constructor(element, panel, changed) {
@@ -75,7 +76,9 @@ export class View {
       write(this.#field.proof, words.proof(this.#panel));
       this.#field.proof.classList.toggle('bad', words.isLoss(this.#panel.proof));
     }
-    if (now >= this.#statusAt) {
+    const situation = this.#situationNow();
+    if (situation !== this.#situation || now >= this.#statusAt) {
+      this.#situation = situation;
       this.#statusAt = now + STATUS_MS;
       write(this.#field.status, words.status(this.#panel, standing, counts));
       this.#field.picture.setAttribute('aria-label', words.picture(this.#panel, standing));
@@ -94,8 +97,13 @@ export class View {
   }
 
   #looksNow(standing) {
-    const { isRunning, isCutting, isChecking, trouble, passedOver, proof, origin } = this.#panel;
-    return JSON.stringify([standing, isRunning, isCutting, isChecking, trouble, passedOver, proof, origin]);
+    return JSON.stringify([standing, this.#situationNow()]);
+  }
+
+  /** What changes seldom, and is then told at once. */
+  #situationNow() {
+    const { isLocated, isRunning, isCutting, isChecking, trouble, passedOver, proof, origin } = this.#panel;
+    return JSON.stringify([isLocated, isRunning, isCutting, isChecking, trouble, passedOver, proof, origin]);
   }
 
   #label(element) {

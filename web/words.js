@@ -8,7 +8,7 @@ const BROWSER_CONNECTIONS = 6;
 /** How a panel's streams stand, and why. */
 export function status(panel, standing, counts) {
   if (panel.trouble === 'off') return 'Off.';
-  if (panel.isChecking) return 'Asking the listener for a sign of life…';
+  if (panel.isChecking || !panel.isLocated) return 'Asking the listener for a sign of life…';
   if (!panel.isRunning) return panel.isOutOfReach ? 'Out of reach.' : panel.wasStarted ? 'Stopped.' : 'Ready to start.';
   if (standing.asked === 0) return 'Opening…';
   return `${countsInWords(standing)} ${reason(panel, standing, counts)}`.trim();
