@@ -1,9 +1,11 @@
-// WebSocket over HTTP/2 and its fall-back; a hundred streams; a flood.
+// What carries what: WebSocket over HTTP/2 and its fall-back, the page's own requests; a hundred streams; a flood.
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
+import { SIX_OF_TEN } from './browser.mjs';
 import { Stage } from './stage.mjs';
+import { until } from './wait.mjs';
 
 const stage = Stage.set();
 
@@ -46,15 +48,29 @@ describe('WebSocket over HTTP/2', () => {
   });
 
   it('is had from a page that came over plain HTTP/1.1, too', async (t) => {
-    const { page, panels: [, http2, websocket] } = await stage.visit(t, { listener: 'http1' });
+    const { panels: [, http2, websocket] } = await stage.visit(t, { listener: 'http1' });
     await over(websocket, 'HTTP/2');
     for (const panel of [http2, websocket]) await panel.start('metrics', 10);
     await http2.shows({ open: 10, connections: 1, serverStreams: 11 });
     await websocket.shows({ open: 10, connections: 1, counted: 'websocket_http2' });
-    // The page's own requests have moved to where streams cannot starve them.
-    assert.match(await page.locator('#source').textContent(), new RegExp(`on a stream of this page’s own from ${stage.server.origin('http2')}`));
   });
 });
+
+for (const listener of ['http1', 'ws', 'http1s', 'wss']) {
+  it(`asks and publishes on HTTP/2 also when it was opened on ${listener}, so that stuck streams starve nothing`, async (t) => {
+    const { page, panels: [http1] } = await stage.visit(t, { listener });
+    const home = stage.server.origin('http2');
+    await until('the page to move', () => page.locator('#source').textContent(), (text) => text.endsWith(`on a stream of this page’s own from ${home}.`));
+    await http1.start('crowd', 10);
+    await http1.shows({ open: 6, stuck: 4, connections: 6, status: SIX_OF_TEN });
+    const form = page.getByRole('region', { name: 'Publish' });
+    await form.getByLabel('Topic').fill('crowd');
+    const published = page.waitForRequest(`${home}/publish/crowd`);
+    await form.getByRole('button', { name: 'Publish' }).click();
+    await published;
+    await until('its arrival', () => form.getByRole('status').textContent(), (text) => text.endsWith('Arrived: SSE on HTTP/1.1, 6 of 6.'));
+  });
+}
 
 it('opens a hundred streams of each', stage.onPage(async (panels, page) => {
   const [http1, http2, websocket] = panels;
