@@ -4,7 +4,7 @@
 import { isDeepStrictEqual, inspect } from 'node:util';
 import { setTimeout as pause } from 'node:timers/promises';
 
-export const PATIENCE_MS = 25_000;
+export const PATIENCE_MS = 60_000;
 const BETWEEN_MS = 40;
 
 /** The promise's value, or an error once patience is over. */
