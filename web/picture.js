@@ -42,7 +42,7 @@ export class Picture {
     if (isShared) this.#drawSharedPipe(context, space);
     for (const line of this.#lines) this.#drawLine(context, line, space, now);
     this.#drawReason(context, space);
-    if (streams.length === 0) this.#drawInvitation(context, ghosts);
+    if (streams.length === 0 && this.#lines.every((line) => line.grown < 0.02)) this.#drawInvitation(context, ghosts);
     return isMoving;
   }
 
@@ -61,11 +61,14 @@ export class Picture {
     const pitch = Math.min(PITCH, (height - 2 * MARGIN) / count);
     const inner = isShared ? Math.min(SHARED_PITCH, (height * 0.6) / count) : pitch;
     const order = this.#lines.map((line, i) => [RANKS[line.state] ?? 0, i]).sort(([a, i], [b, j]) => a - b || i - j);
-    const held = isShared ? this.#lines.filter((line) => line.state === 'open' || line.grown > 0.02).length : 0;
+    const held = isShared ? this.#lines.filter((line) => line.isHeld).length : 0;
     const top = (height - pitch * (count - 1)) / 2;
     const innerTop = (height - inner * (held - 1)) / 2;
+    let lane = 0;
     order.forEach(([, i], place) => {
-      this.#lines[i].target = { y: top + pitch * place, lane: innerTop + inner * Math.min(place, Math.max(0, held - 1)) };
+      const line = this.#lines[i];
+      line.target = { y: top + pitch * place, lane: innerTop + inner * lane };
+      if (line.isHeld) lane += 1;
     });
     const left = WALL + 8;
     return { isShared, pitch, inner, held, left, mouth: isShared ? Math.max(64, width * 0.24) : left, right: width - WALL, height, width };
@@ -113,8 +116,10 @@ export class Picture {
       context.roundRect(start, y - thickness / 2, end - start, thickness, Math.min(7, thickness / 2));
       context.fillStyle = colors.soft;
       context.fill();
+      // Many thin pipes would be nothing but their outlines.
+      if (thickness < 4 && broken === 0) continue;
       context.strokeStyle = broken > 0 ? colors.bad : colors.edge;
-      context.lineWidth = thickness < 5 ? 0.5 : 1;
+      context.lineWidth = Math.min(1, thickness / 4);
       context.stroke();
     }
   }
@@ -158,6 +163,7 @@ export class Picture {
     context.fillStyle = colors.spark;
     for (const born of line.sparks) {
       const x = right - (right - left) * Math.min(1, (now - born) / SPARK_MS);
+      if (x > end) continue;
       context.beginPath();
       context.arc(x, isShared ? bent(x, line, left, mouth) : line.y, radius, 0, 2 * Math.PI);
       context.fill();
@@ -221,6 +227,11 @@ class Line {
   target = { y: 0, lane: 0 };
   #events = 0;
   #isNews = false;
+
+  /** Whether it has a place in a connection, or did until a moment ago. */
+  get isHeld() {
+    return this.state === 'open' || this.grown > 0.02;
+  }
 
   take(stream) {
     const state = stream?.state ?? 'ghost';
