@@ -40,14 +40,29 @@ pub struct Target(Arc<Place>);
 
 struct Place {
     listeners: BTreeMap<&'static str, SocketAddr>,
+    /// What it is called in requests and in its certificate.
+    name: &'static str,
     ca: PathBuf,
+    proxied: bool,
 }
 
 impl Target {
     pub fn of(server: &Server) -> Target {
         Target(Arc::new(Place {
             listeners: LISTENERS.map(|name| (name, server.addr(name))).into(),
+            name: "localhost",
             ca: server.ca(),
+            proxied: false,
+        }))
+    }
+
+    /// A proxy in front of a server: one address that speaks TLS and both versions of HTTP.
+    pub fn proxy(addr: SocketAddr, name: &'static str, ca: PathBuf) -> Target {
+        Target(Arc::new(Place {
+            listeners: ["http1s", "wss", "http2"].map(|name| (name, addr)).into(),
+            name,
+            ca,
+            proxied: true,
         }))
     }
 
@@ -55,8 +70,9 @@ impl Target {
         self.0.listeners[listener]
     }
 
-    pub fn port(&self, link: Link) -> u16 {
-        self.addr(link.listener()).port()
+    /// As requests name it.
+    pub fn authority(&self, link: Link) -> String {
+        format!("{}:{}", self.0.name, self.addr(link.listener()).port())
     }
 }
 
@@ -126,7 +142,7 @@ impl Link {
             return Box::new(tcp);
         }
         let alpn: &[u8] = if self.is_http2() { b"h2" } else { b"http/1.1" };
-        let name = ServerName::try_from("localhost").expect("a name");
+        let name = ServerName::try_from(target.0.name).expect("a name");
         let tls = trusting(target, alpn).connect(name, tcp).await;
         let tls = tls.expect("the handshake succeeds");
         assert_eq!(tls.get_ref().1.alpn_protocol(), Some(alpn));
@@ -195,6 +211,8 @@ impl Call {
 pub struct Connection {
     link: Link,
     authority: String,
+    /// Whether a proxy may have taken away what is said to proxies.
+    pub proxied: bool,
     pub valve: Valve,
     /// The frames from the server, on HTTP/2.
     pub seen: Seen,
@@ -246,7 +264,8 @@ impl Connection {
         };
         Connection {
             link,
-            authority: format!("localhost:{}", target.port(link)),
+            authority: target.authority(link),
+            proxied: target.0.proxied,
             valve,
             seen,
             speaks,
