@@ -5,6 +5,7 @@
 //! [`Reader`] is one stream on any transport, and [`Follower`] one that comes back after a loss; [`Publisher`]
 //! sends events, each once.
 
+mod any_certificate;
 mod connection;
 mod dial;
 mod failure;
@@ -12,6 +13,7 @@ mod follower;
 mod place;
 mod publisher;
 mod reader;
+mod settings;
 mod sse;
 mod websocket;
 
@@ -21,4 +23,5 @@ pub use self::follower::{Follower, Patience};
 pub use self::place::{Framing, Place, TRANSPORTS, Transport};
 pub use self::publisher::{Draft, Format, Publisher};
 pub use self::reader::{Ask, Item, Reader};
+pub use self::settings::Settings;
 pub use self::sse::{Block, SseParser};

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::dial::dial;
 use super::failure::{Failure, Fault};
 use super::place::Place;
+use super::settings::Settings;
 
 /// From a request to the head of its answer, and from there to its end where that is waited for.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -59,6 +60,18 @@ impl Connection {
     /// # Errors
     /// Whatever stands between.
     pub async fn open(place: &Place) -> Result<Connection, Failure> {
+        Connection::with_pings(place, Some(PING)).await
+    }
+
+    /// The same, and on HTTP/2 it says nothing by itself: a limit of somebody in between is then seen.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn open_without_pings(place: &Place) -> Result<Connection, Failure> {
+        Connection::with_pings(place, None).await
+    }
+
+    async fn with_pings(place: &Place, pings: Option<Duration>) -> Result<Connection, Failure> {
         let (stream, http) = dial(place).await?;
         let broken = |error| Failure::of_hyper(&place.authority, &error);
         let sender = match http {
@@ -73,7 +86,7 @@ impl Connection {
             Http::Two => {
                 let (sender, connection) = http2::Builder::new(TokioExecutor::new())
                     .timer(TokioTimer::new())
-                    .keep_alive_interval(PING)
+                    .keep_alive_interval(pings)
                     .keep_alive_timeout(PING)
                     .handshake(TokioIo::new(stream))
                     .await
@@ -142,24 +155,18 @@ impl Connection {
         path: &str,
         headers: HeaderMap,
     ) -> Result<Response<Incoming>, Failure> {
-        // Whether the server takes it stands in its SETTINGS, which are there when it has answered anything.
-        let answer = self.get("/healthz").await?;
-        if answer.status().is_server_error() {
-            return Err(self.refusal(answer).await);
+        // A client may send it only where it is announced (RFC 8441, 3), and hyper's sends it anywhere.
+        if !Settings::of(&self.place).await?.extended_connect {
+            let words = format!(
+                "{} does not take WebSocket over HTTP/2 (extended CONNECT); use --wire wss",
+                self.place.authority
+            );
+            return Err(Failure::new(Fault::Protocol, words));
         }
         let mut request = self.request(Method::CONNECT, path, headers, Bytes::new())?;
         let protocol = hyper::ext::Protocol::from_static("websocket");
         request.extensions_mut().insert(protocol);
-        self.send_as_it_is(request).await.map_err(|mut failure| {
-            if failure.words.contains("unsupported") || failure.words.contains("user error") {
-                failure.fault = Fault::Protocol;
-                failure.words = format!(
-                    "{} does not take WebSocket over HTTP/2 (extended CONNECT); use --wire wss",
-                    self.place.authority
-                );
-            }
-            failure
-        })
+        self.send_as_it_is(request).await
     }
 
     async fn send_as_it_is(
@@ -229,7 +236,7 @@ impl Connection {
     }
 
     /// What a refusal says (RFC 9457, where it is a problem).
-    pub(super) async fn refusal(&self, answer: Response<Incoming>) -> Failure {
+    pub async fn refusal(&self, answer: Response<Incoming>) -> Failure {
         let status = answer.status();
         let retry_after = retry_after(answer.headers());
         let body = self.whole(answer.into_body()).await.unwrap_or_default();

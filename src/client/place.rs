@@ -6,9 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hyper::Uri;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
+use super::any_certificate::AnyCertificate;
 use super::connection::Http;
 
 /// How events are written.
@@ -186,7 +188,12 @@ impl Place {
         let authority = uri.authority().expect("it was read with one");
         let host = authority.host().trim_matches(['[', ']']).to_owned();
         ServerName::try_from(host.as_str()).map_err(|_| format!("{host:?} is no host"))?;
-        let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        let port = match authority.as_str().strip_prefix(authority.host()) {
+            None | Some("" | ":") => Some(if tls { 443 } else { 80 }),
+            // What is no port is not one that was left out.
+            Some(_) => authority.port_u16(),
+        };
+        let port = port.ok_or_else(|| format!("the port of {given:?} is none from 1 to 65535"))?;
         let mut place = Place {
             framing,
             http,
@@ -200,6 +207,31 @@ impl Place {
             place.tls = Some(trusting(cacert)?);
         }
         Ok(place)
+    }
+
+    /// The same, with whatever certificate the server has.
+    #[must_use]
+    pub fn unverified(&self) -> Place {
+        let tls = self.tls.as_deref().map(|config| {
+            let mut config = config.clone();
+            let any = Arc::new(AnyCertificate::default());
+            config.dangerous().set_certificate_verifier(any);
+            Arc::new(config)
+        });
+        Place {
+            tls,
+            ..self.clone()
+        }
+    }
+
+    /// `host:port`, as it stands in a URL.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Whether it is spoken to over TLS.
@@ -372,6 +404,7 @@ mod tests {
             ("localhost:8080", "", "no whole URL"),
             ("ftp://a", "", "no http://"),
             ("http://a b", "", "no URL"),
+            ("http://a:99999", "", "port"),
             ("http://u:p@a", "", "password"),
             ("http://a/?topic=b", "", "query"),
             ("http://a", "wss", "write https://"),
