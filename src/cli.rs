@@ -2,6 +2,7 @@
 
 mod certs;
 mod completions;
+mod doctor;
 mod generate;
 mod publish;
 mod remote;
@@ -33,6 +34,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
         Some(("publish", matches)) => publish::run(matches),
         Some(("generate", matches)) => generate::run(matches),
         Some(("top", matches)) => top::run(matches),
+        Some(("doctor", matches)) => doctor::run(matches),
         Some(("completions", matches)) => completions::run(matches, command()),
         Some(("man", _)) => completions::man(command()),
         Some((_, matches)) => serve::run(matches),
@@ -55,6 +57,7 @@ fn command() -> Command {
         .subcommand(publish::command())
         .subcommand(generate::command())
         .subcommand(top::command())
+        .subcommand(doctor::command())
         .subcommand(certs::command())
         .subcommand(completions::command())
         .subcommand(completions::man_command())

@@ -38,6 +38,8 @@ pub mod certs;
 
 pub mod client;
 
+pub mod doctor;
+
 pub mod config;
 
 pub mod cli;

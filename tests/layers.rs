@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 type Row = (&'static str, &'static [&'static str], &'static str);
 
 /// From the bottom to the top.
-const ARROWS: [Row; 18] = [
+const ARROWS: [Row; 19] = [
     (
         "problem",
         &[],
@@ -76,6 +76,11 @@ const ARROWS: [Row; 18] = [
         "a stranger: the other end of the wires, which knows the protocol and nothing of the server's code",
     ),
     (
+        "doctor",
+        &["client"],
+        "a stranger too: what it says of a server it has seen from outside",
+    ),
+    (
         "config",
         &[],
         "values; the library is given what it needs of them, never all",
@@ -83,8 +88,8 @@ const ARROWS: [Row; 18] = [
     (
         "cli",
         &[
-            "config", "certs", "client", "server", "routes", "wire", "api", "log", "counts",
-            "access", "source",
+            "config", "certs", "client", "doctor", "server", "routes", "wire", "api", "log",
+            "counts", "access", "source",
         ],
         "makes everything from the settings, and is named by nobody",
     ),

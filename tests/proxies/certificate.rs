@@ -30,12 +30,12 @@ pub fn write(dir: &Path, flaw: Flaw) {
     } else {
         &trusted
     };
-    let name = if flaw == Flaw::WrongName {
-        "other.example"
-    } else {
-        NAME
+    let names = match flaw {
+        Flaw::WrongName => vec!["other.example".into()],
+        // The doctor asks for a name that resolves.
+        _ => vec![NAME.into(), "localhost".into()],
     };
-    let mut leaf = CertificateParams::new([name.to_owned()]).expect("a good name");
+    let mut leaf = CertificateParams::new(names).expect("good names");
     let (from, until) = match flaw {
         Flaw::Expired => (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1)),
         Flaw::NotYetValid => (date_time_ymd(2090, 1, 1), date_time_ymd(2091, 1, 1)),

@@ -10,11 +10,7 @@ use super::{Front, each};
 fn a_client_that_leaves_is_seen() {
     each(async |kind| {
         // Neither a heartbeat nor, in that time, the proxy's own limit tells it.
-        let front = Front::with(
-            kind,
-            &["--heartbeat", "1h", "--ping", "1h"],
-            &kind.block().replace("3s", "1h"),
-        );
+        let front = Front::start(kind, &["--heartbeat", "1h", "--ping", "1h"]);
         let sse = [Link::Http1s, Link::Http2].map(|link| (Framing::Sse, link));
         let sockets = sockets(kind).iter().map(|link| (Framing::WebSocket, *link));
         for (framing, link) in sse.into_iter().chain(sockets) {

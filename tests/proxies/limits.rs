@@ -21,7 +21,11 @@ fn transports(kind: Kind) -> impl Iterator<Item = Transport> {
 #[test]
 fn heartbeats_keep_an_idle_stream() {
     each(async |kind| {
-        let front = Front::start(kind, &["--heartbeat", "1s", "--ping", "1s"]);
+        let front = Front::with(
+            kind,
+            &["--heartbeat", "1s", "--ping", "1s"],
+            &kind.impatient(),
+        );
         let mut publisher = front.publisher().await;
         let mut readers = Vec::new();
         for transport in transports(kind) {
@@ -56,7 +60,11 @@ async fn beats(transport: Transport, reader: &mut Reader) {
 #[test]
 fn without_them_it_is_cut() {
     each(async |kind| {
-        let front = Front::start(kind, &["--heartbeat", "1h", "--ping", "1h"]);
+        let front = Front::with(
+            kind,
+            &["--heartbeat", "1h", "--ping", "1h"],
+            &kind.impatient(),
+        );
         let cut = transports(kind).map(async |transport| {
             let mut reader = transport.open(&front.target, Ask::of(["t"])).await;
             reader.ready().await;

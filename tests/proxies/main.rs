@@ -7,10 +7,13 @@
 mod support;
 
 mod certificate;
+mod doctor;
 mod leave;
 mod limits;
+mod nobody_to_examine;
 mod proxy;
 mod through;
+mod wrong_settings;
 
 use std::future::Future;
 
@@ -32,7 +35,7 @@ struct Front {
 }
 
 impl Front {
-    /// Starts both, the proxy with the settings of the page, its idle limits but 3 s.
+    /// Starts both, the proxy with the settings of the page.
     fn start(kind: Kind, args: &[&str]) -> Front {
         Front::with(kind, args, &kind.block())
     }

@@ -14,7 +14,7 @@ use crate::support::server::{PATIENCE, new_dir};
 
 pub const PAGE: &str = include_str!("../../docs/proxies.md");
 
-/// Its limits there, and here.
+/// Its limits there, and where they are waited for.
 const LIMIT: (&str, &str) = ("75s", "3s");
 
 /// Debian's user without rights, for a test that runs as root.
@@ -43,7 +43,12 @@ impl Kind {
         files.find(|file| file.is_file())
     }
 
-    /// Its settings as the page has them, with a short limit.
+    /// Its settings as the page has them, with limits that a test can wait for.
+    pub fn impatient(self) -> String {
+        change(&self.block(), &[LIMIT])
+    }
+
+    /// Its settings as the page has them.
     pub fn block(self) -> String {
         let fence = match self {
             Kind::Nginx => "\n```nginx\n",
@@ -53,7 +58,7 @@ impl Kind {
         let blocks: Vec<&str> = PAGE.split(fence).skip(1).collect();
         assert_eq!(blocks.len(), 1, "the page has one block for {self}");
         let (block, _) = blocks[0].split_once("```").expect("the block ends");
-        change(block, &[LIMIT])
+        block.to_owned()
     }
 
     /// The block where it can run: as a whole configuration, with this machine's ports and paths.
@@ -101,7 +106,9 @@ impl Kind {
                     ),
                     (
                         "push.example {",
-                        &format!("https://push.example:{port} {{\n    bind 127.0.0.1"),
+                        &format!(
+                            "https://push.example:{port}, https://localhost:{port} {{\n    bind 127.0.0.1"
+                        ),
                     ),
                     ("/etc/caddy/push.pem", &at("push.pem")),
                     ("/etc/caddy/push.key", &at("push.key")),

@@ -1,5 +1,7 @@
 //! Every wire, through a proxy.
 
+use std::process::Command;
+
 use hyper::StatusCode;
 use serde_json::json;
 
@@ -9,7 +11,7 @@ use super::support::client::link::{Call, Connection, Link, Target};
 use super::support::client::message::{End, Message};
 use super::support::client::publisher::Publisher;
 use super::support::client::{Framing, Reader, Transport, poll};
-use super::support::server::Server;
+use super::support::server::{BINARY, Server};
 use super::{Front, NAME, each, run};
 
 /// Nothing but the events themselves may bring them: the server says nothing else.
@@ -219,4 +221,36 @@ fn a_connection_has_250_streams() {
         }
         assert_eq!(front.streams("sse_http1"), 250, "{kind}");
     });
+}
+
+/// nginx announces no extended CONNECT, and would answer it with a 400 that says nothing.
+#[test]
+fn a_subscriber_does_not_ask_for_what_is_not_announced() {
+    let kind = Kind::Nginx;
+    if !kind.is_installed() {
+        eprintln!("not run: {kind} is not installed");
+        return;
+    }
+    let server = Server::start(&[]);
+    let proxy = Proxy::start(kind, &kind.block(), server.addr("http1"));
+    let url = format!("https://localhost:{}", proxy.addr.port());
+    let output = Command::new(BINARY)
+        .args([
+            "subscribe",
+            "t",
+            "--wire",
+            "ws-http2",
+            "--url",
+            &url,
+            "--cacert",
+        ])
+        .arg(proxy.ca())
+        .output();
+    let output = output.expect("the binary starts");
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        words.contains("does not take WebSocket over HTTP/2"),
+        "{words}"
+    );
+    assert_eq!(output.status.code(), Some(1), "{words}");
 }
