@@ -97,11 +97,21 @@ pub fn told(kind: Kind, args: &[&str], changes: &[(&str, &str)], flaw: Flaw) -> 
     Some(told)
 }
 
+/// Checks all rows at the same time, since most of it is waiting.
+pub fn side_by_side<R: Send>(rows: impl IntoIterator<Item = R>, check: impl Fn(R) + Sync) {
+    let check = &check;
+    thread::scope(|scope| {
+        for row in rows {
+            scope.spawn(move || check(row));
+        }
+    });
+}
+
 #[test]
 fn all_is_well_with_the_settings_of_the_page() {
-    for kind in Kind::ALL {
+    side_by_side(Kind::ALL, |kind| {
         let Some(told) = told(kind, &BEATS, &[], Flaw::None) else {
-            continue;
+            return;
         };
         told.is_well();
         for check in [
@@ -125,24 +135,17 @@ fn all_is_well_with_the_settings_of_the_page() {
                 told.is("note", "in between", &kind.to_string()[1..]);
             }
         }
-    }
+    });
 }
 
 #[test]
 fn all_is_well_with_triwire_itself() {
     let server = Server::start(&BEATS);
-    let all: Vec<_> = LISTENERS
-        .into_iter()
-        .map(|name| {
-            let tls = matches!(name, "http2" | "http1s" | "wss");
-            let scheme = if tls { "https" } else { "http" };
-            let url = format!("{scheme}://localhost:{}", server.addr(name).port());
-            let ca = server.ca();
-            (name, tls, thread::spawn(move || Told::by(&url, &ca)))
-        })
-        .collect();
-    for (name, tls, told) in all {
-        let told = told.join().expect("it was told");
+    side_by_side(LISTENERS, |name| {
+        let tls = matches!(name, "http2" | "http1s" | "wss");
+        let scheme = if tls { "https" } else { "http" };
+        let url = format!("{scheme}://localhost:{}", server.addr(name).port());
+        let told = Told::by(&url, &server.ca());
         told.is_well();
         let version = if name == "http2" { "ok" } else { "note" };
         told.is(version, "HTTP version", "");
@@ -163,5 +166,5 @@ fn all_is_well_with_triwire_itself() {
             told.is("ok", check, "");
         }
         assert!(told.on("counted as").is_none() && told.on("in between").is_none());
-    }
+    });
 }

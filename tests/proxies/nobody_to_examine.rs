@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::certificate::Flaw;
-use super::doctor::{BEATS, Told, command, told};
+use super::doctor::{BEATS, Told, command, side_by_side, told};
 use super::proxy::Kind;
 use super::support::raw::{Peer, ask, until};
 use super::support::server::{BINARY, Server, new_dir};
@@ -57,23 +57,27 @@ fn a_server_that_drains() {
 #[test]
 fn somebody_else() {
     let kind = Kind::Haproxy;
-    for (answer, says) in [
-        ("content-type text/html string hello", "no event stream"),
-        (
-            "content-type text/event-stream string \"data: x\\n\\n\"",
-            "does not begin as triwire's do",
-        ),
-    ] {
-        let line = format!("http-request return status 200 {answer}\n    default_backend triwire");
-        if let Some(told) = told(
-            kind,
-            &BEATS,
-            &[("default_backend triwire", &line)],
-            Flaw::None,
-        ) {
-            told.is_wrong("server", says);
-        }
-    }
+    side_by_side(
+        [
+            ("content-type text/html string hello", "no event stream"),
+            (
+                "content-type text/event-stream string \"data: x\\n\\n\"",
+                "does not begin as triwire's do",
+            ),
+        ],
+        |(answer, says)| {
+            let line =
+                format!("http-request return status 200 {answer}\n    default_backend triwire");
+            if let Some(told) = told(
+                kind,
+                &BEATS,
+                &[("default_backend triwire", &line)],
+                Flaw::None,
+            ) {
+                told.is_wrong("server", says);
+            }
+        },
+    );
     // Somebody who says nothing at all.
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = listener.local_addr().expect("it is bound");

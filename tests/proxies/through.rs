@@ -123,14 +123,12 @@ fn a_poll_is_held_and_answered() {
             let polls = transport(Framing::LongPoll, link);
             let mut reader = polls.open(&front.target, Ask::of(["t"]).timeout(2)).await;
             let head = reader.ready().await;
-            let waiting = async { reader.event().await.id };
-            let publishing = async {
-                front.server.until("the poll is held", |stats| {
-                    stats["wires"]["long_poll"]["streams"] == 1
-                });
-                publisher.text("t", "x").await
-            };
-            let (got, id) = tokio::join!(waiting, publishing);
+            let waiting = tokio::spawn(async move { reader.event().await.id });
+            front.server.until("the poll is held", |stats| {
+                stats["wires"]["long_poll"]["streams"] == 1
+            });
+            let id = publisher.text("t", "x").await;
+            let got = waiting.await.expect("an event");
             assert!(got == id && head < id, "{kind}, {link}");
             let mut connection = Connection::open(&front.target, link).await;
             let ask = Ask::of(["t"]).after(id).timeout(1);

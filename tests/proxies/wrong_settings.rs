@@ -8,7 +8,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
 use super::certificate::Flaw;
-use super::doctor::{BEATS, Told, told};
+use super::doctor::{BEATS, Told, side_by_side, told};
 use super::proxy::Kind;
 use super::support::server::Server;
 
@@ -16,7 +16,7 @@ const SILENT: [&str; 4] = ["--heartbeat", "1h", "--ping", "1h"];
 
 #[test]
 fn answers_that_are_held_back() {
-    let held = [
+    let nginx: &[_] = &[
         (
             "proxy_buffering off;",
             "proxy_ignore_headers X-Accel-Buffering;",
@@ -24,9 +24,19 @@ fn answers_that_are_held_back() {
         ("proxy_http_version 1.1;", ""),
         ("proxy_set_header Connection $connection_upgrade;", ""),
     ];
-    if let Some(told) = told(Kind::Nginx, &BEATS, &held, Flaw::None) {
-        told.is_wrong("buffering", "nginx: proxy_buffering off");
-    }
+    let caddy: &[_] = &[(
+        "transport http {",
+        "buffer_responses\n        transport http {",
+    )];
+    let rows = [
+        (Kind::Nginx, nginx, "nginx: proxy_buffering off"),
+        (Kind::Caddy, caddy, "Caddy: no buffer_responses"),
+    ];
+    side_by_side(rows, |(kind, changes, remedy)| {
+        if let Some(told) = told(kind, &BEATS, changes, Flaw::None) {
+            told.is_wrong("buffering", remedy);
+        }
+    });
 }
 
 /// Caddy 2.6 compresses what its matcher names, and does not flush it.
@@ -62,26 +72,45 @@ fn compression_that_does_not() {
         "default_backend triwire",
         "compression algo gzip\n    compression type text/event-stream\n    default_backend triwire",
     )];
-    for (kind, changes) in [(Kind::Nginx, nginx), (Kind::Haproxy, haproxy)] {
-        if let Some(told) = told(kind, &BEATS, &changes, Flaw::None) {
-            told.is_well();
-            told.is("note", "compression", "gzip, and events come in time");
-        }
-    }
+    side_by_side(
+        [(Kind::Nginx, nginx), (Kind::Haproxy, haproxy)],
+        |(kind, changes)| {
+            if let Some(told) = told(kind, &BEATS, &changes, Flaw::None) {
+                told.is_well();
+                told.is("note", "compression", "gzip, and events come in time");
+            }
+        },
+    );
 }
 
 #[test]
 fn idle_streams_that_are_cut() {
-    for (kind, remedy) in [
-        (Kind::Nginx, "nginx: proxy_read_timeout"),
-        (Kind::Haproxy, "HAProxy: timeout client"),
-        (Kind::Caddy, "Caddy: read_timeout"),
-    ] {
-        if let Some(told) = told(kind, &SILENT, &[], Flaw::None) {
-            told.is_wrong("idle stream", remedy);
-            told.is("ok", "long stream", "");
-            told.is_wrong("idle WebSocket", remedy);
-        }
+    side_by_side(
+        [
+            (Kind::Nginx, "nginx: proxy_read_timeout"),
+            (Kind::Haproxy, "HAProxy: timeout client"),
+            (Kind::Caddy, "Caddy: read_timeout"),
+        ],
+        |(kind, remedy)| {
+            if let Some(told) = told(kind, &SILENT, &[], Flaw::None) {
+                told.is_wrong("idle stream", remedy);
+                told.is("ok", "long stream", "");
+                told.is_wrong("idle WebSocket", remedy);
+            }
+        },
+    );
+}
+
+#[test]
+fn an_idle_websocket_that_is_cut() {
+    let args = ["--heartbeat", "1s", "--ping", "1h"];
+    let tunnel = [(
+        "timeout server 3s",
+        "timeout server 3s\n    timeout tunnel 2s",
+    )];
+    if let Some(told) = told(Kind::Haproxy, &args, &tunnel, Flaw::None) {
+        told.is("ok", "idle stream", "");
+        told.is_wrong("idle WebSocket", "timeout tunnel");
     }
 }
 
@@ -122,60 +151,68 @@ fn an_upgrade_that_is_lost() {
             "Caddy: no header_up",
         ),
     ];
-    for (kind, change, remedy) in table {
+    side_by_side(table, |(kind, change, remedy)| {
         if let Some(told) = told(kind, &BEATS, &[change], Flaw::None) {
             told.is_wrong("WebSocket", "no 101");
             told.is_wrong("WebSocket", remedy);
+            if kind == Kind::Haproxy {
+                told.is_wrong("WebSocket on HTTP/2", "announced, and then refused");
+            }
             told.is("ok", "idle stream", "");
         }
-    }
+    });
 }
 
 #[test]
 fn an_older_version_than_was_offered() {
-    for (kind, change, remedy) in [
-        (
-            Kind::Nginx,
-            ("ssl http2;", "ssl;"),
-            "nginx: listen 443 ssl http2",
-        ),
-        (
-            Kind::Haproxy,
-            ("alpn h2,http/1.1", "alpn http/1.1"),
-            "HAProxy: alpn",
-        ),
-        (
-            Kind::Caddy,
-            ("protocols h1 h2", "protocols h1"),
-            "Caddy: protocols h1 h2",
-        ),
-    ] {
-        // HTTP/2 has settings that are not taken without it.
-        if let Some(told) = told(kind, &BEATS, &[change], Flaw::None) {
-            told.is_wrong("HTTP version", "HTTP/1.1 chosen");
-            told.is_wrong("HTTP version", remedy);
-            told.is("ok", "WebSocket", "");
-        }
-    }
+    side_by_side(
+        [
+            (
+                Kind::Nginx,
+                ("ssl http2;", "ssl;"),
+                "nginx: listen 443 ssl http2",
+            ),
+            (
+                Kind::Haproxy,
+                ("alpn h2,http/1.1", "alpn http/1.1"),
+                "HAProxy: alpn",
+            ),
+            (
+                Kind::Caddy,
+                ("protocols h1 h2", "protocols h1"),
+                "Caddy: protocols h1 h2",
+            ),
+        ],
+        |(kind, change, remedy)| {
+            if let Some(told) = told(kind, &BEATS, &[change], Flaw::None) {
+                told.is_wrong("HTTP version", "HTTP/1.1 chosen");
+                told.is_wrong("HTTP version", remedy);
+                told.is("ok", "WebSocket", "");
+            }
+        },
+    );
 }
 
 #[test]
 fn certificates_that_are_wrong() {
-    for (flaw, says) in [
-        (Flaw::Expired, "expired"),
-        (Flaw::NotYetValid, "not valid yet"),
-        (Flaw::Untrusted, "signed by nobody who is trusted"),
-        (Flaw::WrongName, "for other names"),
-    ] {
-        if let Some(told) = told(Kind::Nginx, &BEATS, &[], flaw) {
-            told.is_wrong("certificate", says);
-            told.is_wrong("certificate", "nginx: ssl_certificate");
-            // Everything else is checked all the same.
-            for check in ["HTTP version", "WebSocket", "idle stream"] {
-                told.is("ok", check, "");
+    side_by_side(
+        [
+            (Flaw::Expired, "expired"),
+            (Flaw::NotYetValid, "not valid yet"),
+            (Flaw::Untrusted, "signed by nobody who is trusted"),
+            (Flaw::WrongName, "for other names"),
+        ],
+        |(flaw, says)| {
+            if let Some(told) = told(Kind::Nginx, &BEATS, &[], flaw) {
+                told.is_wrong("certificate", says);
+                told.is_wrong("certificate", "nginx: ssl_certificate");
+                // Everything else is checked all the same.
+                for check in ["HTTP version", "WebSocket", "idle stream"] {
+                    told.is("ok", check, "");
+                }
             }
-        }
-    }
+        },
+    );
 }
 
 /// A relay that makes HTTP/1.0 of the versions in answers.
