@@ -1,5 +1,9 @@
 //! One HTTP connection, of either version.
 
+use std::future::{self, Future};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +18,6 @@ use tokio::time::timeout;
 use super::dial::dial;
 use super::failure::{Failure, Fault};
 use super::place::Place;
-use super::settings::Settings;
 
 /// From a request to the head of its answer, and from there to its end where that is waited for.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -22,6 +25,8 @@ const LONGEST: Duration = Duration::from_secs(30);
 const MOST: usize = 64 << 20;
 /// Between pings on HTTP/2, and until their answers.
 const PING: Duration = Duration::from_secs(20);
+
+const UNBROKEN: &str = "nobody panics under this lock";
 
 /// A version of HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +56,11 @@ pub struct Connection {
 
 enum Sender {
     One(http1::SendRequest<Full<Bytes>>),
-    Two(http2::SendRequest<Full<Bytes>>),
+    /// And what tells whether the server announces that it takes extended CONNECT (RFC 8441, 3), which hyper's sender ignores.
+    Two(
+        http2::SendRequest<Full<Bytes>>,
+        Box<dyn Fn() -> bool + Send + Sync>,
+    ),
 }
 
 impl Connection {
@@ -91,8 +100,24 @@ impl Connection {
                     .handshake(TokioIo::new(stream))
                     .await
                     .map_err(broken)?;
-                tokio::spawn(connection);
-                Sender::Two(sender)
+                let connection = Arc::new(Mutex::new(Some(connection)));
+                let asked = connection.clone();
+                tokio::spawn(future::poll_fn(move |cx| {
+                    let mut connection = connection.lock().expect(UNBROKEN);
+                    let Some(running) = &mut *connection else {
+                        return Poll::Ready(());
+                    };
+                    // Dropped at its end, so that whoever waits for an answer is told.
+                    let done = Pin::new(running).poll(cx).map(drop);
+                    done.is_ready().then(|| connection.take());
+                    done
+                }));
+                let announced = Box::new(move || {
+                    let connection = asked.lock().expect(UNBROKEN);
+                    let running = connection.as_ref();
+                    running.is_some_and(|c| c.is_extended_connect_protocol_enabled())
+                });
+                Sender::Two(sender, announced)
             }
         };
         Ok(Connection {
@@ -106,7 +131,7 @@ impl Connection {
     pub fn http(&self) -> Http {
         match self.sender {
             Sender::One(_) => Http::One,
-            Sender::Two(_) => Http::Two,
+            Sender::Two(..) => Http::Two,
         }
     }
 
@@ -142,7 +167,7 @@ impl Connection {
                     .uri(self.place.path(path))
                     .header(header::HOST, host)
             }
-            Sender::Two(_) => request.uri(self.place.url(path)),
+            Sender::Two(..) => request.uri(self.place.url(path)),
         };
         let mut request = request.body(Full::new(body)).map_err(wrong)?;
         request.headers_mut().extend(headers);
@@ -155,8 +180,12 @@ impl Connection {
         path: &str,
         headers: HeaderMap,
     ) -> Result<Response<Incoming>, Failure> {
-        // A client may send it only where it is announced (RFC 8441, 3), and hyper's sends it anywhere.
-        if !Settings::of(&self.place).await?.extended_connect {
+        // Its SETTINGS are there when it has answered anything.
+        let answer = self.get("/healthz").await?;
+        if answer.status().is_server_error() {
+            return Err(self.refusal(answer).await);
+        }
+        if !matches!(&self.sender, Sender::Two(_, announced) if announced()) {
             let words = format!(
                 "{} does not take WebSocket over HTTP/2 (extended CONNECT); use --wire wss",
                 self.place.authority
@@ -180,7 +209,7 @@ impl Connection {
                     sender.ready().await?;
                     sender.send_request(request).await
                 }
-                Sender::Two(sender) => {
+                Sender::Two(sender, _) => {
                     sender.ready().await?;
                     sender.send_request(request).await
                 }

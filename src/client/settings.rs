@@ -1,5 +1,5 @@
 //! What a server says of itself at the start of an HTTP/2 connection (RFC 9113, 6.5), which hyper's client keeps to
-//! itself: it sends an extended CONNECT whether or not the server announces that it takes one.
+//! itself.
 
 use std::time::Duration;
 
