@@ -21,11 +21,13 @@ export function newKey() {
 
 /** Cuts the connections that were opened with `key`. `origin` takes the cut and the control, `streams` are all that
  *  were opened with the key, `topic` is theirs, and `hears` tells whether they are given events of a type. The result:
- *  `{ at, cut, back, waiting, after, events, missing, twice, gaps, trouble }`. */
+ *  `{ at, cut, back, waiting, after, events, missing, twice, gaps, trouble }`, of streams `cut`, `back` and `waiting`
+ *  behind others that took their connections. */
 export async function cutAndProve({ origin, key, streams, topic, hears, isOver }) {
   const at = new Date();
   const began = performance.now();
   const open = streams.filter((stream) => stream.state === 'open');
+  const others = streams.filter((stream) => stream.state !== 'open');
   const witnesses = open.map((stream) => new Witness(stream));
   try {
     const refusal = await cut(origin, key);
@@ -35,11 +37,12 @@ export async function cutAndProve({ origin, key, streams, topic, hears, isOver }
     if (!witnesses.some((witness) => witness.hasLeft)) {
       return { at, trouble: refusal ?? 'no stream was lost, so the cut did not arrive.' };
     }
-    await passed(RETURN_MS, () => isOver() || witnesses.every((witness) => witness.isBack || witness.isWaiting(streams)));
+    await passed(RETURN_MS, () => isOver() || witnesses.every((witness) => witness.isBack || witness.isWaiting(others)));
     const back = witnesses.filter((witness) => witness.isBack);
+    const waiting = witnesses.filter((witness) => witness.isWaiting(others)).length;
     const after = Math.max(0, ...back.map((witness) => witness.backAt - began));
     const verdict = back.length > 0 ? await compare(back, { origin, topic, hears, isOver }) : {};
-    return { at, cut: open.length, back: back.length, waiting: open.length - back.length, after, ...verdict };
+    return { at, cut: open.length, back: back.length, waiting, after, ...verdict };
   } catch (error) {
     return { at, trouble: `the control failed (${error.message}).` };
   } finally {
@@ -112,10 +115,9 @@ class Witness {
     return this.#stream.readyAt;
   }
 
-  /** Whether it cannot: others had waited for a connection, and have them all now. */
-  isWaiting(streams) {
-    const now = performance.now();
-    return this.#stream.isStuck(now) && streams.every((stream) => stream.state === 'open' || stream.isStuck(now));
+  /** Whether it cannot: others had waited for a connection, and now it is this one that waits. */
+  isWaiting(others) {
+    return this.#stream.isStuck(performance.now()) && others.some((stream) => stream.state === 'open');
   }
 
   hasReached(id) {

@@ -68,15 +68,17 @@ export function proof({ proof, isCutting }) {
   const at = `Cut at ${proof.at.toLocaleTimeString()}`;
   if (proof.trouble) return `${at}: ${proof.trouble}`;
   const { cut, back, waiting, after } = proof;
-  const who = waiting === 0 && cut > 1 ? `all ${cut} streams` : `${back} of ${plural(cut, 'stream')}`;
-  const others = waiting ? ` The other ${waiting} ${waiting === 1 ? 'waits' : 'wait'}: streams that had waited took the connections.` : '';
-  if (back === 0) return `${at}: no stream came back yet.${others}`;
-  return `${at}: ${who} resumed within ${figures.milliseconds(after)}. ${verdict(proof)}${others}`;
+  const late = cut - back - waiting;
+  const who = back === cut && cut > 1 ? `all ${cut} streams` : `${back} of ${plural(cut, 'stream')}`;
+  const parts = [back === 0 ? `${at}: no stream has come back yet.` : `${at}: ${who} resumed within ${figures.milliseconds(after)}. ${verdict(proof)}`];
+  if (waiting) parts.push(`${waiting} ${waiting === 1 ? 'waits' : 'wait'} for a connection: streams that had waited took them.`);
+  if (late && back) parts.push(`${late} ${late === 1 ? 'has' : 'have'} not come back yet.`);
+  return parts.join(' ');
 }
 
 /** Whether a cut lost something. */
 export function isLoss(proof) {
-  return proof !== null && (Boolean(proof.trouble) || proof.back === 0 || proof.missing > 0 || proof.twice > 0);
+  return proof !== null && (Boolean(proof.trouble) || proof.back + proof.waiting < proof.cut || proof.missing > 0 || proof.twice > 0);
 }
 
 function verdict({ events, missing, twice, gaps }) {

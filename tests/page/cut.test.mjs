@@ -42,7 +42,7 @@ describe('a cut', () => {
     await http1.shows({ open: 6, stuck: 4, events: /^[1-9]/ });
     await cut(http1);
     await http1.shows({
-      proof: /: 2 of 6 streams resumed within .* none missing, none twice on any stream\. The other 4 wait: /,
+      proof: /: 2 of 6 streams resumed within .* none missing, none twice on any stream\. 4 wait for a connection: /,
       open: 6, stuck: 4, reconnects: 2, gaps: 0, connections: 6,
     });
   });
@@ -102,5 +102,28 @@ describe('the proof', () => {
     }, ids);
     const { cut, back, events, missing, twice } = await judged;
     assert.deepEqual({ cut, back, events, missing, twice }, { cut: 1, back: 1, events: 3, missing: 1, twice: 1 });
+  });
+
+  it('is put into words as it came out', async (t) => {
+    const { page } = await stage.visit(t);
+    const said = (proof) => page.evaluate(async (proof) => {
+      const { isLoss, proof: inWords } = await import('/words.js');
+      const came = { ...proof, at: new Date() };
+      return [inWords({ proof: came, isCutting: false }), isLoss(came)];
+    }, proof);
+    const came = { cut: 10, back: 10, waiting: 0, after: 1234, events: 5, missing: 0, twice: 0, gaps: 0 };
+    const [fine, isLoss] = await said(came);
+    assert.ok(fine.endsWith('all 10 streams resumed within 1.2 s. 5 events since, says a long poll: none missing, none twice on any stream.'), fine);
+    assert.equal(isLoss, false);
+    for (const [change, words] of [
+      [{ missing: 2 }, ': 2 missing, none twice on any stream.'],
+      [{ twice: 1 }, ': none missing, 1 twice on any stream.'],
+      [{ back: 8 }, 'none twice on any stream. 2 have not come back yet.'],
+      [{ back: 0 }, ': no stream has come back yet.'],
+    ]) {
+      const [text, isLost] = await said({ ...came, ...change });
+      assert.ok(text.endsWith(words), text);
+      assert.equal(isLost, true);
+    }
   });
 });
