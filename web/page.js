@@ -191,9 +191,8 @@ const eventsSoFar = () => panels.reduce((sum, panel) => sum + panel.tally.events
 function setPause(value) {
   pause = value;
   byId('pause').textContent = pause ? 'Resume display' : 'Pause display';
-  byId('pause').setAttribute('aria-pressed', String(pause !== null));
   byId('paused').hidden = pause === null;
-  document.body.classList.toggle('paused', pause !== null);
+  byId('pause').classList.toggle('on', pause !== null);
 }
 
 function drawPause() {
