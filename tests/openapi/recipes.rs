@@ -40,15 +40,23 @@ pub const HANDSHAKE: &str = "connection: upgrade\r\nupgrade: websocket\r\nsec-we
     sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const FOREIGN: &str = "origin: https://foreign.example\r\n";
 
-const PAGE: [&str; 9] = [
+const PAGE: [&str; 17] = [
     "/",
     "/page.css",
+    "/panel.css",
+    "/canvas.js",
+    "/chart.js",
+    "/cut.js",
+    "/figures.js",
+    "/latency.js",
     "/page.js",
     "/panel.js",
-    "/streams.js",
-    "/server.js",
+    "/picture.js",
     "/publish.js",
-    "/figures.js",
+    "/server.js",
+    "/streams.js",
+    "/view.js",
+    "/words.js",
     "/favicon.ico",
 ];
 
