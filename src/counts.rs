@@ -286,10 +286,11 @@ impl Connection {
         let _ = self.socket.set(socket);
     }
 
-    /// Closes it without a goodbye, as a network would; whether there was something to close.
-    pub fn cut(&self) -> bool {
-        let socket = self.socket.get().and_then(Weak::upgrade);
-        socket.inspect(|socket| socket.cut()).is_some()
+    /// Closes it without a goodbye, as a network would.
+    pub fn cut(&self) {
+        if let Some(socket) = self.socket.get().and_then(Weak::upgrade) {
+            socket.cut();
+        }
     }
 
     /// What counts its bytes.

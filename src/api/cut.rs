@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use hyper::body::Incoming;
@@ -15,6 +16,10 @@ use crate::body::Body;
 use crate::counts::Connection;
 use crate::openapi::{Path, answer, count, object, parameter, problem};
 use crate::problem::Problem;
+
+/// From the answer to the cut: on HTTP/2 the answer may have to leave by a connection that is cut, and a browser that
+/// gets none asks again.
+const ANSWER_TIME: Duration = Duration::from_millis(50);
 
 /// A key: 16 to 64 characters of `[A-Za-z0-9_-]`, long enough not to be guessed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,17 +81,17 @@ impl Cuts {
         }
     }
 
-    /// Cuts every connection that has this key, and says how many.
-    fn cut(&self, key: &CutKey) -> usize {
+    /// Forgets a key, and returns the connections that have it.
+    fn take(&self, key: &CutKey) -> Vec<Weak<Connection>> {
         let mut found = Vec::new();
         self.keys().retain(|(k, connection)| {
             let is_asked = k == key;
-            if is_asked {
-                found.extend(connection.upgrade());
+            if is_asked && connection.strong_count() > 0 {
+                found.push(connection.clone());
             }
             !is_asked
         });
-        found.iter().filter(|connection| connection.cut()).count()
+        found
     }
 }
 
@@ -127,15 +132,22 @@ fn cut(request: Request<Incoming>, cuts: &Cuts) -> Result<Response<Body>, Proble
     let path = request.uri().path();
     let key = path.strip_prefix("/cut/").unwrap_or_default().to_owned();
     super::discard(request.into_body());
-    match cuts.cut(&CutKey::new(&key)?) {
-        0 => Err(Problem::new(
+    let found = cuts.take(&CutKey::new(&key)?);
+    if found.is_empty() {
+        return Err(Problem::new(
             StatusCode::NOT_FOUND,
             "unknown-key",
             "no stream that is open was opened with ?cut= and this key",
-        )),
-        count => {
-            let body = json!({ "connections": count });
-            Ok(super::json(StatusCode::OK, body.to_string()))
-        }
+        ));
     }
+    let body = json!({ "connections": found.len() });
+    tokio::spawn(async move {
+        tokio::time::sleep(ANSWER_TIME).await;
+        for connection in found {
+            if let Some(connection) = connection.upgrade() {
+                connection.cut();
+            }
+        }
+    });
+    Ok(super::json(StatusCode::OK, body.to_string()))
 }
