@@ -5,16 +5,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgMatches, Command};
 
 use super::fail;
 use super::remote::cacert_argument;
 use crate::client::{Framing, Place};
+use crate::config::parse_time;
 use crate::doctor::{self, Said, Verdict};
 
 /// Longer than what cuts most silent streams: 60 s in nginx and in the balancers of the large clouds, 50 s in
 /// HAProxy as Debian configures it. It is also four heartbeats.
-const WATCH: &str = "65";
+const WATCH: &str = "65s";
 
 /// The subcommand and its arguments.
 pub fn command() -> Command {
@@ -34,9 +35,9 @@ pub fn command() -> Command {
         .arg(
             Arg::new("idle")
                 .long("idle")
-                .value_name("SECONDS")
+                .value_name("TIME")
                 .default_value(WATCH)
-                .value_parser(value_parser!(u64).range(1..=3600))
+                .value_parser(|text: &str| parse_time(text, 1_000..=3_600_000))
                 .help("How long an idle stream is watched"),
         )
 }
@@ -45,7 +46,9 @@ pub fn command() -> Command {
 pub fn run(matches: &ArgMatches) -> ExitCode {
     let url = matches.get_one::<String>("url").expect("it is required");
     let cacert = matches.get_one::<PathBuf>("cacert");
-    let idle = *matches.get_one::<u64>("idle").expect("it has a default");
+    let watch = *matches
+        .get_one::<Duration>("idle")
+        .expect("it has a default");
     let place = match Place::new(Some(url), None, cacert.map(PathBuf::as_path)) {
         Ok(place) if place.framing == Framing::Sse => place,
         Ok(_) => return fail(&[format!("{url:?} is no http:// or https:// URL")]),
@@ -61,7 +64,7 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
     let mut progress = Progress {
         terminal: io::stderr().is_terminal(),
         shown: false,
-        idle,
+        watch,
     };
     let mut hear = |said: Said| match said {
         Said::Finding(check, verdict, words) => {
@@ -75,7 +78,6 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
             Ok(())
         }
     };
-    let watch = Duration::from_secs(idle);
     match runtime.block_on(doctor::examine(&place, watch, &mut hear)) {
         Ok(Verdict::Well | Verdict::Note) => ExitCode::SUCCESS,
         // Whoever read it has read enough, and not that all is well.
@@ -87,7 +89,7 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
 struct Progress {
     terminal: bool,
     shown: bool,
-    idle: u64,
+    watch: Duration,
 }
 
 impl Progress {
@@ -98,7 +100,7 @@ impl Progress {
             let _ = write!(
                 io::stderr(),
                 "\r\x1b[Kwatching idle streams: {seconds} of {} s",
-                self.idle
+                self.watch.as_secs()
             );
             self.shown = true;
         }

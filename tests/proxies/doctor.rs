@@ -68,7 +68,7 @@ impl Told {
 pub fn command(url: &str, cacert: &Path) -> Command {
     let mut command = Command::new(BINARY);
     command
-        .args(["doctor", "--idle", "5", "--cacert"])
+        .args(["doctor", "--idle", "5s", "--cacert"])
         .arg(cacert)
         .arg(url);
     command

@@ -103,7 +103,7 @@ fn what_makes_no_sense() {
         (&["ftp://localhost"], "http://"),
         (&["ws://localhost"], "no http:// or https://"),
         (&["http://localhost:99999"], "port"),
-        (&["http://localhost", "--idle", "0"], "--idle"),
+        (&["http://localhost", "--idle", "0s"], "--idle"),
         (&["http://localhost", "--idle", "soon"], "--idle"),
         (&["https://localhost", "--cacert", &missing], "missing.pem"),
     ];
@@ -149,7 +149,7 @@ fn who_started_it_ends_it() {
     let server = Server::start(&BEATS);
     let url = format!("http://{}", server.addr("http1"));
     let mut child = Command::new(BINARY)
-        .args(["doctor", "--idle", "3600", &url])
+        .args(["doctor", "--idle", "1h", &url])
         .stdout(Stdio::piped())
         .spawn()
         .expect("the binary starts");
