@@ -10,6 +10,7 @@ mod serve;
 mod subscribe;
 mod top;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Command;
@@ -24,8 +25,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
         Ok(matches) => matches,
         Err(error) if error.use_stderr() => return fail(&[one_line(&error)]),
         Err(help) => {
-            print!("{}", help.render());
-            return ExitCode::SUCCESS;
+            return print(help.render().to_string());
         }
     };
     match matches.subcommand() {
@@ -69,15 +69,59 @@ fn one_line(error: &clap::Error) -> String {
     let lines = text
         .lines()
         .map(str::trim)
-        .take_while(|line| !line.starts_with("Usage:"));
-    let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+        .take_while(|line| !line.starts_with("Usage:"))
+        .filter(|line| !line.is_empty() && !line.starts_with("For more information"));
+    let lines: Vec<&str> = lines.collect();
     lines.join(" ").trim_start_matches("error: ").to_owned()
 }
 
 /// One line a mistake.
 fn fail(mistakes: &[String]) -> ExitCode {
     for mistake in mistakes {
-        eprintln!("triwire: {mistake}");
+        say(mistake);
     }
     ExitCode::from(2)
+}
+
+/// Tells the person at the terminal; a terminal that is gone is no reason to stop.
+fn say(words: &str) {
+    let _ = writeln!(io::stderr(), "triwire: {}", tame(words));
+}
+
+/// What others said, on one line, without what a terminal would obey, and not without end.
+fn tame(words: &str) -> String {
+    const MOST: usize = 1_000;
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    let mut tame: String = words.chars().take(MOST).map(plain).collect();
+    if words.chars().nth(MOST).is_some() {
+        tame.push('…');
+    }
+    tame
+}
+
+/// Writes to stdout. That nobody reads it is no mistake; that it cannot be written is told.
+fn print(text: impl AsRef<[u8]>) -> ExitCode {
+    let mut stdout = io::stdout().lock();
+    match stdout
+        .write_all(text.as_ref())
+        .and_then(|()| stdout.flush())
+    {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            say(&format!("stdout: {error}"));
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_say_is_tamed() {
+        assert_eq!(tame("a\nb\u{1b}[31mc\u{7}ü"), "a b [31mc ü");
+        let long = tame(&"x".repeat(5_000));
+        assert_eq!(long.chars().count(), 1_001);
+    }
 }

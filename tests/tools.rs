@@ -319,7 +319,7 @@ fn a_subscriber_outlives_a_restart() {
     }
 }
 
-/// Takes the next connection, passes the request on, waits for the whole answer and keeps it.
+/// Takes the next connection and passes on what is said, up to the answer to a publish, which it keeps.
 fn lose_the_answer(front: &TcpListener, server: SocketAddr) {
     let (mut client, _) = front.accept().expect("a client comes");
     let mut back = TcpStream::connect(server).expect("the server accepts");
@@ -327,9 +327,14 @@ fn lose_the_answer(front: &TcpListener, server: SocketAddr) {
     let mut to_server = back.try_clone().expect("a second handle");
     std::thread::spawn(move || std::io::copy(&mut request, &mut to_server));
     let mut answer = [0; 1024];
-    let count = back.read(&mut answer).expect("an answer");
-    assert!(answer[..count].starts_with(b"HTTP/1.1 201"));
-    client.flush().expect("nothing to flush");
+    loop {
+        let count = back.read(&mut answer).expect("an answer");
+        assert!(count > 0, "the server closes");
+        if answer[..count].starts_with(b"HTTP/1.1 201") {
+            break;
+        }
+        client.write_all(&answer[..count]).expect("it reads");
+    }
     let _ = client.shutdown(std::net::Shutdown::Both);
 }
 
@@ -759,5 +764,148 @@ fn completions_and_the_manual_name_everything() {
     for name in &names[1..] {
         let heading = format!("TRIWIRE {}", name.to_uppercase());
         assert!(page.contains(&heading), "{heading} is not in the page");
+    }
+}
+
+/// That nobody reads is no mistake; that it cannot be written is.
+#[test]
+fn what_cannot_be_written_is_told() {
+    let server = Server::start(&[]);
+    for n in 0..10 {
+        server.publish("t", &n.to_string());
+    }
+    let url = url(&server, "http1");
+    let full = || {
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .expect("it is there")
+    };
+    let subscribe = [
+        "subscribe",
+        "t",
+        "--after",
+        "0-0",
+        "--limit",
+        "10",
+        "--url",
+        &url,
+    ];
+    for args in [
+        &subscribe[..],
+        &["--help"],
+        &["man"],
+        &["completions", "bash"],
+    ] {
+        let ended = Command::new(BINARY)
+            .args(args)
+            .stdout(full())
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{args:?}: {said}");
+        assert!(
+            said.starts_with("triwire: stdout: ") && said.lines().count() == 1,
+            "{said}"
+        );
+    }
+}
+
+/// What answers in place of a server, and what is said of it.
+#[test]
+fn a_stranger_is_told_from_a_server() {
+    let table = [
+        (
+            "301 Moved Permanently\r\nlocation: https://elsewhere.example/",
+            "https://elsewhere.example/",
+        ),
+        ("200 OK\r\ncontent-type: text/html", "\"text/html\""),
+        (
+            "200 OK\r\ncontent-type: text/event-stream\r\ncontent-encoding: gzip",
+            "gzip",
+        ),
+        (
+            "403 Forbidden\r\ncontent-type: application/problem+json",
+            "one  [31mtwo",
+        ),
+    ];
+    for (head, word) in table {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let stranger = std::thread::spawn(move || {
+            let (mut client, _) = listener.accept().expect("it comes");
+            let mut request = [0; 4096];
+            let count = client.read(&mut request).expect("a request");
+            assert!(request[..count].starts_with(b"GET "));
+            let body = "{\"detail\":\"one\\n\\u001b[31mtwo\"}";
+            let length = body.len();
+            let answer = format!("HTTP/1.1 {head}\r\ncontent-length: {length}\r\n\r\n{body}");
+            client.write_all(answer.as_bytes()).expect("it reads");
+        });
+        let (status, said) = Tool::start(&["subscribe", "t", "--url", &url]).end();
+        stranger.join().expect("it does not panic");
+        assert_eq!(
+            (status.code(), said.lines().count()),
+            (Some(1), 1),
+            "{said}"
+        );
+        assert!(
+            said.contains(word) && !said.contains('\u{1b}'),
+            "{word}: {said}"
+        );
+    }
+}
+
+/// A reader that stands still is not taken for a server that does, and memory stays bounded.
+#[test]
+fn a_reader_that_stands_still_is_waited_for() {
+    let server = Server::start(&["--topic-events", "200000"]);
+    let args = ["t", "--idle", "500ms", "--limit", "100000"];
+    for wire in ["sse-http1", "ws-h2c", "long-poll"] {
+        let url = url(
+            &server,
+            TRANSPORTS
+                .iter()
+                .find(|t| t.0 == wire)
+                .expect("a transport")
+                .1,
+        );
+        let mut child = Command::new(BINARY)
+            .args(["subscribe", "--url", &url, "--wire", wire, "--after", "0-0"])
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let stdout = child.stdout.take().expect("piped");
+        if wire == "sse-http1" {
+            let body: String = (0..10_000)
+                .map(|n| format!("{{\"n\":{n},\"x\":\"{:0100}\"}}\n", 0))
+                .collect();
+            for _ in 0..10 {
+                let (status, said) = publish(&server, "sse-h2c", &["t", "--json"], &body);
+                assert!(status.success(), "{said}");
+            }
+        }
+        // Longer than its patience with a server that is silent.
+        let pipe_is_full = Instant::now() + Duration::from_millis(1_500);
+        while Instant::now() < pipe_is_full {
+            assert!(
+                child.try_wait().expect("it can be asked").is_none(),
+                "{wire} has ended"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("it lives");
+        let held = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let held: u64 = held
+            .and_then(|kb| kb.trim().split(' ').next()?.parse().ok())
+            .expect("a number");
+        assert!(held < 64 << 10, "{wire} holds {held} KiB of 14 MB");
+        assert_eq!(BufReader::new(stdout).lines().count(), 100_000, "{wire}");
+        let ended = child.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!((ended.status.code(), &*said), (Some(0), ""), "{wire}");
     }
 }

@@ -130,7 +130,10 @@ fn describe() -> Value {
 
 fn cut(request: Request<Incoming>, cuts: &Cuts) -> Result<Response<Body>, Problem> {
     let path = request.uri().path();
-    let key = path.strip_prefix("/cut/").unwrap_or_default().to_owned();
+    let key = path.strip_prefix("/cut/").unwrap_or_default();
+    let key = percent_encoding::percent_decode_str(key)
+        .decode_utf8_lossy()
+        .into_owned();
     super::discard(request.into_body());
     let found = cuts.take(&CutKey::new(&key)?);
     if found.is_empty() {

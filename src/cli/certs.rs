@@ -43,10 +43,7 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
         .unwrap_or_else(|| "certs".into());
     if matches.get_flag("print-trust") {
         return match anchor(&directory, SystemTime::now()) {
-            Ok(anchor) => {
-                print!("{}", trust::commands(&anchor, &trust::Machine::this()));
-                ExitCode::SUCCESS
-            }
+            Ok(anchor) => super::print(trust::commands(&anchor, &trust::Machine::this())),
             Err(mistake) => super::fail(&[mistake]),
         };
     }
@@ -56,17 +53,12 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
     };
     match ensure(&directory, SystemTime::now(), force) {
         Ok((identity, made)) => {
-            made.iter().for_each(|line| println!("{line}"));
-            identity
-                .warnings
-                .iter()
-                .for_each(|line| eprintln!("triwire: {line}"));
-            println!(
-                "{}: good for {}",
-                directory.display(),
-                identity.names.join(", ")
-            );
-            ExitCode::SUCCESS
+            let warnings = identity.warnings.iter();
+            warnings.for_each(|warning| super::say(warning));
+            let names = identity.names.join(", ");
+            let good = format!("{}: good for {names}", directory.display());
+            let lines = made.into_iter().chain([good]);
+            super::print(lines.map(|line| line + "\n").collect::<String>())
         }
         Err(mistakes) => super::fail(&mistakes),
     }

@@ -34,7 +34,7 @@ pub(super) fn run(matches: &ArgMatches, mut all: Command) -> ExitCode {
     };
     let mut script = Vec::new();
     clap_complete::generate(*shell, &mut all, "triwire", &mut script);
-    print(&script)
+    super::print(&script)
 }
 
 /// One page for all of it: the subcommands after the server itself.
@@ -49,7 +49,7 @@ pub(super) fn man(mut all: Command) -> ExitCode {
         Ok(())
     });
     match written {
-        Ok(()) => print(&page),
+        Ok(()) => super::print(&page),
         Err(error) => super::fail(&[format!("the page could not be made: {error}")]),
     }
 }
@@ -78,13 +78,4 @@ fn section(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
             .as_bytes(),
     );
     Ok(())
-}
-
-fn print(text: &[u8]) -> ExitCode {
-    match io::stdout().write_all(text) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            super::fail(&[format!("stdout: {error}")])
-        }
-        _ => ExitCode::SUCCESS,
-    }
 }

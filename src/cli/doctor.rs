@@ -1,14 +1,13 @@
 //! `triwire doctor`: what stands between a client and a server.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Command};
 
-use super::fail;
-use super::remote::cacert_argument;
+use super::remote::{cacert, cacert_argument};
+use super::{fail, tame};
 use crate::client::{Framing, Place};
 use crate::config::parse_time;
 use crate::doctor::{self, Said, Verdict};
@@ -45,11 +44,10 @@ pub fn command() -> Command {
 /// Examines, and prints a line a check.
 pub fn run(matches: &ArgMatches) -> ExitCode {
     let url = matches.get_one::<String>("url").expect("it is required");
-    let cacert = matches.get_one::<PathBuf>("cacert");
     let watch = *matches
         .get_one::<Duration>("idle")
         .expect("it has a default");
-    let place = match Place::new(Some(url), None, cacert.map(PathBuf::as_path)) {
+    let place = match Place::new(Some(url), None, cacert(matches)) {
         Ok(place) if place.framing == Framing::Sse => place,
         Ok(_) => return fail(&[format!("{url:?} is no http:// or https:// URL")]),
         Err(mistake) => return fail(&[mistake]),
@@ -70,7 +68,7 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
         Said::Finding(check, verdict, words) => {
             progress.clear();
             let mut stdout = io::stdout().lock();
-            writeln!(stdout, "{verdict:<5}  {check:<20}  {words}")?;
+            writeln!(stdout, "{verdict:<5}  {check:<20}  {}", tame(&words))?;
             stdout.flush()
         }
         Said::Watched(time) => {

@@ -45,7 +45,7 @@ pub(super) fn command() -> Command {
                 .value_parser(value_parser!(u64).range(1..))
                 .help("End after so many calls"),
         )
-        .arg(remote::patience_argument("for 4min"));
+        .arg(remote::patience_argument("for 4min, the longest", RETRY_FOR.as_millis() as u64));
     Command::new("generate")
         .about("Publish made-up input")
         .subcommand_required(true)
@@ -69,7 +69,7 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
     };
     let seed = matches.get_one("seed").copied().unwrap_or_else(|| {
         let seed = fastrand::u64(..1_000_000);
-        remote::say(&format!("--seed {seed} makes the same calls again"));
+        super::say(&format!("--seed {seed} makes the same calls again"));
         seed
     });
     let rate = matches.get_one("rate").copied().unwrap_or(10.0);
@@ -85,7 +85,7 @@ async fn generate(
     limit: u64,
     patience: Patience,
 ) -> Result<(), Failure> {
-    let mut publisher = Publisher::new(place, patience, |words: &str| remote::say(words));
+    let mut publisher = Publisher::new(place, patience, |words: &str| super::say(words));
     publisher.connect().await?;
     let opened = Instant::now();
     let start = SystemTime::now()

@@ -2,17 +2,20 @@
 
 use std::io::{self, BufRead, Read};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::remote::{self, Lost};
 use crate::client::{Draft, Failure, Format, Patience, Place, Publisher};
 
-/// Lines that may wait for the server, and the longest of them.
+/// Lines that may wait for the server, their size in KiB, and the longest of them in bytes.
 const LINES: usize = 5_000;
+const WAITING: u32 = 8 << 10;
 const LONGEST: u64 = 64 << 20;
 
 /// The server remembers for 5 minutes what was published, so that a retry does not publish it again.
@@ -46,7 +49,7 @@ pub(super) fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Each line is JSON, and is checked; empty lines are skipped [default: text]"),
         )
-        .arg(remote::patience_argument("for 4min"));
+        .arg(remote::patience_argument("for 4min, the longest", RETRY_FOR.as_millis() as u64));
     remote::place_arguments(command)
 }
 
@@ -68,7 +71,7 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
 }
 
 async fn publish(place: Place, draft: Draft, patience: Patience) -> Result<(), Failure> {
-    let mut publisher = Publisher::new(place, patience, |words: &str| remote::say(words));
+    let mut publisher = Publisher::new(place, patience, |words: &str| super::say(words));
     publisher.connect().await?;
     let mut lines = read_lines();
     let mut waiting = Vec::new();
@@ -105,16 +108,29 @@ struct Line {
     /// From 1.
     number: u64,
     bytes: Bytes,
+    /// Its part of what may wait.
+    _room: OwnedSemaphorePermit,
 }
 
 /// Reads on a thread of its own, since stdin may stand still for ever.
 fn read_lines() -> mpsc::Receiver<Result<Line, Failure>> {
     let (tell, told) = mpsc::channel(LINES);
+    let room = Arc::new(Semaphore::new(WAITING as usize));
+    let runtime = Handle::current();
     std::thread::spawn(move || {
         let mut stdin = io::stdin().lock();
         for number in 1.. {
             let line = match read_line(&mut stdin) {
-                Ok(Some(bytes)) => Ok(Line { number, bytes }),
+                Ok(Some(bytes)) => {
+                    let size = (bytes.len() as u32).div_ceil(1024).clamp(1, WAITING);
+                    let room = room.clone().acquire_many_owned(size);
+                    let _room = runtime.block_on(room).expect("nobody closes it");
+                    Ok(Line {
+                        number,
+                        bytes,
+                        _room,
+                    })
+                }
                 Ok(None) => return,
                 Err(error) => Err(Failure::local(format!("line {number}: {error}"))),
             };

@@ -1,12 +1,12 @@
 //! What the subcommands share that talk to a server: where it is, and how long to try.
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgMatches, Command};
 
 use crate::client::{Failure, Patience, Place, TRANSPORTS};
 use crate::config::parse_time;
@@ -48,27 +48,36 @@ pub(super) fn cacert_argument() -> Arg {
         .long("cacert")
         .value_name("FILE")
         .env("TRIWIRE_CACERT")
-        .value_parser(value_parser!(PathBuf))
         .help("The only CA to trust [default: the system's, and certs/ca.pem if it is there]")
 }
 
-/// `--retry-for`.
-pub(super) fn patience_argument(otherwise: &str) -> Arg {
+/// `--retry-for`, for so many milliseconds at most.
+pub(super) fn patience_argument(otherwise: &str, most: u64) -> Arg {
     Arg::new("retry-for")
         .long("retry-for")
         .value_name("TIME")
-        .value_parser(|text: &str| parse_time(text, 0..=7 * 24 * 3_600_000))
+        .value_parser(move |text: &str| parse_time(text, 0..=most))
         .help(format!(
             "Without a connection, try for so long [default: the first one once, a lost one {otherwise}]"
         ))
 }
 
 pub(super) fn place(matches: &ArgMatches) -> Result<Place, String> {
-    let url: Option<&String> = matches.get_one("url");
+    let url = given(matches, "url");
     let wire: Option<&String> = matches.get_one("wire");
     let wire = wire.and_then(|name| TRANSPORTS.iter().find(|wire| wire.name == name));
-    let cacert: Option<&PathBuf> = matches.get_one("cacert");
-    Place::new(url.map(String::as_str), wire, cacert.map(PathBuf::as_path))
+    Place::new(url, wire, cacert(matches))
+}
+
+/// What `--cacert` names.
+pub(super) fn cacert(matches: &ArgMatches) -> Option<&Path> {
+    given(matches, "cacert").map(Path::new)
+}
+
+/// A value; an empty variable counts as not set.
+fn given<'a>(matches: &'a ArgMatches, name: &str) -> Option<&'a str> {
+    let value: Option<&String> = matches.get_one(name);
+    value.map(String::as_str).filter(|value| !value.is_empty())
 }
 
 pub(super) fn patience(matches: &ArgMatches, lost: Lost) -> Patience {
@@ -103,14 +112,8 @@ pub(super) fn run(client: impl Future<Output = Result<(), Failure>>) -> ExitCode
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            say(&failure.words);
+            super::say(&failure.words);
             ExitCode::FAILURE
         }
     }
-}
-
-/// Tells the person at the terminal; a terminal that is gone is no reason to stop.
-pub(super) fn say(words: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "triwire: {words}");
 }

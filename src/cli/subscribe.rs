@@ -8,11 +8,14 @@ use std::time::Duration;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use futures_util::FutureExt;
 use rustix::event::{PollFd, PollFlags, poll};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::remote::{self, Lost};
 use crate::client::{Ask, Failure, Follower, Item, Patience, Place};
 use crate::config::parse_time;
+
+/// Bytes that are written at once.
+const CHUNK: usize = 64 << 10;
 
 pub(super) fn command() -> Command {
     let command = Command::new("subscribe")
@@ -58,7 +61,7 @@ pub(super) fn command() -> Command {
                 .value_parser(|text: &str| parse_time(text, 100..=24 * 3_600_000))
                 .help("Give up a connection on which nothing came for so long, no heartbeat either"),
         )
-        .arg(remote::patience_argument("for ever"));
+        .arg(remote::patience_argument("for ever", 7 * 24 * 3_600_000));
     remote::place_arguments(command)
 }
 
@@ -84,41 +87,89 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
 }
 
 async fn subscribe(place: Place, ask: Ask, patience: Patience) -> Result<(), Failure> {
-    let mut follower = Follower::new(place, ask, patience, |words: &str| remote::say(words));
-    let mut out = io::BufWriter::with_capacity(64 * 1024, io::stdout().lock());
+    let mut follower = Follower::new(place, ask, patience, |words: &str| super::say(words));
+    let (lines, written) = write_lines();
+    let followed = follow(&mut follower, lines).await;
+    // What is on its way is written, or there is nobody left to read it.
+    let written = written.await.unwrap_or(Ok(()));
+    followed?;
+    written.map_err(|error| Failure::local(format!("stdout: {error}")))
+}
+
+/// Hands lines on until there are as many as asked for, or nobody reads them.
+async fn follow<S: FnMut(&str)>(
+    follower: &mut Follower<S>,
+    lines: mpsc::Sender<Vec<u8>>,
+) -> Result<(), Failure> {
     let mut gone = pin!(nobody_reads().fuse());
+    let mut buffer = Vec::new();
     loop {
-        let written = {
-            let mut next = pin!(follower.next());
-            // Flushed when nothing more is there: at once when events are few, many at a time when they are many.
-            let item = match next.as_mut().now_or_never() {
-                Some(item) => item?,
-                None => {
-                    if out.flush().is_err() {
-                        return Ok(());
-                    }
-                    tokio::select! {
-                        item = next => item?,
+        let mut next = pin!(follower.next());
+        // Written when nothing more is there: at once when events are few, many at a time when they are many.
+        let item = match next.as_mut().now_or_never() {
+            Some(item) => item?,
+            None => {
+                let full = std::mem::take(&mut buffer);
+                let mut sent = pin!(send(&lines, full));
+                // The stream is watched meanwhile: a reader of ours that stands still must not look like a server
+                // that does.
+                let item = tokio::select! {
+                    biased;
+                    is_read = &mut sent => match is_read {
+                        true => None,
+                        false => return Ok(()),
+                    },
+                    item = &mut next => Some(item?),
+                };
+                match item {
+                    Some(item) => match sent.await {
+                        true => item,
+                        false => return Ok(()),
+                    },
+                    None => tokio::select! {
+                        item = &mut next => item?,
                         () = &mut gone => return Ok(()),
-                    }
-                }
-            };
-            match item {
-                Some(Item::Event { json, .. } | Item::Gap { json, .. }) => {
-                    writeln!(out, "{json}")
-                }
-                Some(_) => Ok(()),
-                None => {
-                    // There is no more to say to whoever has left.
-                    let _ = out.flush();
-                    return Ok(());
+                    },
                 }
             }
         };
-        if written.is_err() {
+        let Some(item) = item else {
+            send(&lines, buffer).await;
+            return Ok(());
+        };
+        if let Item::Event { json, .. } | Item::Gap { json, .. } = item {
+            buffer.extend_from_slice(json.as_bytes());
+            buffer.push(b'\n');
+        }
+        if buffer.len() >= CHUNK && !send(&lines, std::mem::take(&mut buffer)).await {
             return Ok(());
         }
     }
+}
+
+/// Whether somebody still writes them.
+async fn send(lines: &mpsc::Sender<Vec<u8>>, chunk: Vec<u8>) -> bool {
+    chunk.is_empty() || lines.send(chunk).await.is_ok()
+}
+
+/// Writes to stdout on a thread of its own, since a pipe may stand still for ever. What became of it is told at the
+/// end; that nobody reads it is no failure.
+fn write_lines() -> (mpsc::Sender<Vec<u8>>, oneshot::Receiver<io::Result<()>>) {
+    let (lines, mut chunks) = mpsc::channel::<Vec<u8>>(1);
+    let (tell, told) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut stdout = io::stdout().lock();
+        let mut result = Ok(());
+        while let (Ok(()), Some(chunk)) = (&result, chunks.blocking_recv()) {
+            result = stdout.write_all(&chunk).and_then(|()| stdout.flush());
+        }
+        drop(chunks);
+        let _ = tell.send(match result {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            result => result,
+        });
+    });
+    (lines, told)
 }
 
 /// Ends when the other end of stdout is closed: without it, a pipe's end would be noticed with the next event only.

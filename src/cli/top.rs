@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{ArgMatches, Command};
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyModifiers};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use self::view::View;
@@ -23,7 +24,7 @@ pub(super) fn command() -> Command {
              It reads the topic $stats, so it is itself one stream of the wire that it uses; in a pipe, use \
              triwire subscribe '$stats'.",
         )
-        .arg(remote::patience_argument("for ever"));
+        .arg(remote::patience_argument("for ever", 7 * 24 * 3_600_000));
     remote::place_arguments(command)
 }
 
@@ -63,7 +64,7 @@ async fn watch(place: Place, patience: Patience) -> Result<(), Failure> {
     // The first answer comes before the screen is taken, so that a refusal is left to be read.
     while !view.has_figures() {
         match news.recv().await {
-            Some(News::Words(words)) => remote::say(&words),
+            Some(News::Words(words)) => super::say(&words),
             Some(news) => view.take(news)?,
             None => return Ok(()),
         }
@@ -77,7 +78,7 @@ async fn watch(place: Place, patience: Patience) -> Result<(), Failure> {
 async fn listen(place: Place, ask: Ask, patience: Patience, tell: UnboundedSender<News>) {
     let said = tell.clone();
     let mut follower = Follower::new(place, ask, patience, move |words: &str| {
-        let _ = said.send(News::Words(words.to_owned()));
+        let _ = said.send(News::Words(super::tame(words)));
     });
     loop {
         let news = match follower.next().await {
@@ -97,6 +98,9 @@ async fn draw(
     mut news: UnboundedReceiver<News>,
 ) -> Result<(), Failure> {
     let mut keys = read_keys();
+    // Whoever ends it gets his terminal back.
+    let on = |kind| signal(kind).map_err(terminal_failure);
+    let (mut terminate, mut hangup) = (on(SignalKind::terminate())?, on(SignalKind::hangup())?);
     loop {
         let drawn = terminal.draw(|frame| view.draw(frame));
         drawn.map_err(terminal_failure)?;
@@ -106,6 +110,8 @@ async fn draw(
                 Some(Key::Quit) | None => return Ok(()),
                 Some(Key::Redraw) => {}
             },
+            _ = terminate.recv() => return Ok(()),
+            _ = hangup.recv() => return Ok(()),
         }
     }
 }

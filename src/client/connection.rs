@@ -268,6 +268,14 @@ impl Connection {
     pub async fn refusal(&self, answer: Response<Incoming>) -> Failure {
         let status = answer.status();
         let retry_after = retry_after(answer.headers());
+        if let Some(to) = answer.headers().get(header::LOCATION) {
+            let to = String::from_utf8_lossy(to.as_bytes());
+            let words = format!(
+                "{} answers {status}, to {to}: give that server as --url",
+                self.place.authority
+            );
+            return Failure::new(Fault::Refused(status), words);
+        }
         let body = self.whole(answer.into_body()).await.unwrap_or_default();
         let what = &self.place.authority;
         let problem: Option<serde_json::Value> = serde_json::from_slice(&body).ok();

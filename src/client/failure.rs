@@ -70,7 +70,8 @@ impl Failure {
             Fault::Name | Fault::Connect | Fault::Silent | Fault::Broken | Fault::Busy => false,
             Fault::Refused(status) => {
                 // 408, 425 and 429 ask for another try (RFC 9110, 15.5.9; RFC 8470, 5.2; RFC 6585, 4).
-                status.is_client_error() && !matches!(status.as_u16(), 408 | 425 | 429)
+                let later = matches!(status.as_u16(), 408 | 425 | 429);
+                !status.is_server_error() && !later
             }
             _ => true,
         }
@@ -119,6 +120,12 @@ impl Failure {
         let mut words = error.to_string();
         let mut source = error.source();
         while let Some(error) = source {
+            if let Some(io) = error.downcast_ref::<io::Error>()
+                && io.kind() == io::ErrorKind::UnexpectedEof
+            {
+                words = "it was cut".to_owned();
+                break;
+            }
             if let Some(tls) = error.downcast_ref::<io::Error>()
                 && let Some(tls) = tls.get_ref().and_then(|e| e.downcast_ref())
             {

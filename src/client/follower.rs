@@ -11,6 +11,9 @@ use super::reader::{Ask, Item, Reader};
 /// The first pause after a loss, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
+/// A connection that lasts so long is one that was worth coming back for: the next pause is short again.
+const STEADY: Duration = Duration::from_secs(5);
+
 /// How long to go on trying.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
@@ -27,6 +30,8 @@ pub(super) struct Tries {
     /// Since when there is no connection.
     since: Instant,
     was_there: bool,
+    /// Since when there is one.
+    up: Option<Instant>,
     count: u32,
 }
 
@@ -36,15 +41,16 @@ impl Tries {
             patience,
             since: Instant::now(),
             was_there: false,
+            up: None,
             count: 0,
         }
     }
 
     /// All is well; whether it was not before.
     pub(super) fn succeeded(&mut self) -> bool {
-        let was_lost = self.count > 0;
+        let was_lost = self.count > 0 && self.up.is_none();
         self.was_there = true;
-        self.count = 0;
+        self.up.get_or_insert_with(Instant::now);
         was_lost
     }
 
@@ -52,7 +58,11 @@ impl Tries {
     /// The pauses double, and are random between a half and the whole, so that a crash does not bring all clients
     /// back at once; the server may ask for longer ones.
     pub(super) fn failed(&mut self, failure: Failure) -> Result<Duration, Failure> {
-        if self.count == 0 {
+        let was_up = self.up.take();
+        if was_up.is_some_and(|since| since.elapsed() >= STEADY) {
+            self.count = 0;
+        }
+        if self.count == 0 || was_up.is_some() {
             self.since = Instant::now();
         }
         let longest = match self.was_there {
@@ -187,6 +197,13 @@ mod tests {
             assert!(pause >= whole / 2 && pause <= whole, "{n}: {pause:?}");
         }
         assert!(tries.succeeded());
+        let pause = tries.failed(broken()).expect("for ever");
+        assert!(
+            pause >= PAUSES.1 / 2,
+            "lost as soon as it was there: {pause:?}"
+        );
+        assert!(tries.succeeded() && !tries.succeeded());
+        tries.up = Instant::now().checked_sub(STEADY);
         assert!(tries.failed(broken()).expect("for ever") <= PAUSES.0);
     }
 

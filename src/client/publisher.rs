@@ -89,10 +89,22 @@ impl<S: FnMut(&str)> Publisher<S> {
     /// As [`Publisher::publish`].
     pub async fn connect(&mut self) -> Result<(), Failure> {
         let mut tries = Tries::new(self.patience);
-        while let Err(failure) = self.connection().await {
+        while let Err(failure) = self.greet().await {
+            self.connection = None;
             self.pause(&mut tries, failure).await?;
         }
+        self.was_there = true;
         Ok(())
+    }
+
+    /// Whether somebody is there who takes requests; who he is shows when something is published.
+    async fn greet(&mut self) -> Result<(), Failure> {
+        let connection = self.connection().await?;
+        let answer = connection.get("/readyz").await?;
+        match answer.status().is_server_error() {
+            true => Err(connection.refusal(answer).await),
+            false => connection.whole(answer.into_body()).await.map(drop),
+        }
     }
 
     /// Publishes payloads in their order, and returns when all are in the log.
@@ -108,7 +120,11 @@ impl<S: FnMut(&str)> Publisher<S> {
                 Ok(()) => done += size,
                 // All or none of a batch: in smaller ones, what comes before the bad event gets through.
                 Err(failure) if size > 1 && is_of_one(&failure) => most = size / 2,
-                Err(failure) => return Err(Unpublished { done, failure }),
+                Err(mut failure) => {
+                    // The server counts the lines of a request, of which this was the only one.
+                    failure.words = failure.words.replacen("line 1: ", "", 1);
+                    return Err(Unpublished { done, failure });
+                }
             }
         }
         Ok(())
@@ -131,10 +147,7 @@ impl<S: FnMut(&str)> Publisher<S> {
             };
             let Err(failure) = sent else {
                 if tries.succeeded() {
-                    (self.say)(&format!(
-                        "{} is back; nothing was lost",
-                        self.place.authority
-                    ));
+                    (self.say)(&format!("{} is back", self.place.authority));
                 }
                 return Ok(());
             };
@@ -157,7 +170,6 @@ impl<S: FnMut(&str)> Publisher<S> {
     async fn connection(&mut self) -> Result<&mut Connection, Failure> {
         if self.connection.is_none() {
             self.connection = Some(Connection::open(&self.place).await?);
-            self.was_there = true;
         }
         Ok(self.connection.as_mut().expect("it was just made"))
     }

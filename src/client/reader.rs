@@ -74,6 +74,8 @@ pub enum Item {
 
 /// One stream.
 pub struct Reader {
+    /// Who it reads from, in words.
+    server: String,
     ask: Ask,
     wire: Wire,
     /// What has come and was not handed on yet.
@@ -104,6 +106,7 @@ impl Reader {
             Framing::LongPoll => Wire::LongPoll(Connection::open(place).await?, None),
         };
         Ok(Reader {
+            server: place.authority.clone(),
             ask,
             wire,
             items: VecDeque::new(),
@@ -129,7 +132,7 @@ impl Reader {
                 Wire::Sse(body, parser) => {
                     let frame = timeout(self.ask.silence, body.frame()).await;
                     let frame =
-                        frame.map_err(|_| Failure::silent("the stream", self.ask.silence))?;
+                        frame.map_err(|_| Failure::silent(&self.server, self.ask.silence))?;
                     match frame {
                         Some(Ok(frame)) => {
                             parser.push(frame.data_ref().unwrap_or(&Bytes::new()))?;
@@ -137,14 +140,16 @@ impl Reader {
                                 self.items.push_back(item(block, &mut self.retry)?);
                             }
                         }
-                        Some(Err(error)) => return Err(Failure::of_hyper("the stream", &error)),
-                        None => return Ok(Item::End("the stream ended".into())),
+                        Some(Err(error)) => return Err(Failure::of_hyper(&self.server, &error)),
+                        None => return Ok(Item::End(format!("{} ended the stream", self.server))),
                     }
                 }
                 Wire::WebSocket(socket) => match socket.next(self.ask.silence).await? {
                     Heard::Text(text) => self.items.push_back(frame(text)?),
                     Heard::Alive => return Ok(Item::Alive),
-                    Heard::Closed(words) => return Ok(Item::End(words)),
+                    Heard::Closed(words) => {
+                        return Ok(Item::End(format!("{} {words}", self.server)));
+                    }
                 },
                 Wire::LongPoll(connection, cursor) => {
                     let answer = poll(connection, &self.ask, cursor.as_ref()).await?;
@@ -171,7 +176,7 @@ async fn open_sse(place: &Place, ask: &Ask) -> Result<Wire, Failure> {
     let mut connection = Connection::open(place).await?;
     let mut headers = HeaderMap::new();
     let kind = HeaderValue::from_static("text/event-stream");
-    headers.insert(header::ACCEPT, kind.clone());
+    headers.insert(header::ACCEPT, kind);
     // One event says its topic and type in its data, since a stream may have many topics.
     let path = path("/events", ask, true);
     let answer = connection
@@ -180,10 +185,21 @@ async fn open_sse(place: &Place, ask: &Ask) -> Result<Wire, Failure> {
     if answer.status() != StatusCode::OK {
         return Err(connection.refusal(answer).await);
     }
-    let found = answer.headers().get(header::CONTENT_TYPE);
-    if !found.is_some_and(|v| v.as_bytes().starts_with(kind.as_bytes())) {
+    let said = |name| {
+        let value = answer.headers().get(name);
+        value.map_or("", |value| value.to_str().unwrap_or("?"))
+    };
+    let (found, encoding) = (said(header::CONTENT_TYPE), said(header::CONTENT_ENCODING));
+    if !found.starts_with("text/event-stream") {
         let words = format!(
             "{} answers with {found:?} and no event stream; is it a triwire server?",
+            place.authority
+        );
+        return Err(Failure::new(Fault::Foreign, words));
+    }
+    if !encoding.is_empty() {
+        let words = format!(
+            "{} compresses the stream ({encoding}), which nobody asked for; triwire doctor says more",
             place.authority
         );
         return Err(Failure::new(Fault::Foreign, words));

@@ -67,7 +67,7 @@ impl WebSocket {
             }
         };
         if !accepted {
-            if answer.status().is_client_error() || answer.status().is_server_error() {
+            if !answer.status().is_success() && !answer.status().is_informational() {
                 return Err(connection.refusal(answer).await);
             }
             let words = format!(

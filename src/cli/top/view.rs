@@ -6,7 +6,7 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout};
 use ratatui::style::{Modifier, Style, Stylize};
 use ratatui::text::Line;
-use ratatui::widgets::{Cell, Row, Table};
+use ratatui::widgets::{Cell, Paragraph, Row, Table, Wrap};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -132,7 +132,8 @@ impl View {
             "" => Line::from("q ends it").dim(),
             words => Line::from(words).reversed(),
         };
-        frame.render_widget(line, foot);
+        let wrapped = Paragraph::new(line).wrap(Wrap { trim: true });
+        frame.render_widget(wrapped, foot);
     }
 
     /// Between the two.
