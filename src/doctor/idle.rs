@@ -12,8 +12,10 @@ use super::{Report, Said, Verdict};
 
 /// Streams that end at ages that differ by less than this end for the same reason.
 const ALIKE: Duration = Duration::from_secs(2);
-/// Within this there is a heartbeat, unless the server was told otherwise.
-const HEARTBEAT: Duration = Duration::from_secs(16);
+/// What is heard on an idle stream, and within what time unless the server was told otherwise.
+type Beat = (&'static str, Duration);
+const HEARTBEAT: Beat = ("heartbeat", Duration::from_secs(16));
+const PING: Beat = ("ping", Duration::from_secs(21));
 
 /// Watches them, and says what became of each.
 pub async fn watch(
@@ -43,12 +45,12 @@ pub async fn watch(
     say(
         report,
         "idle stream",
-        judge(&life_of_idle, &busy, "heartbeat"),
+        judge(&life_of_idle, &busy, HEARTBEAT),
     )?;
     say(report, "long stream", judge_long(&busy, &life_of_idle))?;
     if let Some(mut socket) = socket {
         let life = life(&mut socket, now).await;
-        say(report, "idle WebSocket", judge(&life, &busy, "ping"))?;
+        say(report, "idle WebSocket", judge(&life, &busy, PING))?;
     }
     Ok(())
 }
@@ -98,14 +100,14 @@ async fn life(stream: &mut Recording, watched: Instant) -> Life {
 }
 
 /// Of a stream on which nothing happens, beside one on which something does.
-fn judge(idle: &Life, busy: &Life, beat: &str) -> Finding {
+fn judge(idle: &Life, busy: &Life, (beat, within): Beat) -> Finding {
     let age = seconds(idle.age);
     let Some(words) = &idle.end else {
         return match idle.beats {
-            0 if idle.age < HEARTBEAT => (
+            0 if idle.age < within => (
                 Verdict::Note,
                 format!(
-                    "no {beat} in {age}: the first comes after 15 or 20 s, so watch for longer (--idle)"
+                    "no {beat} in {age}: the first may take {within:?}, so watch for longer (--idle)"
                 ),
                 None,
             ),
@@ -207,14 +209,14 @@ mod tests {
             ),
         ];
         for (idle, busy, verdict, trouble) in table {
-            let (said, words, why) = judge(&idle, busy, "heartbeat");
+            let (said, words, why) = judge(&idle, busy, HEARTBEAT);
             assert_eq!((said, why), (verdict, trouble), "{words}");
         }
         let drained = Life {
             dismissed: true,
             ..life(9, true, 0)
         };
-        assert_eq!(judge(&drained, &drained, "ping").2, None);
+        assert_eq!(judge(&drained, &drained, PING).2, None);
         assert_eq!(judge_long(&drained, &drained).2, None);
         assert_eq!(
             judge_long(&life(30, true, 0), &whole).2,
