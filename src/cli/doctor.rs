@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Command};
 
-use super::remote::{cacert, cacert_argument};
+use super::remote::{block_on, cacert, cacert_argument};
 use super::{fail, tame};
 use crate::client::{Framing, Place};
 use crate::config::parse_time;
@@ -52,13 +52,6 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
         Ok(_) => return fail(&[format!("{url:?} is no http:// or https:// URL")]),
         Err(mistake) => return fail(&[mistake]),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&[format!("no runtime: {error}")]),
-    };
     let mut progress = Progress {
         terminal: io::stderr().is_terminal(),
         shown: false,
@@ -76,11 +69,13 @@ pub fn run(matches: &ArgMatches) -> ExitCode {
             Ok(())
         }
     };
-    match runtime.block_on(doctor::examine(&place, watch, &mut hear)) {
-        Ok(Verdict::Well | Verdict::Note) => ExitCode::SUCCESS,
-        // Whoever read it has read enough, and not that all is well.
-        Ok(Verdict::Wrong) | Err(_) => ExitCode::FAILURE,
-    }
+    block_on(async {
+        match doctor::examine(&place, watch, &mut hear).await {
+            Ok(Verdict::Well | Verdict::Note) => ExitCode::SUCCESS,
+            // Whoever read it has read enough, and not that all is well.
+            Ok(Verdict::Wrong) | Err(_) => ExitCode::FAILURE,
+        }
+    })
 }
 
 /// A line on a terminal's stderr, for who waits.

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use tokio::time::{Instant, sleep_until};
 
-use super::publish::RETRY_FOR;
 use super::remote::{self, Lost};
 use crate::client::{Draft, Failure, Format, Patience, Place, Publisher};
 use crate::source::call_center::CallCenter;
@@ -44,12 +43,11 @@ pub(super) fn command() -> Command {
                 .value_name("N")
                 .value_parser(value_parser!(u64).range(1..))
                 .help("End after so many calls"),
-        )
-        .arg(remote::patience_argument("for 4min, the longest", RETRY_FOR.as_millis() as u64));
+        );
     Command::new("generate")
         .about("Publish made-up input")
         .subcommand_required(true)
-        .subcommand(remote::place_arguments(center))
+        .subcommand(remote::arguments(center, Lost::WhileKeysLast))
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -63,20 +61,17 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
     let Some(("call-center", matches)) = matches.subcommand() else {
         return super::fail(&["say what to generate: call-center".to_owned()]);
     };
-    let place = match remote::place(matches) {
-        Ok(place) => place,
-        Err(mistake) => return super::fail(&[mistake]),
-    };
     let seed = matches.get_one("seed").copied().unwrap_or_else(|| {
         let seed = fastrand::u64(..1_000_000);
         super::say(&format!("--seed {seed} makes the same calls again"));
         seed
     });
-    let rate = matches.get_one("rate").copied().unwrap_or(10.0);
+    let rate = *matches.get_one("rate").expect("it has a default");
     let limit = matches.get_one("limit").copied().unwrap_or(u64::MAX);
-    let patience = remote::patience(matches, Lost::For(RETRY_FOR));
     let center = CallCenter::new(rate, seed);
-    remote::run(generate(place, center, limit, patience))
+    remote::run(matches, Lost::WhileKeysLast, |place, patience| {
+        generate(place, center, limit, patience)
+    })
 }
 
 async fn generate(

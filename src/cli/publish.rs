@@ -3,7 +3,6 @@
 use std::io::{self, BufRead, Read};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -17,9 +16,6 @@ use crate::client::{Draft, Failure, Format, Patience, Place, Publisher};
 const LINES: usize = 5_000;
 const WAITING: u32 = 8 << 10;
 const LONGEST: u64 = 64 << 20;
-
-/// The server remembers for 5 minutes what was published, so that a retry does not publish it again.
-pub(super) const RETRY_FOR: Duration = Duration::from_secs(240);
 
 pub(super) fn command() -> Command {
     let command = Command::new("publish")
@@ -48,16 +44,11 @@ pub(super) fn command() -> Command {
                 .long("json")
                 .action(ArgAction::SetTrue)
                 .help("Each line is JSON, and is checked; empty lines are skipped [default: text]"),
-        )
-        .arg(remote::patience_argument("for 4min, the longest", RETRY_FOR.as_millis() as u64));
-    remote::place_arguments(command)
+        );
+    remote::arguments(command, Lost::WhileKeysLast)
 }
 
 pub(super) fn run(matches: &ArgMatches) -> ExitCode {
-    let place = match remote::place(matches) {
-        Ok(place) => place,
-        Err(mistake) => return super::fail(&[mistake]),
-    };
     let draft = Draft {
         topic: matches.get_one("topic").cloned().unwrap_or_default(),
         event_type: matches.get_one("type").cloned(),
@@ -66,8 +57,9 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
             false => Format::Text,
         },
     };
-    let patience = remote::patience(matches, Lost::For(RETRY_FOR));
-    remote::run(publish(place, draft, patience))
+    remote::run(matches, Lost::WhileKeysLast, |place, patience| {
+        publish(place, draft, patience)
+    })
 }
 
 async fn publish(place: Place, draft: Draft, patience: Patience) -> Result<(), Failure> {

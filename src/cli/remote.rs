@@ -12,15 +12,57 @@ use crate::client::{Failure, Patience, Place, TRANSPORTS};
 use crate::config::parse_time;
 
 /// How long a lost connection is tried again when nothing is said.
+#[derive(Clone, Copy)]
 pub(super) enum Lost {
+    /// What was missed is read again.
     ForEver,
-    For(Duration),
+    /// What was published is published once only as long as the server remembers its key, which it does for 5 minutes.
+    WhileKeysLast,
 }
 
-/// `--url`, `--wire` and `--cacert`.
-pub(super) fn place_arguments(command: Command) -> Command {
+impl Lost {
+    /// The most that `--retry-for` may say.
+    fn longest(self) -> Duration {
+        match self {
+            Lost::ForEver => Duration::from_secs(7 * 24 * 3_600),
+            Lost::WhileKeysLast => Duration::from_secs(240),
+        }
+    }
+
+    fn in_words(self) -> &'static str {
+        match self {
+            Lost::ForEver => "for ever",
+            Lost::WhileKeysLast => "for 4min, the longest",
+        }
+    }
+
+    fn patience(self, said: Option<Duration>) -> Patience {
+        let otherwise = match self {
+            Lost::ForEver => None,
+            Lost::WhileKeysLast => Some(self.longest()),
+        };
+        Patience {
+            first: said.unwrap_or_default(),
+            again: said.or(otherwise),
+        }
+    }
+}
+
+/// What says where a server is, and how long to try: `--retry-for`, `--url`, `--wire` and `--cacert`.
+pub(super) fn arguments(command: Command, lost: Lost) -> Command {
     let wires = TRANSPORTS.map(|wire| wire.name);
+    let longest = lost.longest().as_millis() as u64;
     command
+        .arg(
+            Arg::new("retry-for")
+                .long("retry-for")
+                .value_name("TIME")
+                .value_parser(move |text: &str| parse_time(text, 0..=longest))
+                .help(format!(
+                    "Without a connection, try for so long [default: the first one once, a lost one {}]",
+                    lost.in_words()
+                )),
+        )
         .arg(
             Arg::new("url")
                 .long("url")
@@ -51,18 +93,7 @@ pub(super) fn cacert_argument() -> Arg {
         .help("The only CA to trust [default: the system's, and certs/ca.pem if it is there]")
 }
 
-/// `--retry-for`, for so many milliseconds at most.
-pub(super) fn patience_argument(otherwise: &str, most: u64) -> Arg {
-    Arg::new("retry-for")
-        .long("retry-for")
-        .value_name("TIME")
-        .value_parser(move |text: &str| parse_time(text, 0..=most))
-        .help(format!(
-            "Without a connection, try for so long [default: the first one once, a lost one {otherwise}]"
-        ))
-}
-
-pub(super) fn place(matches: &ArgMatches) -> Result<Place, String> {
+fn place(matches: &ArgMatches) -> Result<Place, String> {
     let url = given(matches, "url");
     let wire: Option<&String> = matches.get_one("wire");
     let wire = wire.and_then(|name| TRANSPORTS.iter().find(|wire| wire.name == name));
@@ -80,25 +111,30 @@ fn given<'a>(matches: &'a ArgMatches, name: &str) -> Option<&'a str> {
     value.map(String::as_str).filter(|value| !value.is_empty())
 }
 
-pub(super) fn patience(matches: &ArgMatches, lost: Lost) -> Patience {
-    match (matches.get_one::<Duration>("retry-for"), lost) {
-        (Some(time), _) => Patience {
-            first: *time,
-            again: Some(*time),
-        },
-        (None, Lost::ForEver) => Patience {
-            first: Duration::ZERO,
-            again: None,
-        },
-        (None, Lost::For(time)) => Patience {
-            first: Duration::ZERO,
-            again: Some(time),
-        },
-    }
+/// Runs a client to its end: exit status 0 when it did what it was to do, 1 when it could not.
+pub(super) fn run<C: Future<Output = Result<(), Failure>>>(
+    matches: &ArgMatches,
+    lost: Lost,
+    client: impl FnOnce(Place, Patience) -> C,
+) -> ExitCode {
+    let place = match place(matches) {
+        Ok(place) => place,
+        Err(mistake) => return super::fail(&[mistake]),
+    };
+    let patience = lost.patience(matches.get_one("retry-for").copied());
+    block_on(async {
+        match client(place, patience).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                super::say(&failure.words);
+                ExitCode::FAILURE
+            }
+        }
+    })
 }
 
-/// Runs a client to its end: exit status 0 when it did what it was to do, 1 when it could not.
-pub(super) fn run(client: impl Future<Output = Result<(), Failure>>) -> ExitCode {
+/// Runs a client on a runtime of its own.
+pub(super) fn block_on(client: impl Future<Output = ExitCode>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -109,11 +145,5 @@ pub(super) fn run(client: impl Future<Output = Result<(), Failure>>) -> ExitCode
     let done = runtime.block_on(client);
     // A thread that still reads stdin is not waited for.
     runtime.shutdown_background();
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            super::say(&failure.words);
-            ExitCode::FAILURE
-        }
-    }
+    done
 }

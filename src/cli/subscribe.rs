@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 use std::pin::pin;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 use futures_util::FutureExt;
@@ -60,16 +59,11 @@ pub(super) fn command() -> Command {
                 .default_value("60s")
                 .value_parser(|text: &str| parse_time(text, 100..=24 * 3_600_000))
                 .help("Give up a connection on which nothing came for so long, no heartbeat either"),
-        )
-        .arg(remote::patience_argument("for ever", 7 * 24 * 3_600_000));
-    remote::place_arguments(command)
+        );
+    remote::arguments(command, Lost::ForEver)
 }
 
 pub(super) fn run(matches: &ArgMatches) -> ExitCode {
-    let place = match remote::place(matches) {
-        Ok(place) => place,
-        Err(mistake) => return super::fail(&[mistake]),
-    };
     let ask = Ask {
         topics: matches
             .get_many("topic")
@@ -77,13 +71,11 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
         after: matches.get_one("after").cloned(),
         lag: matches.get_one("lag").cloned(),
         limit: matches.get_one("limit").copied(),
-        silence: matches
-            .get_one::<Duration>("idle")
-            .copied()
-            .unwrap_or(Duration::from_secs(60)),
+        silence: *matches.get_one("idle").expect("it has a default"),
     };
-    let patience = remote::patience(matches, Lost::ForEver);
-    remote::run(subscribe(place, ask, patience))
+    remote::run(matches, Lost::ForEver, |place, patience| {
+        subscribe(place, ask, patience)
+    })
 }
 
 async fn subscribe(place: Place, ask: Ask, patience: Patience) -> Result<(), Failure> {

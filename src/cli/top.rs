@@ -23,21 +23,16 @@ pub(super) fn command() -> Command {
             "Watch a server: connections, streams, events and bytes a second by wire and by listener. q ends it.\n\n\
              It reads the topic $stats, so it is itself one stream of the wire that it uses; in a pipe, use \
              triwire subscribe '$stats'.",
-        )
-        .arg(remote::patience_argument("for ever", 7 * 24 * 3_600_000));
-    remote::place_arguments(command)
+        );
+    remote::arguments(command, Lost::ForEver)
 }
 
 pub(super) fn run(matches: &ArgMatches) -> ExitCode {
-    let place = match remote::place(matches) {
-        Ok(place) => place,
-        Err(mistake) => return super::fail(&[mistake]),
-    };
     if !stdout().is_terminal() {
         let mistake = "top draws on a terminal; in a pipe, use: triwire subscribe '$stats'";
         return super::fail(&[mistake.to_owned()]);
     }
-    remote::run(watch(place, remote::patience(matches, Lost::ForEver)))
+    remote::run(matches, Lost::ForEver, watch)
 }
 
 /// What the server is heard to say.

@@ -56,7 +56,7 @@ pub struct Connection {
 
 enum Sender {
     One(http1::SendRequest<Full<Bytes>>),
-    /// And what tells whether the server announces that it takes extended CONNECT (RFC 8441, 3), which hyper's sender ignores.
+    /// And what tells whether the server announces that it takes extended CONNECT (RFC 8441, 3): hyper sends it anywhere.
     Two(
         http2::SendRequest<Full<Bytes>>,
         Box<dyn Fn() -> bool + Send + Sync>,

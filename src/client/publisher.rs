@@ -30,6 +30,8 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/')
     .remove(b'-');
 
+const TEXT: &str = "text/plain; charset=utf-8";
+
 /// What a payload is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -120,11 +122,7 @@ impl<S: FnMut(&str)> Publisher<S> {
                 Ok(()) => done += size,
                 // All or none of a batch: in smaller ones, what comes before the bad event gets through.
                 Err(failure) if size > 1 && is_of_one(&failure) => most = size / 2,
-                Err(mut failure) => {
-                    // The server counts the lines of a request, of which this was the only one.
-                    failure.words = failure.words.replacen("line 1: ", "", 1);
-                    return Err(Unpublished { done, failure });
-                }
+                Err(failure) => return Err(Unpublished { done, failure }),
             }
         }
         Ok(())
@@ -193,15 +191,25 @@ fn is_of_one(failure: &Failure) -> bool {
     matches!(failure.fault, Fault::Refused(status) if blamed.contains(&status))
 }
 
+/// Each with its end: an empty last one counts too.
+fn lines(payloads: &[Bytes]) -> Bytes {
+    let mut body = payloads.join(&b'\n');
+    body.push(b'\n');
+    body.into()
+}
+
 async fn post(
     connection: &mut Connection,
     draft: &Draft,
     batch: &[Bytes],
     key: &str,
 ) -> Result<(), Failure> {
-    let (kind, lines) = match draft.format {
-        Format::Text => ("text/plain; charset=utf-8", "&lines=1"),
-        Format::Json => ("application/x-ndjson", ""),
+    // One alone is no batch: what is wrong with it is not said of a line.
+    let (kind, lines, body) = match (draft.format, batch) {
+        (Format::Text, [one]) => (TEXT, "", one.clone()),
+        (Format::Json, [one]) => ("application/json", "", one.clone()),
+        (Format::Text, all) => (TEXT, "&lines=1", lines(all)),
+        (Format::Json, all) => ("application/x-ndjson", "", lines(all)),
     };
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -211,11 +219,7 @@ async fn post(
     let event_type = draft.event_type.as_deref().unwrap_or("message");
     let event_type = utf8_percent_encode(event_type, PLAIN);
     let path = format!("/publish/{topic}?type={event_type}{lines}");
-    let mut body = batch.join(&b'\n');
-    body.push(b'\n');
-    let answer = connection
-        .send(Method::POST, &path, headers, body.into())
-        .await?;
+    let answer = connection.send(Method::POST, &path, headers, body).await?;
     if answer.status() != StatusCode::CREATED {
         return Err(connection.refusal(answer).await);
     }

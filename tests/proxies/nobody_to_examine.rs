@@ -13,19 +13,17 @@ use super::proxy::Kind;
 use super::support::raw::{Peer, ask, until};
 use super::support::server::{BINARY, Server, new_dir};
 
+/// Whether a request is answered 503.
+fn refuses(server: &Server, path: &str) -> bool {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    ask(server, "http1", &request).status == 503
+}
+
 #[test]
 fn a_server_that_is_full() {
     let server = Server::start(&["--connections", "2"]);
     let held = [(); 2].map(|()| Peer::connect(&server, "http1"));
-    until("it is full", || {
-        ask(
-            &server,
-            "http1",
-            "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n",
-        )
-        .status
-            == 503
-    });
+    until("it is full", || refuses(&server, "/healthz"));
     let url = format!("http://{}", server.addr("http1"));
     Told::by(&url, &server.ca()).is_wrong("server", "full");
     drop(held);
@@ -40,15 +38,7 @@ fn a_server_that_drains() {
     stuck.until("event: ready").expect("a stream");
     server.publish("t", &"x".repeat(255 * 1024));
     server.signal("TERM");
-    until("it drains", || {
-        ask(
-            &server,
-            "http1",
-            "GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n",
-        )
-        .status
-            == 503
-    });
+    until("it drains", || refuses(&server, "/readyz"));
     let url = format!("http://{}", server.addr("http1"));
     Told::by(&url, &server.ca()).is_wrong("server", "draining");
     drop(stuck);
