@@ -40,6 +40,9 @@ pub mod client;
 
 pub mod doctor;
 
+#[cfg(target_os = "linux")]
+pub mod compare;
+
 pub mod config;
 
 pub mod cli;
