@@ -41,6 +41,9 @@ pub mod client;
 pub mod doctor;
 
 #[cfg(target_os = "linux")]
+pub mod load;
+
+#[cfg(target_os = "linux")]
 pub mod compare;
 
 pub mod config;

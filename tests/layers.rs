@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 type Row = (&'static str, &'static [&'static str], &'static str);
 
 /// From the bottom to the top.
-const ARROWS: [Row; 20] = [
+const ARROWS: [Row; 21] = [
     (
         "problem",
         &[],
@@ -79,6 +79,11 @@ const ARROWS: [Row; 20] = [
         "doctor",
         &["client"],
         "a stranger too: what it says of a server it has seen from outside",
+    ),
+    (
+        "load",
+        &["client"],
+        "a stranger too: many readers at once, on the transports that client names",
     ),
     (
         "compare",

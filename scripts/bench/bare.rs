@@ -22,9 +22,9 @@ use self::http2::DataFrames;
 use self::log::{Bytes, Log};
 use self::peer::Peer;
 use crate::Result;
-use crate::socket::{self, Buffers, Socket};
 use crate::tls;
-use crate::transport::Transport;
+use triwire::client::TRANSPORTS;
+use triwire::load::socket::{self, Buffers, Socket};
 
 const EVENTS_A_TURN: usize = 1024;
 /// Tokens from here on are listeners.
@@ -55,22 +55,24 @@ pub fn run(arguments: &[String]) -> Result<()> {
     };
     // Nobody else would end it.
     set_parent_process_death_signal(Some(Signal::TERM))?;
-    let transport = Transport::of_listener(name).ok_or("no such listener")?;
     let mut bare = Bare::new(join)?;
     let mut addresses = serde_json::Map::new();
-    let mut transports = vec![Transport::SseHttp1, transport];
-    transports.dedup();
-    for transport in transports {
+    let mut names = vec!["http1", name];
+    names.dedup();
+    for name in names {
+        let mut transports = TRANSPORTS.iter();
+        let transport = transports
+            .find(|transport| transport.listener == name)
+            .ok_or("no such listener")?;
         let listener = Listener {
             tcp: socket::listen()?,
-            tls: transport
-                .is_tls()
+            tls: (transport.tls == Some(true))
                 .then(|| tls::server(Path::new(certs), transport))
                 .transpose()?,
             http2: transport.is_http2(),
         };
         let address = listener.tcp.local_addr()?.to_string();
-        addresses.insert(transport.listener().to_owned(), address.into());
+        addresses.insert(name.to_owned(), address.into());
         bare.listen(listener)?;
     }
     println!(
@@ -90,7 +92,7 @@ impl Bare {
             listeners: Vec::new(),
             peers: Vec::new(),
             free: Vec::new(),
-            buffers: Buffers::new(),
+            buffers: Buffers::default(),
             log: Log::default(),
             join,
         })

@@ -1,10 +1,10 @@
 //! The cases: how many readers, on which transport, under which load.
 
-use crate::transport::Transport::{self, LongPoll, SseH2c, SseHttp1, SseHttp1s, SseHttp2, Ws, Wss};
+use triwire::client::Transport;
 
 pub struct Case {
     pub name: &'static str,
-    pub transport: Transport,
+    pub wire: &'static str,
     pub connections: usize,
     /// Readers on each connection.
     pub streams: usize,
@@ -29,13 +29,13 @@ pub enum Kind {
 const fn case(
     name: &'static str,
     kind: Kind,
-    transport: Transport,
+    wire: &'static str,
     connections: usize,
     streams: usize,
 ) -> Case {
     Case {
         name,
-        transport,
+        wire,
         connections,
         streams,
         kind,
@@ -43,32 +43,39 @@ const fn case(
 }
 
 pub const CASES: &[Case] = &[
-    case("rate-sse-http1", Kind::Rate(20), SseHttp1, 1000, 1),
-    case("rate-ws", Kind::Rate(20), Ws, 1000, 1),
-    case("rate-sse-http1s", Kind::Rate(10), SseHttp1s, 2000, 1),
-    case("rate-wss", Kind::Rate(10), Wss, 2000, 1),
-    case("rate-sse-h2c", Kind::Rate(10), SseH2c, 50, 100),
-    case("rate-sse-http2", Kind::Rate(10), SseHttp2, 50, 100),
-    case("rate-sse-h2c-single", Kind::Rate(10), SseH2c, 1000, 1),
-    case("rate-long-poll", Kind::Rate(10), LongPoll, 1000, 1),
-    case("window-sse-http1", Kind::Window, SseHttp1, 1000, 1),
-    case("window-ws", Kind::Window, Ws, 1000, 1),
-    case("window-sse-h2c", Kind::Window, SseH2c, 50, 100),
-    case("idle-sse-http1", Kind::Idle, SseHttp1, 5000, 1),
-    case("idle-ws", Kind::Idle, Ws, 5000, 1),
-    case("idle-sse-http1s", Kind::Idle, SseHttp1s, 2000, 1),
-    case("idle-wss", Kind::Idle, Wss, 2000, 1),
-    case("idle-sse-h2c", Kind::Idle, SseH2c, 50, 100),
-    case("idle-sse-http2", Kind::Idle, SseHttp2, 50, 100),
-    case("idle-sse-h2c-single", Kind::Idle, SseH2c, 1000, 1),
-    case("idle-long-poll", Kind::Idle, LongPoll, 1000, 1),
-    case("storm-sse-http1", Kind::Storm, SseHttp1, 2000, 1),
-    case("storm-ws", Kind::Storm, Ws, 2000, 1),
-    case("storm-sse-http1s", Kind::Storm, SseHttp1s, 2000, 1),
-    case("stopped-sse-http1", Kind::Stopped, SseHttp1, 200, 1),
-    case("stopped-ws", Kind::Stopped, Ws, 200, 1),
-    case("stopped-sse-h2c", Kind::Stopped, SseH2c, 20, 10),
+    case("rate-sse-http1", Kind::Rate(20), "sse-http1", 1000, 1),
+    case("rate-ws", Kind::Rate(20), "ws", 1000, 1),
+    case("rate-sse-http1s", Kind::Rate(10), "sse-http1s", 2000, 1),
+    case("rate-wss", Kind::Rate(10), "wss", 2000, 1),
+    case("rate-sse-h2c", Kind::Rate(10), "sse-h2c", 50, 100),
+    case("rate-sse-http2", Kind::Rate(10), "sse-http2", 50, 100),
+    case("rate-sse-h2c-single", Kind::Rate(10), "sse-h2c", 1000, 1),
+    case("rate-long-poll", Kind::Rate(10), "long-poll", 1000, 1),
+    case("window-sse-http1", Kind::Window, "sse-http1", 1000, 1),
+    case("window-ws", Kind::Window, "ws", 1000, 1),
+    case("window-sse-h2c", Kind::Window, "sse-h2c", 50, 100),
+    case("idle-sse-http1", Kind::Idle, "sse-http1", 5000, 1),
+    case("idle-ws", Kind::Idle, "ws", 5000, 1),
+    case("idle-sse-http1s", Kind::Idle, "sse-http1s", 2000, 1),
+    case("idle-wss", Kind::Idle, "wss", 2000, 1),
+    case("idle-sse-h2c", Kind::Idle, "sse-h2c", 50, 100),
+    case("idle-sse-http2", Kind::Idle, "sse-http2", 50, 100),
+    case("idle-sse-h2c-single", Kind::Idle, "sse-h2c", 1000, 1),
+    case("idle-long-poll", Kind::Idle, "long-poll", 1000, 1),
+    case("storm-sse-http1", Kind::Storm, "sse-http1", 2000, 1),
+    case("storm-ws", Kind::Storm, "ws", 2000, 1),
+    case("storm-sse-http1s", Kind::Storm, "sse-http1s", 2000, 1),
+    case("stopped-sse-http1", Kind::Stopped, "sse-http1", 200, 1),
+    case("stopped-ws", Kind::Stopped, "ws", 200, 1),
+    case("stopped-sse-h2c", Kind::Stopped, "sse-h2c", 20, 10),
 ];
+
+impl Case {
+    /// How its readers read.
+    pub fn transport(&self) -> &'static Transport {
+        Transport::named(self.wire).expect("the table names those that there are")
+    }
+}
 
 /// The cases with this name, or whose names begin with it and a dash.
 pub fn picked(pick: &str) -> impl Iterator<Item = &'static Case> {

@@ -4,39 +4,26 @@
 //! With `--peers` other servers run too: `scripts/compare-peers` brings them.
 //!
 //! One load client drives all; runs are interleaved, and a ratio is taken within one repetition. In the order
-//! of reading: `cases` (what is done), `runs` (in which order), `measure` (one run), `client` (the readers),
+//! of reading: `cases` (what is done), `runs` (in which order), `measure` (one run), `triwire::load` (the readers),
 //! `bare` (the limit).
 
 #![forbid(unsafe_code)]
 
 mod bare;
 mod cases;
-mod client;
-mod clock;
-mod frame;
-mod head;
-mod histogram;
 mod measure;
-mod note;
 mod options;
-mod partial;
-mod peaks;
 mod peers;
-mod process;
 mod report;
 mod runs;
 mod server;
-mod socket;
-mod tally;
 mod tls;
-mod transport;
 
-use std::error::Error;
 use std::process::ExitCode;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
+use triwire::load::Result;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

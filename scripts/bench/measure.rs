@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::Result;
 use crate::cases::{Case, Kind};
-use crate::client::{Load, Reads};
-use crate::clock::{self, SECOND};
-use crate::peaks::Peaks;
-use crate::process::{self, Cpu};
+use triwire::load::clock::{self, SECOND};
+use triwire::load::peaks::Peaks;
+use triwire::load::process::{self, Cpu};
+use triwire::load::socket::Traffic;
+use triwire::load::{From, Load};
 
 /// Connections that are opened together, but for a storm.
 const AT_ONCE: usize = 250;
@@ -31,7 +32,7 @@ struct Snapshot {
     server: Cpu,
     client: Cpu,
     all_busy: u64,
-    reads: Reads,
+    traffic: Traffic,
     deliveries: u64,
 }
 
@@ -39,13 +40,13 @@ struct Snapshot {
 pub fn run(case: &Case, size: &Size, load: &mut Load, pid: u32) -> Result<Figures> {
     match case.kind {
         Kind::Rate(rate) => {
-            load.open(case.connections, case.streams, AT_ONCE)?;
+            load.open(case.connections, case.streams, AT_ONCE, From::Head)?;
             steady(size, load, pid, |load, seconds| {
                 load.publish_at(rate.into(), seconds)
             })
         }
         Kind::Window => {
-            load.open(case.connections, case.streams, AT_ONCE)?;
+            load.open(case.connections, case.streams, AT_ONCE, From::Head)?;
             steady(size, load, pid, |load, seconds| {
                 load.publish_windowed(WINDOW, seconds)
             })
@@ -73,10 +74,15 @@ fn steady(
 
 /// Some readers come first, so that what the first one of all costs is not counted.
 fn idle(case: &Case, size: &Size, load: &mut Load, pid: u32) -> Result<Figures> {
-    load.open(case.connections.div_ceil(50), case.streams, AT_ONCE)?;
+    load.open(
+        case.connections.div_ceil(50),
+        case.streams,
+        AT_ONCE,
+        From::Head,
+    )?;
     load.idle(size.calm)?;
     let before = process::resident(pid)?;
-    load.open(case.connections, case.streams, AT_ONCE)?;
+    load.open(case.connections, case.streams, AT_ONCE, From::Head)?;
     load.idle(size.calm)?;
     let grown = process::resident(pid)?.saturating_sub(before);
     let readers = case.connections * case.streams;
@@ -88,11 +94,11 @@ fn idle(case: &Case, size: &Size, load: &mut Load, pid: u32) -> Result<Figures> 
 }
 
 fn storm(case: &Case, size: &Size, load: &mut Load, pid: u32) -> Result<Figures> {
-    load.open(case.connections, case.streams, AT_ONCE)?;
+    load.open(case.connections, case.streams, AT_ONCE, From::Head)?;
     load.close();
     load.idle(size.calm)?;
     let before = Snapshot::take(load, pid)?;
-    load.open(case.connections, case.streams, case.connections)?;
+    load.open(case.connections, case.streams, case.connections, From::Head)?;
     let after = Snapshot::take(load, pid)?;
     load.publish_at(20.0, 0.1)?;
     let connections = case.connections as f64;
@@ -111,9 +117,9 @@ fn storm(case: &Case, size: &Size, load: &mut Load, pid: u32) -> Result<Figures>
 fn stopped(case: &Case, size: &Size, load: &mut Load, pid: u32) -> Result<Figures> {
     const RATE: f64 = 500.0;
     let half = case.connections / 2;
-    load.open(case.connections, case.streams, AT_ONCE)?;
+    load.open(case.connections, case.streams, AT_ONCE, From::Head)?;
     load.publish_at(RATE, size.calm)?;
-    load.stop(half, case.streams)?;
+    load.stop(half)?;
     let (resident, kernel) = (process::resident(pid)?, process::socket_memory()?);
     load.tally.measure_from = clock::now();
     let before = Snapshot::take(load, pid)?;
@@ -161,7 +167,7 @@ impl Snapshot {
             server: Cpu::of(pid)?,
             client: Cpu::of_this_process()?,
             all_busy: process::all_busy()?,
-            reads: load.reads,
+            traffic: load.traffic(),
             deliveries: load.tally.deliveries,
         })
     }
@@ -173,6 +179,7 @@ impl Snapshot {
             after.server.since(self.server) as f64,
             after.client.since(self.client) as f64,
         );
+        let traffic = after.traffic.since(&self.traffic);
         let others = (after.all_busy - self.all_busy) as f64 - server - client;
         Figures::from([
             ("deliveries", deliveries),
@@ -182,14 +189,8 @@ impl Snapshot {
             ("server_cores", server / nanoseconds),
             ("client_cores", client / nanoseconds),
             ("others_cores", others.max(0.0) / nanoseconds),
-            (
-                "bytes",
-                (after.reads.bytes - self.reads.bytes) as f64 / deliveries,
-            ),
-            (
-                "per_read",
-                deliveries / (after.reads.count - self.reads.count) as f64,
-            ),
+            ("bytes", traffic.down as f64 / deliveries),
+            ("per_read", deliveries / traffic.reads as f64),
         ])
     }
 }

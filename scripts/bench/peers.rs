@@ -14,8 +14,8 @@ use serde_json::json;
 
 use crate::Result;
 use crate::server::Launch;
-use crate::socket;
 use crate::tls;
+use triwire::load::socket;
 
 const DIRECTORY: &str = "target/compare-peers";
 const NCHAN_CONFIGURATION: &str = include_str!("peers/nchan.conf");

@@ -3,17 +3,18 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::Result;
 use crate::cases::{Case, Kind};
-use crate::client::Load;
 use crate::measure::{self, Figures, Size};
 use crate::options::Options;
 use crate::report::{self, Run, ratios};
 use crate::server::{Program, Server};
+use triwire::load::{Load, Payload};
 
 const DIRECTORY: &str = "target/bench";
 
@@ -64,7 +65,7 @@ fn programs(case: &Case, options: &Options) -> Vec<Program> {
         return vec![bare];
     }
     let mut peers = options.peers.clone();
-    peers.retain(|peer| peer.has(case.transport));
+    peers.retain(|peer| peer.has(case.transport()));
     if peers.is_empty() && !options.peers.is_empty() {
         return peers;
     }
@@ -77,13 +78,17 @@ fn run(case: &Case, program: Program, options: &Options) -> Result<Figures> {
     let server = Server::start(
         program,
         &options.triwire,
-        case.transport,
+        case.transport(),
         Path::new(DIRECTORY),
     );
     pin(options, 1)?;
     let server = server?;
     let (case, size) = scaled(case, options);
-    let mut load = Load::new(server.target(case.transport)?, size.payload)?;
+    let mut load = Load::new(
+        server.target(case.transport())?,
+        Payload::Text(size.payload),
+        Arc::default(),
+    )?;
     let figures = measure::run(&case, &size, &mut load, server.pid())?;
     drop(load);
     server.stop()?;

@@ -1,27 +1,19 @@
 //! A server under measurement: triwire, the bare loop or a peer, as a child process.
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::env;
+use std::fs;
 use std::net::TcpListener;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::{env, thread, time};
+use std::process::Command;
 
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use triwire::client::Transport;
+use triwire::load::server::Server as Child;
+use triwire::load::socket::Endpoint;
+use triwire::load::{Dialect, Result, Target};
 
-use crate::Result;
-use crate::client::Target;
-use crate::clock;
-use crate::note::Dialect;
 use crate::peers;
-use crate::tls;
-use crate::transport::Transport;
 
-const START_LIMIT: u64 = 20 * clock::SECOND;
-const STOP_LIMIT: time::Duration = time::Duration::from_secs(20);
+const LISTENERS: [&str; 6] = ["http1", "h2c", "ws", "http2", "http1s", "wss"];
 
 /// Which program.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,13 +35,11 @@ pub struct Launch {
     pub inherited: Vec<TcpListener>,
 }
 
-/// A running server; killed if it is dropped without `stop`.
+/// A running one; killed if it is dropped without `stop`.
 pub struct Server {
     program: Program,
     child: Child,
-    ready: Value,
     certs: PathBuf,
-    log: PathBuf,
 }
 
 impl Program {
@@ -71,11 +61,11 @@ impl Program {
     }
 
     /// Whether it has this wire. nchan's long polling is another: its cursor is two fields of the head.
-    pub fn has(self, transport: Transport) -> bool {
+    pub fn has(self, transport: &Transport) -> bool {
         match self {
             Program::Bare | Program::BareJoining | Program::Triwire => true,
-            Program::NodeWs => matches!(transport, Transport::Ws | Transport::Wss),
-            Program::Nchan | Program::Axum => transport != Transport::LongPoll,
+            Program::NodeWs => ["ws", "wss"].contains(&transport.name),
+            Program::Nchan | Program::Axum => transport.name != "long-poll",
         }
     }
 
@@ -87,7 +77,7 @@ impl Program {
         }
     }
 
-    fn launch(self, triwire: &Path, transport: Transport, certs: &Path) -> Result<Launch> {
+    fn launch(self, triwire: &Path, transport: &Transport, certs: &Path) -> Result<Launch> {
         let mut command = match self {
             Program::Triwire => serve(triwire, transport, certs),
             Program::Bare | Program::BareJoining => Command::new(env::current_exe()?),
@@ -96,7 +86,7 @@ impl Program {
             Program::Axum => peers::axum(certs)?,
         };
         if self.is_bare() {
-            command.args(["bare", transport.listener()]).arg(certs);
+            command.args(["bare", transport.listener]).arg(certs);
         }
         if self == Program::BareJoining {
             command.arg("--join");
@@ -114,7 +104,7 @@ impl Server {
     pub fn start(
         program: Program,
         triwire: &Path,
-        transport: Transport,
+        transport: &Transport,
         directory: &Path,
     ) -> Result<Server> {
         let kind = if program.is_bare() {
@@ -125,95 +115,43 @@ impl Server {
         let certs = directory.join(format!("certs-{kind}"));
         let log = directory.join(format!("{kind}.log"));
         fs::create_dir_all(&certs)?;
-        let Launch {
-            mut command,
-            inherited,
-        } = program.launch(triwire, transport, &certs)?;
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(File::create(&log)?);
-        let child = command
-            .spawn()
-            .map_err(|error| format!("{:?}: {error}", command.get_program()))?;
-        drop(inherited);
-        let mut server = Server {
+        let Launch { command, inherited } = program.launch(triwire, transport, &certs)?;
+        let child = Child::start(command, inherited, &log)?;
+        Ok(Server {
             program,
             child,
-            ready: Value::Null,
             certs,
-            log,
-        };
-        server.ready = server
-            .ready_line()
-            .map_err(|error| format!("{error}; see {}", server.log.display()))?;
-        Ok(server)
-    }
-
-    fn ready_line(&mut self) -> Result<Value> {
-        let stdout = self.child.stdout.as_mut().ok_or("a child without stdout")?;
-        let timeout = clock::timespec(START_LIMIT);
-        if poll(&mut [PollFd::new(stdout, PollFlags::IN)], Some(&timeout))? == 0 {
-            return Err("no ready line on stdout".into());
-        }
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line)?;
-        serde_json::from_str(&line).map_err(|_| format!("not a ready line: {line:?}").into())
+        })
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.child.pid()
     }
 
     /// Where the load client connects to.
-    pub fn target(&self, transport: Transport) -> Result<Target> {
-        let address = |name: &str| -> Result<_> {
-            let address = self.ready["listeners"][name].as_str();
-            Ok(address
-                .ok_or_else(|| format!("no listener {name}: {}", self.ready))?
-                .parse()?)
+    pub fn target(&self, transport: &'static Transport) -> Result<Target> {
+        let http1 = Transport::named("sse-http1").expect("it is in the table");
+        let endpoint = |transport: &Transport| -> Result<Endpoint> {
+            let address = self.child.address(transport.listener)?;
+            let ca = self.certs.join("ca.pem");
+            Ok(Endpoint::local(transport, address, &ca)?)
         };
         Ok(Target {
             transport,
-            readers: address(transport.listener())?,
-            publishing: address("http1")?,
+            readers: endpoint(transport)?,
+            publishing: endpoint(http1)?,
             dialect: self.program.dialect(),
-            tls: transport
-                .is_tls()
-                .then(|| tls::client(&self.certs, transport))
-                .transpose()?,
+            topic: "bench".to_owned(),
         })
     }
 
     /// Asks it to end, and waits.
-    pub fn stop(mut self) -> Result<()> {
-        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
-        let end = time::Instant::now() + STOP_LIMIT;
-        while time::Instant::now() < end {
-            if let Some(status) = self.child.try_wait()? {
-                let fine = status.success() || status.signal() == Some(Signal::TERM.as_raw());
-                return if fine {
-                    Ok(())
-                } else {
-                    Err(format!("ended with {status}; see {}", self.log.display()).into())
-                };
-            }
-            thread::sleep(time::Duration::from_millis(5));
-        }
-        Err(format!("did not end on SIGTERM; see {}", self.log.display()).into())
+    pub fn stop(self) -> Result<()> {
+        self.child.stop()
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-    }
-}
-
-fn serve(triwire: &Path, transport: Transport, certs: &Path) -> Command {
+fn serve(triwire: &Path, transport: &Transport, certs: &Path) -> Command {
     let mut command = Command::new(triwire);
     command
         .args([
@@ -225,8 +163,8 @@ fn serve(triwire: &Path, transport: Transport, certs: &Path) -> Command {
             "--certs",
         ])
         .arg(certs);
-    for listener in Transport::OF_LISTENERS.map(Transport::listener) {
-        let wanted = [Transport::SseHttp1.listener(), transport.listener()].contains(&listener);
+    for listener in LISTENERS {
+        let wanted = ["http1", transport.listener].contains(&listener);
         command.arg(format!("--{listener}"));
         command.arg(if wanted { "127.0.0.1:0" } else { "off" });
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Command};
 
-use crate::client::{Failure, Patience, Place, TRANSPORTS};
+use crate::client::{Failure, Patience, Place, TRANSPORTS, Transport};
 use crate::config::parse_time;
 
 /// How long a lost connection is tried again when nothing is said.
@@ -96,7 +96,7 @@ pub(super) fn cacert_argument() -> Arg {
 fn place(matches: &ArgMatches) -> Result<Place, String> {
     let url = given(matches, "url");
     let wire: Option<&String> = matches.get_one("wire");
-    let wire = wire.and_then(|name| TRANSPORTS.iter().find(|wire| wire.name == name));
+    let wire = wire.and_then(|name| Transport::named(name));
     Place::new(url, wire, cacert(matches))
 }
 

@@ -35,8 +35,22 @@ pub struct Transport {
     pub http: Option<Http>,
     /// Whether it goes over TLS; `None` is what the URL says.
     pub tls: Option<bool>,
+    /// The listener that it is meant for.
+    pub listener: &'static str,
     /// Where a server that was told nothing listens for it.
     pub url: &'static str,
+}
+
+impl Transport {
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<&'static Transport> {
+        TRANSPORTS.iter().find(|transport| transport.name == name)
+    }
+
+    /// Whether it is carried by HTTP/2, many streams on a connection.
+    pub fn is_http2(&self) -> bool {
+        self.http == Some(Http::Two)
+    }
 }
 
 const fn transport(
@@ -44,6 +58,7 @@ const fn transport(
     framing: Framing,
     http: Http,
     tls: bool,
+    listener: &'static str,
     url: &'static str,
 ) -> Transport {
     Transport {
@@ -51,6 +66,7 @@ const fn transport(
         framing,
         http: Some(http),
         tls: Some(tls),
+        listener,
         url,
     }
 }
@@ -62,6 +78,7 @@ pub const TRANSPORTS: [Transport; 9] = [
         Framing::Sse,
         Http::One,
         false,
+        "http1",
         "http://localhost:8080",
     ),
     transport(
@@ -69,6 +86,7 @@ pub const TRANSPORTS: [Transport; 9] = [
         Framing::Sse,
         Http::One,
         true,
+        "http1s",
         "https://localhost:8444",
     ),
     transport(
@@ -76,6 +94,7 @@ pub const TRANSPORTS: [Transport; 9] = [
         Framing::Sse,
         Http::Two,
         false,
+        "h2c",
         "http://localhost:8081",
     ),
     transport(
@@ -83,6 +102,7 @@ pub const TRANSPORTS: [Transport; 9] = [
         Framing::Sse,
         Http::Two,
         true,
+        "http2",
         "https://localhost:8443",
     ),
     transport(
@@ -90,6 +110,7 @@ pub const TRANSPORTS: [Transport; 9] = [
         Framing::WebSocket,
         Http::One,
         false,
+        "ws",
         "ws://localhost:8082",
     ),
     transport(
@@ -97,6 +118,7 @@ pub const TRANSPORTS: [Transport; 9] = [
         Framing::WebSocket,
         Http::One,
         true,
+        "wss",
         "wss://localhost:8445",
     ),
     transport(
@@ -104,6 +126,7 @@ pub const TRANSPORTS: [Transport; 9] = [
         Framing::WebSocket,
         Http::Two,
         false,
+        "h2c",
         "http://localhost:8081",
     ),
     transport(
@@ -111,6 +134,7 @@ pub const TRANSPORTS: [Transport; 9] = [
         Framing::WebSocket,
         Http::Two,
         true,
+        "http2",
         "https://localhost:8443",
     ),
     Transport {
@@ -118,6 +142,7 @@ pub const TRANSPORTS: [Transport; 9] = [
         framing: Framing::LongPoll,
         http: None,
         tls: None,
+        listener: "http1",
         url: "http://localhost:8080",
     },
 ];
@@ -229,6 +254,18 @@ impl Place {
         &self.authority
     }
 
+    /// The host's name or address, without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// What is trusted and offered over TLS for this version of HTTP; nothing in cleartext.
+    pub fn tls(&self, http: Http) -> Option<ClientConfig> {
+        let mut config = self.tls.as_deref()?.clone();
+        config.alpn_protocols = vec![http.alpn().to_vec()];
+        Some(config)
+    }
+
     /// The port.
     pub fn port(&self) -> u16 {
         self.port
@@ -312,10 +349,6 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 mod tests {
     use super::*;
 
-    fn named(name: &str) -> Option<&'static Transport> {
-        TRANSPORTS.iter().find(|wire| wire.name == name)
-    }
-
     #[test]
     fn urls_and_transports() {
         use Framing::{LongPoll, Sse, WebSocket};
@@ -388,7 +421,7 @@ mod tests {
             ),
         ];
         for (url, wire, framing, http, authority, path) in table {
-            let place = Place::new(url, named(wire), None).expect("it is good");
+            let place = Place::new(url, Transport::named(wire), None).expect("it is good");
             assert_eq!(
                 (place.framing, place.http),
                 (framing, http),
@@ -411,7 +444,7 @@ mod tests {
             ("https://a", "sse-h2c", "write http://"),
         ];
         for (url, wire, says) in table {
-            let mistake = Place::new(Some(url), named(wire), None).expect_err(url);
+            let mistake = Place::new(Some(url), Transport::named(wire), None).expect_err(url);
             assert!(mistake.contains(says), "{url}: {mistake}");
         }
         let nothing = Path::new("/does/not/exist");

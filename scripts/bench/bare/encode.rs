@@ -1,8 +1,8 @@
 //! The shapes that the bare loop writes, byte for byte those of triwire.
 
-use crate::client::websocket::TEXT;
-use crate::frame;
-use crate::note::Id;
+use triwire::load::frame;
+use triwire::load::note::Id;
+use triwire::load::websocket::TEXT;
 
 pub const SSE_HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\n\
                             x-accel-buffering: no\r\ntransfer-encoding: chunked\r\n\r\n";

@@ -4,8 +4,8 @@
 use super::encode;
 use super::log::Log;
 use crate::Result;
-use crate::frame::{self, Frame};
-use crate::partial::Partial;
+use triwire::load::frame::{self, Frame};
+use triwire::load::partial::Partial;
 
 #[derive(Default)]
 pub struct Http2 {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::encode;
-use crate::note::Id;
+use triwire::load::note::Id;
 
 /// Events that a long poll may still ask for.
 const KEPT: usize = 256;

@@ -5,11 +5,11 @@ use super::encode;
 use super::http2::{DataFrames, Http2};
 use super::log::{Bytes, Log};
 use crate::Result;
-use crate::client::websocket::ACCEPT;
-use crate::head::Head;
-use crate::note::Id;
-use crate::partial::Partial;
-use crate::socket::{Buffers, Socket};
+use triwire::load::head::Head;
+use triwire::load::note::Id;
+use triwire::load::partial::Partial;
+use triwire::load::socket::{Buffers, Socket};
+use triwire::load::websocket::ACCEPT;
 
 /// Unsent bytes beyond which events pass a peer by. Those of one write are always taken whole.
 const UNSENT: usize = 256 * 1024;

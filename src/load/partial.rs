@@ -1,6 +1,6 @@
 //! Bytes of a stream that wait for the rest of their frame.
 
-use crate::Result;
+use super::Result;
 
 /// What came of a frame so far. Empty, and without memory, as long as reads end where frames do.
 #[derive(Default)]
@@ -9,6 +9,9 @@ pub struct Partial(Vec<u8>);
 impl Partial {
     /// Hands `bytes`, behind what was left of earlier ones, to `take` for as long as it uses some.
     /// `take` answers how many bytes it used: none when its frame is not complete.
+    ///
+    /// # Errors
+    /// Those of `take`.
     pub fn feed(&mut self, bytes: &[u8], take: impl FnMut(&[u8]) -> Result<usize>) -> Result<()> {
         if self.0.is_empty() {
             let used = use_up(bytes, take)?;

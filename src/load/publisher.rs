@@ -2,29 +2,30 @@
 
 use std::collections::VecDeque;
 use std::io::Write;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
-use super::TOPIC;
-use crate::Result;
-use crate::head::Head;
-use crate::partial::Partial;
-use crate::socket::{Buffers, Socket};
-use crate::tally;
+use super::Result;
+use super::connection::connect;
+use super::head::Head;
+use super::partial::Partial;
+use super::socket::{Buffers, Endpoint, Socket};
+use super::tally::Payload;
 
 const CONNECTIONS: usize = 16;
 /// The first connection's token at the epoll; readers' are smaller.
-pub const FIRST_TOKEN: u64 = 1 << 32;
+pub(super) const FIRST_TOKEN: u64 = 1 << 32;
 
 /// Publishes; events that find no free connection wait for one, and their latency with them.
-pub struct Publisher {
-    address: SocketAddr,
-    payload: usize,
+pub(super) struct Publisher {
+    to: Endpoint,
+    path: String,
+    payload: Payload,
     connections: Vec<Option<Connection>>,
     /// Those without a request on its way, the longest unused first.
     free: VecDeque<usize>,
+    /// Requests for which no connection was free.
     waiting: VecDeque<Vec<u8>>,
-    pub answered: u64,
+    pub(super) answered: u64,
 }
 
 struct Connection {
@@ -34,9 +35,10 @@ struct Connection {
 }
 
 impl Publisher {
-    pub fn new(address: SocketAddr, payload: usize) -> Publisher {
+    pub(super) fn new(to: Endpoint, topic: &str, payload: Payload) -> Publisher {
         Publisher {
-            address,
+            to,
+            path: format!("/publish/{topic}"),
             payload,
             connections: (0..CONNECTIONS).map(|_| None).collect(),
             free: (0..CONNECTIONS).collect(),
@@ -46,13 +48,15 @@ impl Publisher {
     }
 
     /// Publishes an event that is due at `due`, at once or when a connection is free.
-    pub fn publish(&mut self, number: u64, due: u64, epoll: &OwnedFd) -> Result<()> {
-        let body = tally::payload(number, due, self.payload);
+    pub(super) fn publish(&mut self, number: u64, due: u64, epoll: &OwnedFd) -> Result<()> {
+        let body = self.payload.make(number, due);
         let mut request = Vec::with_capacity(body.len() + 160);
         write!(
             request,
-            "POST /publish/{TOPIC} HTTP/1.1\r\nhost: {}\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n",
-            self.address,
+            "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: {}\r\ncontent-length: {}\r\n\r\n",
+            self.path,
+            self.to.authority,
+            self.payload.media_type(),
             body.len()
         )?;
         request.extend_from_slice(&body);
@@ -64,14 +68,19 @@ impl Publisher {
     }
 
     /// Forgets what waits for a free connection, the last events that there are; says how many.
-    pub fn give_up(&mut self) -> u64 {
+    pub(super) fn give_up(&mut self) -> u64 {
         let unsent = self.waiting.len() as u64;
         self.waiting.clear();
         unsent
     }
 
     /// Takes what came on a connection, and uses it again once it is answered.
-    pub fn serve(&mut self, token: u64, buffers: &mut Buffers, epoll: &OwnedFd) -> Result<()> {
+    pub(super) fn serve(
+        &mut self,
+        token: u64,
+        buffers: &mut Buffers,
+        epoll: &OwnedFd,
+    ) -> Result<()> {
         let index = (token - FIRST_TOKEN) as usize;
         let Some(connection) = &mut self.connections[index] else {
             return Ok(());
@@ -101,7 +110,7 @@ impl Publisher {
         let token = FIRST_TOKEN + index as u64;
         let connection = match &mut self.connections[index] {
             Some(connection) => connection,
-            none => none.insert(Connection::open(self.address, epoll, token)?),
+            none => none.insert(Connection::open(&self.to, epoll, token)?),
         };
         connection.busy = true;
         connection.socket.send(&request)?;
@@ -110,8 +119,8 @@ impl Publisher {
 }
 
 impl Connection {
-    fn open(address: SocketAddr, epoll: &OwnedFd, token: u64) -> Result<Connection> {
-        let mut socket = Socket::connect(address, None)?;
+    fn open(to: &Endpoint, epoll: &OwnedFd, token: u64) -> Result<Connection> {
+        let mut socket = connect(to)?;
         socket.watch(epoll, token)?;
         Ok(Connection {
             socket,

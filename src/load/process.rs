@@ -3,8 +3,8 @@
 use std::fs;
 use std::process;
 
-use crate::Result;
-use crate::clock::SECOND;
+use super::Result;
+use super::clock::SECOND;
 
 /// The kernel counts `/proc/PID/stat` in hundredths of a second, whatever its own tick is.
 const TICK: u64 = SECOND / 100;
@@ -20,6 +20,10 @@ pub struct Cpu {
 }
 
 impl Cpu {
+    /// Of this process and its children.
+    ///
+    /// # Errors
+    /// When the process is no more.
     pub fn of(pid: u32) -> Result<Cpu> {
         let mut sum = Cpu {
             threads: 0,
@@ -48,6 +52,9 @@ impl Cpu {
     }
 
     /// Without the children, which are what is measured.
+    ///
+    /// # Errors
+    /// When there is no /proc.
     pub fn of_this_process() -> Result<Cpu> {
         Cpu::of_one(process::id())
     }
@@ -61,6 +68,9 @@ impl Cpu {
 }
 
 /// Resident bytes, counted page by page: `VmRSS` may be off by hundreds of kilobytes.
+///
+/// # Errors
+/// When the process is no more.
 pub fn resident(pid: u32) -> Result<u64> {
     let family = family(pid)?;
     // What a family shares is counted once: a page of its shared memory by the half in each of two.
@@ -93,6 +103,9 @@ fn family(pid: u32) -> Result<Vec<u32>> {
 }
 
 /// Time that all CPUs were busy so far, or taken away by the host, in nanoseconds.
+///
+/// # Errors
+/// When there is no /proc.
 pub fn all_busy() -> Result<u64> {
     let stat = fs::read_to_string("/proc/stat")?;
     let line = stat.lines().next().unwrap_or_default();
@@ -107,6 +120,9 @@ pub fn all_busy() -> Result<u64> {
 }
 
 /// Bytes that the kernel holds for TCP sockets, this machine's all together.
+///
+/// # Errors
+/// When there is no /proc.
 pub fn socket_memory() -> Result<u64> {
     let sockstat = fs::read_to_string("/proc/net/sockstat")?;
     let line = sockstat.lines().find(|line| line.starts_with("TCP:"));

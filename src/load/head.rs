@@ -1,12 +1,15 @@
 //! HTTP/1.1 heads: where one ends, and what its fields say.
 
-use crate::Result;
+use super::Result;
 
 /// A request's or an answer's head.
 pub struct Head<'a>(&'a str);
 
 impl<'a> Head<'a> {
     /// The head that `bytes` begin with and its length, when it is complete.
+    ///
+    /// # Errors
+    /// When it is no text.
     pub fn parse(bytes: &'a [u8]) -> Result<Option<(Head<'a>, usize)>> {
         let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
             return Ok(None);
@@ -32,6 +35,9 @@ impl<'a> Head<'a> {
     }
 
     /// The length of the body that follows.
+    ///
+    /// # Errors
+    /// When the field is no number.
     pub fn content_length(&self) -> Result<usize> {
         Ok(self.field("content-length").unwrap_or("0").parse()?)
     }

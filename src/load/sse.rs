@@ -1,12 +1,12 @@
 //! Server-Sent Events: blocks of lines, as they come out of an HTTP body.
 
-use crate::Result;
-use crate::note::{Id, Note};
-use crate::partial::Partial;
+use super::Result;
+use super::note::{Id, Note};
+use super::partial::Partial;
 
 /// Reads the blocks of one stream.
 #[derive(Default)]
-pub struct Blocks(Partial);
+pub(super) struct Blocks(Partial);
 
 #[derive(Default)]
 struct Block<'a> {
@@ -17,7 +17,11 @@ struct Block<'a> {
 
 impl Blocks {
     /// Tells `each` of every block that is complete with `bytes`.
-    pub fn feed(&mut self, bytes: &[u8], mut each: impl FnMut(Note) -> Result<()>) -> Result<()> {
+    pub(super) fn feed(
+        &mut self,
+        bytes: &[u8],
+        mut each: impl FnMut(Note) -> Result<()>,
+    ) -> Result<()> {
         self.0.feed(bytes, |bytes| {
             let Some((block, used)) = parse(bytes) else {
                 return Ok(0);
@@ -41,6 +45,10 @@ impl<'a> Block<'a> {
             },
             b"ready" => Note::Ready,
             b"gap" => Note::gap(&serde_json::from_slice(self.data)?),
+            b"busy" => {
+                let notice = String::from_utf8_lossy(self.data);
+                return Err(format!("the server is busy: {notice}").into());
+            }
             _ => {
                 let event = String::from_utf8_lossy(self.event);
                 return Err(format!("an unexpected block: {event}").into());

@@ -4,13 +4,16 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::process;
+use super::process;
 
 const PERIOD: Duration = Duration::from_millis(100);
 
+/// The most that was seen.
 #[derive(Default)]
 pub struct Peak {
+    /// Resident bytes.
     pub resident: u64,
+    /// Bytes that the kernel held for all TCP sockets.
     pub kernel: u64,
 }
 
@@ -21,6 +24,7 @@ pub struct Peaks {
 }
 
 impl Peaks {
+    /// Begins to look.
     pub fn watch(pid: u32) -> Peaks {
         let (end, ended) = mpsc::channel();
         let thread = thread::spawn(move || {
@@ -34,13 +38,17 @@ impl Peaks {
         Peaks { end, thread }
     }
 
-    pub fn end(self) -> crate::Result<Peak> {
+    /// Looks once more, and says what was seen.
+    ///
+    /// # Errors
+    /// When the process is no more.
+    pub fn end(self) -> super::Result<Peak> {
         drop(self.end);
         Ok(self.thread.join().expect("the watch does not panic")?)
     }
 }
 
-fn look(pid: u32, peak: &mut Peak) -> crate::Result<()> {
+fn look(pid: u32, peak: &mut Peak) -> super::Result<()> {
     peak.resident = peak.resident.max(process::resident(pid)?);
     peak.kernel = peak.kernel.max(process::socket_memory()?);
     Ok(())

@@ -1,15 +1,14 @@
 //! SSE over HTTP/1.1: one reader a connection, the body chunked or until the end of the connection.
 
+use super::head::Head;
+use super::note::Note;
+use super::partial::Partial;
 use super::sse::Blocks;
-use super::{Each, TOPIC, Wire};
-use crate::Result;
-use crate::head::Head;
-use crate::note::Note;
-use crate::partial::Partial;
+use super::{Ask, Each, Result, Wire};
 
 /// One stream.
-pub struct Http1 {
-    host: String,
+pub(super) struct Http1 {
+    ask: Ask,
     partial: Partial,
     body: Body,
     blocks: Blocks,
@@ -22,9 +21,9 @@ enum Body {
 }
 
 impl Http1 {
-    pub fn new(host: String) -> Http1 {
+    pub(super) fn new(ask: Ask) -> Http1 {
         Http1 {
-            host,
+            ask,
             partial: Partial::default(),
             body: Body::NotYet,
             blocks: Blocks::default(),
@@ -34,8 +33,8 @@ impl Http1 {
 
 impl Wire for Http1 {
     fn hello(&self) -> Vec<u8> {
-        let host = &self.host;
-        format!("GET /events?topic={TOPIC} HTTP/1.1\r\nhost: {host}\r\naccept: text/event-stream\r\n\r\n").into()
+        let (path, host) = (self.ask.path(0), &self.ask.authority);
+        format!("GET {path} HTTP/1.1\r\nhost: {host}\r\naccept: text/event-stream\r\n\r\n").into()
     }
 
     fn receive(&mut self, bytes: &[u8], _answer: &mut Vec<u8>, each: &mut Each) -> Result<()> {
@@ -79,9 +78,10 @@ fn chunk(bytes: &[u8]) -> Result<Option<(&[u8], usize)>> {
     };
     let size = usize::from_str_radix(std::str::from_utf8(&bytes[..line])?, 16)?;
     if size == 0 {
-        return Err("the stream ended".into());
+        return Err("the server ended the stream".into());
     }
     let start = line + 2;
-    let whole = start + size + 2;
+    let whole = start.checked_add(size).and_then(|end| end.checked_add(2));
+    let whole = whole.ok_or("a chunk beyond all measure")?;
     Ok((bytes.len() >= whole).then(|| (&bytes[start..start + size], whole)))
 }
