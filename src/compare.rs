@@ -4,5 +4,12 @@
 //! In the order of reading: [`scenarios`] says what is measured and what each figure means; [`results`] is what a
 //! comparison found, as its JSON file has it; everything that is said of it is made from that alone.
 
+mod places;
+#[cfg(test)]
+mod planted;
 pub mod results;
 pub mod scenarios;
+pub mod series;
+pub mod stats;
+pub mod warnings;
+pub mod words;
