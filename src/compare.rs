@@ -7,9 +7,12 @@
 mod places;
 #[cfg(test)]
 mod planted;
+mod question;
 pub mod results;
 pub mod scenarios;
 pub mod series;
 pub mod stats;
+pub mod table;
+pub mod verdict;
 pub mod warnings;
 pub mod words;

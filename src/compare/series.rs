@@ -93,7 +93,7 @@ impl<'a> Series<'a> {
     pub fn of(
         results: &'a Results,
         scenario: &str,
-        variant: &'a str,
+        variant: &str,
         wire: &str,
     ) -> Option<Series<'a>> {
         let scenario = SCENARIOS.iter().find(|known| known.name == scenario)?;
@@ -102,7 +102,8 @@ impl<'a> Series<'a> {
             run.scenario == scenario.name && run.wire == wire && run.variant == variant
         };
         let runs: Vec<&Run> = results.runs.iter().filter(ours).collect();
-        (!runs.is_empty()).then_some(Series {
+        let variant = &runs.first()?.variant;
+        Some(Series {
             scenario,
             wire,
             variant,

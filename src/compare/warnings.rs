@@ -50,6 +50,24 @@ const QUANTILES: [Quantile; 3] = [
     },
 ];
 
+/// What is said of runs, and of which.
+type OfRuns = (&'static str, fn(&Run) -> bool);
+
+const OF_RUNS: [OfRuns; 3] = [
+    (
+        "Events that were due were never sent, since the server did not take them in time (the rate is too high)",
+        |run| figure(run, "unsent") > 0.0,
+    ),
+    (
+        "The load client used 85 % of its processor or more, so times and speeds may be the client's",
+        saturated,
+    ),
+    (
+        "Others on the machine used more than 0.2 processors",
+        |run| figure(run, "others_cores") > OTHERS,
+    ),
+];
+
 /// Which figures are weak and why, a line each, the worst first.
 pub fn warnings(results: &Results) -> Vec<String> {
     let series = Series::all(results);
@@ -68,21 +86,7 @@ pub fn warnings(results: &Results) -> Vec<String> {
             .map(|what| format!("Left out: {what}")),
     );
     lines.extend(strangers(results));
-    let of_runs: [(&str, fn(&Run) -> bool); 3] = [
-        (
-            "Events that were due were never sent, since the server did not take them in time (the rate is too high)",
-            |run| figure(run, "unsent") > 0.0,
-        ),
-        (
-            "The load client used 85 % of its processor or more, so times and speeds may be the client's",
-            saturated,
-        ),
-        (
-            "Others on the machine used more than 0.2 processors",
-            |run| figure(run, "others_cores") > OTHERS,
-        ),
-    ];
-    for (what, holds) in of_runs {
+    for (what, holds) in OF_RUNS {
         let places = Places::of(&series, |series| series.done().any(holds));
         lines.extend(line(what, &places, results));
     }
