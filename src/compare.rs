@@ -4,6 +4,7 @@
 //! In the order of reading: [`scenarios`] says what is measured and what each figure means; [`results`] is what a
 //! comparison found, as its JSON file has it; everything that is said of it is made from that alone.
 
+pub mod html;
 mod places;
 #[cfg(test)]
 mod planted;
