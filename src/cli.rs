@@ -1,6 +1,8 @@
 //! The command line: one file a subcommand.
 
 mod certs;
+#[cfg(target_os = "linux")]
+mod compare;
 mod completions;
 mod doctor;
 mod generate;
@@ -14,8 +16,6 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Command;
-
-use crate::config::Config;
 
 /// Runs what the arguments say.
 ///
@@ -35,6 +35,8 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
         Some(("generate", matches)) => generate::run(matches),
         Some(("top", matches)) => top::run(matches),
         Some(("doctor", matches)) => doctor::run(matches),
+        #[cfg(target_os = "linux")]
+        Some(("compare", matches)) => compare::run(matches),
         Some(("completions", matches)) => completions::run(matches, command()),
         Some(("man", _)) => completions::man(command()),
         Some((_, matches)) => serve::run(matches),
@@ -43,10 +45,8 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
 }
 
 fn command() -> Command {
-    let serve = Config::command(
-        Command::new("serve").about("Serve; also what triwire does without a subcommand"),
-    );
-    Config::command(Command::new("triwire"))
+    let serve = serve::command("serve").about("Serve; also what triwire does without a subcommand");
+    let command = serve::command("triwire")
         .version(env!("CARGO_PKG_VERSION"))
         .about(
             "One event log on every wire: SSE, WebSocket and long polling, told apart and counted",
@@ -60,7 +60,11 @@ fn command() -> Command {
         .subcommand(doctor::command())
         .subcommand(certs::command())
         .subcommand(completions::command())
-        .subcommand(completions::man_command())
+        .subcommand(completions::man_command());
+    // It asks the kernel for what only this one tells.
+    #[cfg(target_os = "linux")]
+    let command = command.subcommand(compare::command());
+    command
 }
 
 /// What clap says on several lines, without its advice on usage.

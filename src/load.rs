@@ -30,6 +30,7 @@ use std::mem;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, Event};
@@ -145,6 +146,8 @@ pub struct Load {
     pub tally: Tally,
     /// What connections carried that are no more.
     gone: Traffic,
+    /// How long nothing comes when nothing more will.
+    patience: u64,
     /// Stopped readers' connections that the server closed.
     pub closed: usize,
     /// Events that were due and never sent, because the server had not answered the earlier ones.
@@ -169,9 +172,17 @@ impl Load {
             interrupt,
             tally: Tally::default(),
             gone: Traffic::default(),
+            patience: PATIENCE,
             closed: 0,
             unsent: 0,
         })
+    }
+
+    /// What comes later than this is late, and what has not come so long after the last that came is lost.
+    pub fn set_patience(&mut self, late: Duration) {
+        let late = late.as_nanos() as u64;
+        self.tally.late_after = late;
+        self.patience = late + SECOND;
     }
 
     /// Opens connections of so many streams each, at most `at_once` together, until all readers are ready.
@@ -341,7 +352,14 @@ impl Load {
     /// # Errors
     /// When a publish is not answered.
     pub fn settle(&mut self) -> Result<()> {
-        self.turn_until(PATIENCE, |load| load.done() == load.tally.published())?;
+        loop {
+            let before = self.tally.deliveries;
+            let all =
+                self.turn_until(self.patience, |load| load.done() == load.tally.published())?;
+            if all || self.tally.deliveries == before {
+                break;
+            }
+        }
         let unsent = self.publisher.give_up();
         self.tally.withdraw(unsent);
         self.unsent += unsent;

@@ -87,7 +87,7 @@ const ARROWS: [Row; 21] = [
     ),
     (
         "compare",
-        &[],
+        &["client", "load"],
         "a stranger too: it measures a server from outside",
     ),
     (
@@ -98,8 +98,8 @@ const ARROWS: [Row; 21] = [
     (
         "cli",
         &[
-            "config", "certs", "client", "doctor", "server", "routes", "wire", "api", "log",
-            "counts", "access", "source",
+            "config", "certs", "client", "compare", "doctor", "server", "routes", "wire", "api",
+            "log", "counts", "access", "source",
         ],
         "makes everything from the settings, and is named by nobody",
     ),

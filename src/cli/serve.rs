@@ -8,8 +8,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use clap::ArgMatches;
+use clap::{Arg, ArgMatches, Command, value_parser};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+#[cfg(target_os = "linux")]
+use rustix::process::{Signal, set_parent_process_death_signal};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
@@ -28,7 +30,25 @@ use crate::server::{self, Listener, Server};
 use crate::source::machine;
 use crate::wire;
 
+/// Not for people: who starts a server to measure it must not leave it behind, not even when it is killed itself.
+const END_WITH_PARENT: &str = "end-with-parent";
+
+pub(super) fn command(name: &'static str) -> Command {
+    Config::command(Command::new(name)).arg(
+        Arg::new(END_WITH_PARENT)
+            .long(END_WITH_PARENT)
+            .value_parser(value_parser!(u32))
+            .hide(true),
+    )
+}
+
 pub(super) fn run(matches: &ArgMatches) -> ExitCode {
+    #[cfg(target_os = "linux")]
+    if let Some(parent) = matches.get_one::<u32>(END_WITH_PARENT)
+        && let Err(error) = end_with(*parent)
+    {
+        return super::fail(&[format!("--{END_WITH_PARENT}: {error}")]);
+    }
     let config = match Config::resolve(matches, &|name| std::env::var(name).ok()) {
         Ok(config) => config,
         Err(mistakes) => return super::fail(&mistakes),
@@ -47,6 +67,16 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
     match serve(&config, descriptors, identities, listeners) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => super::fail(&[format!("the server could not run: {error}")]),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn end_with(parent: u32) -> std::io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // It may have ended before that was said.
+    match std::os::unix::process::parent_id() {
+        now if now == parent => Ok(()),
+        _ => Err(std::io::Error::other("the parent is gone already")),
     }
 }
 
@@ -154,7 +184,7 @@ fn log_to_stderr(format: LogFormat) {
 }
 
 /// Raises the descriptor limit to its hard value, and returns it.
-fn raise_descriptors() -> u64 {
+pub(super) fn raise_descriptors() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,

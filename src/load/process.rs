@@ -129,6 +129,17 @@ pub fn socket_memory() -> Result<u64> {
     Ok(number(line.and_then(|line| line.rsplit(' ').next())) * PAGE)
 }
 
+/// Bytes that the kernel holds for its own objects, sockets among them, and in TCP's buffers; of the whole machine.
+///
+/// # Errors
+/// When there is no /proc.
+pub fn socket_slab() -> Result<u64> {
+    let meminfo = fs::read_to_string("/proc/meminfo")?;
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("Slab:"));
+    let slab = number(line.and_then(|line| line.split_whitespace().next()));
+    Ok(slab * 1024 + socket_memory()?)
+}
+
 fn number(text: Option<&str>) -> u64 {
     text.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }

@@ -1,0 +1,75 @@
+//! Where the results of a comparison are kept.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::{env, process};
+
+use crate::compare::html;
+use crate::compare::results::Results;
+
+/// The files that the results go to.
+pub(super) struct Files {
+    json: PathBuf,
+    html: Option<PathBuf>,
+    /// Whether nobody said where.
+    ours: bool,
+}
+
+impl Files {
+    /// Looks whether they can be written; what is in them stays until there is something new.
+    pub(super) fn open(json: Option<&PathBuf>, html: Option<&PathBuf>) -> Result<Files, String> {
+        let ours = || env::temp_dir().join(format!("triwire-compare-{}.json", process::id()));
+        let files = Files {
+            ours: json.is_none(),
+            json: json.cloned().unwrap_or_else(ours),
+            html: html.cloned(),
+        };
+        for file in [Some(&files.json), files.html.as_ref()]
+            .into_iter()
+            .flatten()
+        {
+            let opened = OpenOptions::new().create(true).append(true).open(file);
+            opened.map_err(|error| cannot(file, &error))?;
+        }
+        Ok(files)
+    }
+
+    /// Keeps what there is, so that nothing is lost with what follows.
+    pub(super) fn keep(&self, results: &Results) -> Result<(), String> {
+        let json = serde_json::to_string(results).expect("it has string keys");
+        write(&self.json, &json)
+    }
+
+    /// Keeps all of it.
+    pub(super) fn end(&self, results: &Results) -> Result<(), String> {
+        self.keep(results)?;
+        match &self.html {
+            Some(file) => write(file, &html::page(results)),
+            None => Ok(()),
+        }
+    }
+
+    /// Where it is, when nobody said where.
+    pub(super) fn told(&self) -> Option<String> {
+        let file = self.json.display();
+        self.ours.then(|| format!("all samples are in {file}"))
+    }
+}
+
+/// As a whole or not at all, where the file is one that can be replaced.
+fn write(file: &Path, text: &str) -> Result<(), String> {
+    let regular = fs::symlink_metadata(file).is_ok_and(|metadata| metadata.is_file());
+    let mut beside = file.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    if regular && fs::write(&beside, text).is_ok() {
+        return fs::rename(&beside, file).map_err(|error| cannot(file, &error));
+    }
+    let written = File::create(file).and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|error| cannot(file, &error))
+}
+
+fn cannot(file: &Path, error: &std::io::Error) -> String {
+    format!("{}: {error}; name another file", file.display())
+}
