@@ -87,6 +87,27 @@ impl Default for Options {
     }
 }
 
+/// What a quick comparison leaves out unless it is asked for: they say when the answer would change, not which it is.
+const NOT_QUICK: [&str; 4] = ["batch", "streams", "slow", "loss"];
+
+impl Options {
+    /// Weaker figures, soon.
+    pub fn quick() -> Options {
+        let full = Options::default();
+        let mut scenarios = full.scenarios;
+        scenarios.retain(|name| !NOT_QUICK.contains(name));
+        Options {
+            scenarios,
+            repetitions: 3,
+            readers: 100,
+            rate: 100.0,
+            quick: true,
+            within: Duration::from_secs(90),
+            ..Options::default()
+        }
+    }
+}
+
 /// How far it is.
 #[derive(Clone, Debug)]
 pub struct Progress {

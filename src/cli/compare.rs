@@ -34,7 +34,7 @@ const HOUR: u64 = 3_600_000;
 pub(super) fn command() -> Command {
     let wires = TRANSPORTS.map(|wire| wire.name);
     let scenarios = SCENARIOS.map(|scenario| scenario.name);
-    let full = Options::default();
+    let (full, quick) = (Options::default(), Options::quick());
     let command = Command::new("compare")
         .about("Compare the wires: the same load on each, with a verdict in words")
         .after_help(
@@ -55,14 +55,17 @@ pub(super) fn command() -> Command {
             Arg::new("quick")
                 .long("quick")
                 .action(ArgAction::SetTrue)
-                .help("All of it within 90 s, with 100 readers and fewer repetitions: weaker figures"),
+                .help("Within 90 s: fewer readers and repetitions, and without batch, streams, slow and loss unless --scenarios names them"),
         );
     let numbers = [
         (
             "readers",
             "N",
             1..=100_000,
-            format!("Readers at a time [default: {}, or 100]", full.readers),
+            format!(
+                "Readers at a time [default: {}, quick {}]",
+                full.readers, quick.readers
+            ),
         ),
         (
             "streams",
@@ -131,7 +134,7 @@ pub(super) fn command() -> Command {
         .arg(time(
             "within",
             1_000..=24 * HOUR,
-            "How long all may take [default: 15min, or 90s]",
+            "How long all may take [default: 15min, quick 90s]",
         ))
         .arg(file(
             "json",
@@ -174,8 +177,10 @@ fn number(text: &str, least: f64, most: f64) -> Result<f64, String> {
 }
 
 fn options(matches: &ArgMatches) -> Result<Options, String> {
-    let quick = matches.get_flag("quick");
-    let full = Options::default();
+    let otherwise = match matches.get_flag("quick") {
+        true => Options::quick(),
+        false => Options::default(),
+    };
     let count = |name: &str, otherwise: usize| {
         let said: Option<&u64> = matches.get_one(name);
         said.map_or(otherwise, |&said| said as usize)
@@ -185,11 +190,6 @@ fn options(matches: &ArgMatches) -> Result<Options, String> {
     let named = |name: &str| {
         let said: Option<clap::parser::ValuesRef<String>> = matches.get_many(name);
         said.map(|all| all.map(String::as_str).collect::<Vec<_>>())
-    };
-    let (readers, repetitions, within) = if quick {
-        (100, 3, Duration::from_secs(90))
-    } else {
-        (full.readers, full.repetitions, full.within)
     };
     let target: Option<&String> = matches.get_one("target");
     let cacert = cacert(matches);
@@ -209,22 +209,22 @@ fn options(matches: &ArgMatches) -> Result<Options, String> {
     let mut options = Options {
         target,
         cacert: cacert.map(Into::into),
-        wires: wires.unwrap_or(full.wires),
-        scenarios: scenarios.unwrap_or(full.scenarios),
-        repetitions: count("repetitions", repetitions),
-        readers: count("readers", readers),
-        streams: count("streams", full.streams),
-        rate: matches.get_one("rate").copied().unwrap_or(full.rate),
-        payload: count("payload", full.payload),
-        late: time("late", full.late),
+        wires: wires.unwrap_or(otherwise.wires),
+        scenarios: scenarios.unwrap_or(otherwise.scenarios),
+        repetitions: count("repetitions", otherwise.repetitions),
+        readers: count("readers", otherwise.readers),
+        streams: count("streams", otherwise.streams),
+        rate: matches.get_one("rate").copied().unwrap_or(otherwise.rate),
+        payload: count("payload", otherwise.payload),
+        late: time("late", otherwise.late),
         link: Link {
-            delay: time("delay", full.link.delay),
+            delay: time("delay", otherwise.link.delay),
             loss: matches
                 .get_one("loss")
-                .map_or(full.link.loss, |percent: &f64| percent / 100.0),
+                .map_or(otherwise.link.loss, |percent: &f64| percent / 100.0),
         },
-        quick,
-        within: time("within", within),
+        quick: otherwise.quick,
+        within: time("within", otherwise.within),
     };
     // Named twice is meant once.
     let mut seen = Vec::new();

@@ -158,11 +158,15 @@ impl Run<'_, '_> {
 
     /// Events at a steady rate, after a warm-up.
     fn steady(&mut self) -> Result<Span> {
+        self.steady_for(self.job.size.seconds)
+    }
+
+    fn steady_for(&mut self, seconds: f64) -> Result<Span> {
         let size = self.job.size;
         self.load.publish_at(size.rate, size.warm_up)?;
         self.load.tally.measure_from = clock::now();
         let before = self.snapshot()?;
-        self.load.publish_at(size.rate, size.seconds)?;
+        self.load.publish_at(size.rate, seconds)?;
         let span = self.since(&before)?;
         self.latencies();
         Ok(span)
@@ -336,7 +340,7 @@ fn resume(run: &mut Run) -> Result<()> {
 fn slow(run: &mut Run) -> Result<()> {
     let stopped = run.job.connections.div_ceil(10);
     run.open(From::Head)?;
-    run.steady()?;
+    run.steady_for(run.job.size.seconds / 2.0)?;
     let p99 = run.load.tally.latency.quantile(0.99) as f64 / 1e6;
     run.set("before_p99_ms", p99);
     run.load.stop(stopped)?;

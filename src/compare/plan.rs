@@ -56,7 +56,7 @@ pub fn jobs(options: &Options) -> Vec<Job> {
     for scenario in scenarios.filter(|one| options.scenarios.contains(&one.name)) {
         for variant in variants(scenario.name, options.link) {
             for &transport in &options.wires {
-                jobs.extend(job(scenario, transport, &variant, options));
+                jobs.extend(job(scenario, transport, variant, options));
             }
         }
     }
@@ -81,7 +81,7 @@ fn variants(scenario: &str, link: Link) -> Vec<Variant> {
     }
 }
 
-const LOSSY_READERS: usize = 20;
+const LOSSY_READERS: usize = 12;
 
 #[derive(Clone, Copy)]
 enum Variant {
@@ -112,76 +112,32 @@ impl Variant {
 fn job(
     scenario: &'static Scenario,
     transport: &'static Transport,
-    variant: &Variant,
+    variant: Variant,
     options: &Options,
 ) -> Option<Job> {
-    let short = |full: f64, quick: f64| if options.quick { quick } else { full };
-    let size = Size {
-        rate: options.rate,
-        payload: options.payload,
-        seconds: short(2.0, 0.5),
-        warm_up: short(0.4, 0.1),
+    let few = options.readers.min(50);
+    let size = |rate: f64, payload: usize, seconds: f64| Size {
+        rate,
+        payload,
+        seconds: if options.quick {
+            seconds / 4.0
+        } else {
+            seconds
+        },
+        warm_up: if options.quick { 0.1 } else { 0.25 },
         alone: if options.quick { 5 } else { 20 },
     };
-    let few = options.readers.min(50);
-    let (readers, streams, size) = match (scenario.name, *variant) {
-        ("batch", Variant::Rows(rows)) => {
-            let (seconds, warm_up) = (short(0.4, 0.1), short(0.1, 0.05));
-            let payload = rows;
-            let size = Size {
-                seconds,
-                warm_up,
-                payload,
-                ..size
-            };
-            (few, options.streams, size)
-        }
-        ("streams", Variant::Streams(streams)) => {
-            let seconds = short(1.0, 0.3);
-            (100, streams, Size { seconds, ..size })
-        }
-        ("loss", Variant::Lossy(_, streams)) => {
-            let (rate, seconds) = (100.0, short(2.0, 0.7));
-            (
-                LOSSY_READERS,
-                streams,
-                Size {
-                    rate,
-                    seconds,
-                    ..size
-                },
-            )
-        }
-        ("throughput", _) => {
-            let seconds = short(1.0, 0.3);
-            (options.readers, options.streams, Size { seconds, ..size })
-        }
-        ("bytes", _) => {
-            let (rate, seconds) = (100.0, short(0.5, 0.3));
-            (
-                few,
-                options.streams,
-                Size {
-                    rate,
-                    seconds,
-                    ..size
-                },
-            )
-        }
-        ("slow", _) => {
-            // More than the kernel keeps for a reader that does not read.
-            let (rate, payload) = (500.0, options.payload.max(4_096));
-            (
-                few,
-                options.streams,
-                Size {
-                    rate,
-                    payload,
-                    ..size
-                },
-            )
-        }
-        _ => (options.readers, options.streams, size),
+    let (rate, payload) = (options.rate, options.payload);
+    // A percentile needs a hundred events, and memory more than the kernel keeps for a reader that does not read.
+    let (readers, streams, size) = match (scenario.name, variant) {
+        ("batch", Variant::Rows(rows)) => (few, options.streams, size(rate, rows, 0.35)),
+        ("streams", Variant::Streams(streams)) => (100, streams, size(150.0, payload, 0.7)),
+        ("loss", Variant::Lossy(_, streams)) => (LOSSY_READERS, streams, size(100.0, payload, 1.1)),
+        ("bytes", _) => (few, options.streams, size(100.0, payload, 0.8)),
+        ("slow", _) => (few, options.streams, size(500.0, payload.max(4_096), 1.6)),
+        ("throughput", _) => (options.readers, options.streams, size(rate, payload, 0.8)),
+        ("resume", _) => (options.readers, options.streams, size(rate, payload, 1.2)),
+        _ => (options.readers, options.streams, size(rate, payload, 2.4)),
     };
     if !transport.is_http2() && matches!(variant, Variant::Streams(2..) | Variant::Lossy(_, 2..)) {
         return None;

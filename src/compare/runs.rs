@@ -11,6 +11,7 @@ use super::network;
 use super::plan::{Job, jobs};
 use super::remote::{self, Remote};
 use super::results::{Environment, Faults, Results, Run, Settings};
+use super::scenarios::SCENARIOS;
 use super::subject::{Own, Running, Subject};
 use super::{Options, Progress};
 use crate::client::Transport;
@@ -72,6 +73,18 @@ impl<'a> Comparison<'a> {
             interrupt,
             token: fastrand::u64(..),
         };
+        if options.quick {
+            let scenarios = SCENARIOS.iter().map(|scenario| scenario.name);
+            let not = scenarios.filter(|name| !options.scenarios.contains(name));
+            let not: Vec<&str> = not.collect();
+            let skipped = &mut comparison.results.skipped;
+            skipped.extend((!not.is_empty()).then(|| {
+                format!(
+                    "{}: not asked for, and --quick has no time for them",
+                    not.join(", ")
+                )
+            }));
+        }
         comparison.look_at_target()?;
         comparison.look_at_loss()?;
         Ok(comparison)

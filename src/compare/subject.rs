@@ -94,7 +94,8 @@ impl Own {
         let mut arguments: Vec<String> = ["serve", "--end-with-parent", &parent]
             .map(str::to_owned)
             .into();
-        arguments.extend(["--metrics-every".into(), "off".into()]);
+        // Whoever is still connected has been measured.
+        arguments.extend(["--drain", "0s", "--metrics-every", "off"].map(str::to_owned));
         arguments.extend(["--log-format".into(), "json".into(), "--certs".into()]);
         arguments.push(certs.display().to_string());
         if at.starts_with("0.0.0.0") {
