@@ -92,7 +92,11 @@ shape in both. Whiskers go from the least to the greatest of the repetitions.</p
 
 fn half(half: &Half) -> String {
     let mut html = String::from("<article>\n");
-    let _ = writeln!(html, "<p class=\"headline\">{}</p>", escape(&half.headline));
+    let _ = writeln!(
+        html,
+        "<p class=\"headline\">{}</p>",
+        unbroken(&half.headline)
+    );
     html += &items(&half.out);
     if !half.answers.is_empty() {
         html += "<table class=\"answers\">\n<thead><tr><th>Question<th>Best<th>Not told apart from it<th>Behind: how many times the best's</tr></thead>\n<tbody>\n";
@@ -100,7 +104,7 @@ fn half(half: &Half) -> String {
         html += "</tbody>\n</table>\n";
     }
     for (title, lines) in [
-        ("What would change it", &half.changes),
+        ("What it depends on", &half.changes),
         ("What is not known", &half.open),
     ] {
         if !lines.is_empty() {
@@ -116,7 +120,8 @@ fn answer(answer: &Answer) -> String {
         ("not told apart", answer.level_words()),
         ("behind", answer.worse_words()),
     ];
-    let cells = cells.map(|(label, text)| format!("<td data-label=\"{label}\">{}", escape(&text)));
+    let cells =
+        cells.map(|(label, text)| format!("<td data-label=\"{label}\">{}", unbroken(&text)));
     let title = escape(&answer.title());
     format!("<tr><th scope=\"row\">{title}{}</tr>\n", cells.concat())
 }
@@ -154,7 +159,7 @@ fn items(lines: &[String]) -> String {
     }
     let items = lines
         .iter()
-        .map(|line| format!("<li>{}</li>\n", escape(line)));
+        .map(|line| format!("<li>{}</li>\n", unbroken(line)));
     format!("<ul>\n{}</ul>\n", items.collect::<String>())
 }
 
@@ -176,6 +181,20 @@ fn svg(title: &str, width: f64, height: f64, body: &str) -> String {
     format!(
         r#"<svg viewBox="0 0 {width} {height:.0}" role="img" aria-label="{title}">{body}</svg>"#
     )
+}
+
+/// Text in which names and ranges are not broken at their hyphens.
+fn unbroken(text: &str) -> String {
+    let words = text.split(' ').map(|word| {
+        let short = word.len() < 30 && word.contains('-');
+        let word = escape(word);
+        if short {
+            format!("<span class=\"unbroken\">{word}</span>")
+        } else {
+            word
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Text as it may stand in an element or in a quoted attribute.

@@ -8,6 +8,7 @@ use super::results::Run;
 use super::results::Settings;
 use super::scenarios::SCENARIOS;
 use super::series::TRANSPORTS;
+use super::stats::quantile;
 
 /// Builds results figure by figure. Every run has enough deliveries and a client that is not busy, until it is said
 /// otherwise.
@@ -124,6 +125,19 @@ pub fn full() -> Results {
                         run.figures.insert(figure.name.to_owned(), value);
                     }
                     run.latency = latency(cost(wire) * drift * own);
+                    if scenario.name == "fanout" {
+                        let shares = [
+                            ("p50_ms", 0.5),
+                            ("p90_ms", 0.9),
+                            ("p99_ms", 0.99),
+                            ("p999_ms", 0.999),
+                            ("max_ms", 1.0),
+                        ];
+                        for (name, share) in shares {
+                            let most = quantile(&run.latency, share).unwrap();
+                            run.figures.insert(name.to_owned(), most as f64 / 1e6);
+                        }
+                    }
                 }
             }
         }

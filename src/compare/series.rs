@@ -50,16 +50,31 @@ pub fn transports(results: &Results) -> Vec<(&'static str, Security)> {
     all.filter(|(name, _)| measured(name)).collect()
 }
 
-/// The variants of a scenario in these results: by number where they begin with one, else in the order of the runs.
+/// The variants of a scenario in these results: by [`link`] in the order of the runs, and by number.
 pub fn variants<'a>(results: &'a Results, scenario: &str) -> Vec<&'a str> {
     let mut variants: Vec<&str> = Vec::new();
+    let mut links: Vec<&str> = Vec::new();
     for run in results.runs.iter().filter(|run| run.scenario == scenario) {
         if !variants.contains(&&*run.variant) {
             variants.push(&run.variant);
+            links.push(link(&run.variant).0);
         }
     }
-    variants.sort_by_key(|variant| variant.parse().unwrap_or(0_u64));
+    variants.sort_by_key(|variant| {
+        let (name, number) = link(variant);
+        (links.iter().position(|link| *link == name), number)
+    });
     variants
+}
+
+/// `1% loss, 20 connections` is the link `1% loss` and 20 connections; `100` is 100 of something.
+pub fn link(variant: &str) -> (&str, u64) {
+    let (name, rest) = variant.rsplit_once(", ").unwrap_or(("", variant));
+    let number = rest
+        .split(' ')
+        .next()
+        .and_then(|number| number.parse().ok());
+    number.map_or((variant, 0), |number| (name, number))
 }
 
 /// The runs of a transport in one scenario and variant.
@@ -228,12 +243,22 @@ mod tests {
         for variant in ["1", "100", "10", "1000"] {
             planted = planted.figure("batch", "ws", variant, "rows_per_s", &[1.0]);
         }
-        for variant in ["no loss, 1 connection", "1% loss, 1 connection"] {
+        for variant in [
+            "no loss, 20 connections",
+            "1% loss, 1 connection",
+            "a bad day",
+            "no loss, 1 connection",
+        ] {
             planted = planted.figure("loss", "ws", variant, "p99_ms", &[1.0]);
         }
         let results = planted.results();
         assert_eq!(variants(&results, "batch"), ["1", "10", "100", "1000"]);
-        let loss = ["no loss, 1 connection", "1% loss, 1 connection"];
+        let loss = [
+            "no loss, 1 connection",
+            "no loss, 20 connections",
+            "1% loss, 1 connection",
+            "a bad day",
+        ];
         assert_eq!(variants(&results, "loss"), loss);
     }
 

@@ -230,7 +230,7 @@ fn choose(half: &mut Half, results: &Results, wires: &[&'static str]) {
         Some(wire) if most * 2 > asked => {
             let ties = wires.iter().filter(|wire| score(wire) == most).count() > 1;
             let tie = if ties {
-                "; of those with as many it has the simplest client"
+                "; of those with as many, it has the simplest client"
             } else {
                 ""
             };
@@ -371,7 +371,7 @@ mod tests {
         assert_eq!(half.wire, Some(SSE));
         assert!(
             half.headline
-                .ends_with("(wss in 7); of those with as many it has the simplest client."),
+                .ends_with("(wss in 7); of those with as many, it has the simplest client."),
             "{}",
             half.headline
         );

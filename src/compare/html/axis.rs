@@ -2,8 +2,8 @@
 
 use super::super::words;
 
-/// About as many labels as there is room for.
-const LABELS: f64 = 4.0;
+/// At most so many steps: there is room for their labels.
+const STEPS: f64 = 6.0;
 
 /// A scale from one end of a chart to the other.
 #[derive(Clone, Debug)]
@@ -24,12 +24,13 @@ impl Axis {
         } else {
             1.0
         };
-        let step = nice(span / LABELS);
-        let (first, last) = ((least / step).floor(), ((least + span) / step).ceil());
+        let step = nice(span / STEPS);
+        let first = (least / step).floor();
+        let last = ((least + span) / step * (1.0 + 1e-9)).floor();
         let ticks = (first as i64..=last as i64).map(|n| n as f64 * step);
         Axis {
             from: first * step,
-            to: last * step,
+            to: least + span,
             log: false,
             ticks: ticks.map(|value| (value, label(value))).collect(),
         }
@@ -150,13 +151,14 @@ mod tests {
     }
 
     #[test]
-    fn labels_are_round_and_reach_beyond_the_values() {
+    fn labels_are_round() {
         for (least, greatest, expected) in [
-            (0.0, 10.3, &["0", "5", "10", "15"][..]),
-            (0.0, 0.07, &["0", "0.02", "0.04", "0.06", "0.08"]),
-            (0.0, 883e3, &["0", "500k", "1M"]),
+            (0.0, 10.3, &["0", "2", "4", "6", "8", "10"][..]),
+            (0.0, 0.07, &["0", "0.02", "0.04", "0.06"]),
+            (0.0, 883e3, &["0", "200k", "400k", "600k", "800k"]),
+            (0.0, 1e6, &["0", "200k", "400k", "600k", "800k", "1M"]),
             (-1.0, 3.0, &["-1", "0", "1", "2", "3"]),
-            (0.0, 0.0, &["0", "0.5", "1"]),
+            (0.0, 0.0, &["0", "0.2", "0.4", "0.6", "0.8", "1"]),
         ] {
             assert_eq!(
                 labels(&Axis::linear(least, greatest)),

@@ -10,10 +10,12 @@ use super::escape;
 
 const WIDTH: f64 = 420.0;
 const HEIGHT: f64 = 270.0;
-const LEFT: f64 = 54.0;
-const RIGHT: f64 = 16.0;
+const LEFT: f64 = 62.0;
+const RIGHT: f64 = 24.0;
 const TOP: f64 = 8.0;
 const FOOT: f64 = 38.0;
+/// From the frame to the first and the last place, so that what stands there is not on the frame.
+const INSET: f64 = 12.0;
 /// Whiskers at one place stand beside each other.
 const ASIDE: f64 = 4.0;
 
@@ -37,7 +39,8 @@ pub fn picture(
     (y, y_title): (&Axis, &str),
     lines: &[Line],
 ) -> String {
-    let across = |value: f64| LEFT + x.place(value) * (WIDTH - LEFT - RIGHT);
+    let inside = WIDTH - LEFT - RIGHT - 2.0 * INSET;
+    let across = |value: f64| LEFT + INSET + x.place(value) * inside;
     let up = |value: f64| HEIGHT - FOOT - y.place(value) * (HEIGHT - FOOT - TOP);
     let mut svg = String::new();
     for (value, label) in &y.ticks {
@@ -77,7 +80,7 @@ pub fn picture(
     let middle = f64::midpoint(TOP, HEIGHT - FOOT);
     let _ = write!(
         svg,
-        r#"<text class="tick" transform="translate(11 {middle:.1}) rotate(-90)" text-anchor="middle">{}</text>"#,
+        r#"<text class="tick" transform="translate(10 {middle:.1}) rotate(-90)" text-anchor="middle">{}</text>"#,
         escape(y_title)
     );
     for (index, line) in lines.iter().enumerate() {

@@ -6,6 +6,7 @@ use super::super::question::Question;
 use super::super::question::ratio;
 use super::super::results::Results;
 use super::super::series::Series;
+use super::super::series::link;
 use super::super::series::variants;
 use super::super::words;
 use super::question;
@@ -168,13 +169,6 @@ fn loss(results: &Results, chosen: Option<&str>, wires: &[&'static str]) -> Vec<
         );
     }
     said
-}
-
-/// `1% loss, 20 connections` is the link `1% loss` and 20 connections.
-fn link(variant: &str) -> (&str, u64) {
-    let parts = variant.rsplit_once(", ");
-    let parts = parts.and_then(|(link, rest)| Some((link, rest.split(' ').next()?.parse().ok()?)));
-    parts.unwrap_or((variant, 0))
 }
 
 fn slow(results: &Results, wires: &[&'static str]) -> Vec<String> {
