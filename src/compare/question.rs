@@ -3,6 +3,7 @@
 
 use super::results::Results;
 use super::scenarios::Better;
+use super::scenarios::scenario;
 use super::series::Series;
 use super::stats;
 use super::stats::Sample;
@@ -59,10 +60,10 @@ impl Question {
         let series: Vec<Series> = series
             .filter_map(|wire| Series::of(results, self.scenario, variant, wire))
             .collect();
-        let (parts, without): (Vec<&str>, Vec<&str>) = self
-            .figures
-            .iter()
-            .partition(|part| series.iter().any(|series| !series.sample(part).is_empty()));
+        let figures = self.figures.iter();
+        let figures = figures.filter(|name| series.iter().any(|series| series.applies(name)));
+        let (parts, without): (Vec<&str>, Vec<&str>) =
+            figures.partition(|name| series.iter().any(|series| !series.sample(name).is_empty()));
         let mut standings: Vec<Standing> = series
             .iter()
             .filter_map(|series| self.standing(series, &parts))
@@ -133,11 +134,13 @@ impl Answer {
         if self.without.is_empty() {
             return self.question.title.to_owned();
         }
-        format!(
-            "{} without {}",
-            self.question.title,
-            self.without.join(" and ")
-        )
+        let scenario = scenario(self.question.scenario);
+        let figures = scenario.map_or(&[][..], |scenario| scenario.figures);
+        let without = figures
+            .iter()
+            .filter(|figure| self.without.contains(&figure.name));
+        let without: Vec<&str> = without.map(|figure| figure.title).collect();
+        format!("{} without {}", self.question.title, words::list(&without))
     }
 
     /// `sse-http2 6.95 ms (6.62-7.10)`.

@@ -139,6 +139,12 @@ impl<'a> Series<'a> {
         Sample::new(values)
     }
 
+    /// Whether this transport has such a thing: those in cleartext have no TLS.
+    pub fn applies(&self, figure: &str) -> bool {
+        let tls = TRANSPORTS.contains(&(self.wire, Security::Tls));
+        tls || !figure.starts_with("tls_")
+    }
+
     /// The latencies of all repetitions in one histogram.
     pub fn latency(&self) -> Vec<(u64, u64)> {
         pooled(self.done().map(|run| &run.latency[..]))

@@ -8,6 +8,7 @@ use super::super::results::Results;
 use super::super::series::Series;
 use super::super::series::link;
 use super::super::series::variants;
+use super::super::stats;
 use super::super::words;
 use super::question;
 
@@ -91,7 +92,12 @@ fn streams(results: &Results, wires: &[&'static str]) -> Vec<String> {
             ("server CPU", "cpu_us"),
             ("resident memory", "resident_bytes"),
         ];
-        let changed = changed.map(|(title, figure)| effect(title, &one, &many, figure));
+        let changed = changed.into_iter();
+        let changed = changed.filter_map(|(title, figure)| effect(title, &one, &many, figure));
+        let changed: Vec<String> = changed.collect();
+        if changed.is_empty() {
+            continue;
+        }
         said.push(format!(
             "{wire} with {} streams on each connection instead of {}: {}.",
             many.variant,
@@ -149,10 +155,12 @@ fn loss(results: &Results, chosen: Option<&str>, wires: &[&'static str]) -> Vec<
                 .collect();
             series.sort_by_key(|series| link(series.variant).1);
             if let [few, .., many] = &series[..] {
-                let changed = effect("p99", few, many, "p99_ms");
+                let Some(changed) = effect("p99", few, many, "p99_ms") else {
+                    continue;
+                };
                 let [few, many] = [few, many].map(|series| link(series.variant).1);
                 said.push(format!(
-                    "{wire}, {link_name}, on {many} connections instead of {few}: {changed}."
+                    "{wire} at {link_name}, on {many} connections instead of {few}: {changed}."
                 ));
             }
         }
@@ -180,12 +188,14 @@ fn sentence(answer: &Answer) -> String {
     format!("{}.", words::sentence(&answer.words()))
 }
 
-/// `server CPU 0.09 x (0.08-0.10)`: what it is then of what it was before.
-fn effect(title: &str, before: &Series, then: &Series, figure: &str) -> String {
+/// `server CPU 0.09 x (0.08-0.10)`: what it is then of what it was before. None with too few repetitions to say.
+fn effect(title: &str, before: &Series, then: &Series, figure: &str) -> Option<String> {
     let (before, then) = (before.sample(figure), then.sample(figure));
+    if before.len().min(then.len()) < stats::FEWEST {
+        return None;
+    }
     match ratio(&then, &before) {
-        Some(ratio) if then.differs(&before) => format!("{title} {ratio}"),
-        Some(_) => format!("{title} is not told apart"),
-        None => format!("{title} was not measured"),
+        Some(ratio) if then.differs(&before) => Some(format!("{title} {ratio}")),
+        _ => Some(format!("{title} is not told apart")),
     }
 }
