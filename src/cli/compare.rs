@@ -23,7 +23,7 @@ use super::{fail, print, say};
 use crate::client::{Framing, Place, TRANSPORTS, Transport};
 use crate::compare::results::Results;
 use crate::compare::scenarios::SCENARIOS;
-use crate::compare::{Comparison, Link, Options, Progress, descriptors, table};
+use crate::compare::{Comparison, Link, Options, Progress, descriptors, series, table};
 use crate::config::parse_time;
 
 /// Nobody else on this machine may compare meanwhile: each would measure the other.
@@ -141,6 +141,10 @@ pub(super) fn command() -> Command {
             "Save all samples here, after each run [default: a temporary file, which is told]",
         ))
         .arg(file("html", "Write a page with charts here, at the end"))
+        .arg(file(
+            "against",
+            "Say at the end where an earlier --json differs by more than the spread",
+        ))
 }
 
 fn list(name: &'static str, value: &'static str, all: &[&'static str]) -> Arg {
@@ -252,6 +256,10 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
 
 fn compare(matches: &ArgMatches, options: Options) -> Result<ExitCode, String> {
     let _alone = alone()?;
+    let earlier = match matches.get_one::<std::path::PathBuf>("against") {
+        Some(file) => Some((file.display().to_string(), files::read(file)?)),
+        None => None,
+    };
     let files = Files::open(matches.get_one("json"), matches.get_one("html"))?;
     let interrupt = Arc::new(AtomicBool::new(false));
     let (done, ended) = oneshot::channel();
@@ -282,7 +290,11 @@ fn compare(matches: &ArgMatches, options: Options) -> Result<ExitCode, String> {
         for why in results.ended.iter().chain(&files.told()) {
             say(why);
         }
-        print(table::text(&results));
+        let mut text = table::text(&results);
+        if let Some((name, earlier)) = earlier {
+            text += &table::against(&name, &series::agreement(&results, &earlier));
+        }
+        print(text);
     }
     Ok(status)
 }

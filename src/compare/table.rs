@@ -6,6 +6,7 @@ use super::results::Faults;
 use super::results::Results;
 use super::scenarios::SCENARIOS;
 use super::scenarios::Scenario;
+use super::series::Agreement;
 use super::series::Series;
 use super::series::variants;
 use super::verdict::verdict;
@@ -49,6 +50,24 @@ pub fn text(results: &Results) -> String {
         }
     }
     text
+}
+
+/// What an earlier result says of this one, with a line break at the end.
+pub fn against(name: &str, agreement: &Agreement) -> String {
+    let mut lines = vec![format!(
+        "{} of {} figures differ from those of {name} by more than their spread.",
+        agreement.moved.len(),
+        agreement.compared
+    )];
+    lines.extend(
+        (!agreement.moved.is_empty()).then(|| format!("Moved: {}", agreement.moved.join("; "))),
+    );
+    lines.push(match &agreement.contrary[..] {
+        [] => "Of no two transports they say the contrary.".to_owned(),
+        contrary => format!("They say the contrary of {}", contrary.join("; ")),
+    });
+    let lines: String = lines.iter().map(|line| wrapped(line, "  ")).collect();
+    format!("\nAgainst an earlier result\n{lines}")
 }
 
 /// A table for each scenario that has runs.

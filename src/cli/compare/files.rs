@@ -57,6 +57,13 @@ impl Files {
     }
 }
 
+/// An earlier result.
+pub(super) fn read(file: &Path) -> Result<Results, String> {
+    let text = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    serde_json::from_slice(&text)
+        .map_err(|error| format!("{}: no result of a comparison ({error})", file.display()))
+}
+
 /// As a whole or not at all, where the file is one that can be replaced.
 fn write(file: &Path, text: &str) -> Result<(), String> {
     let regular = fs::symlink_metadata(file).is_ok_and(|metadata| metadata.is_file());
