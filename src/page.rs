@@ -39,7 +39,7 @@ macro_rules! file {
 }
 
 /// All of them.
-pub static FILES: [File; 17] = [
+pub static FILES: [File; 19] = [
     file!("/", HTML, "index.html"),
     file!("/page.css", CSS, "page.css"),
     file!("/panel.css", CSS, "panel.css"),
@@ -55,7 +55,9 @@ pub static FILES: [File; 17] = [
     file!("/server.js", SCRIPT, "server.js"),
     file!("/streams.js", SCRIPT, "streams.js"),
     file!("/view.js", SCRIPT, "view.js"),
+    file!("/wait.js", SCRIPT, "wait.js"),
     file!("/words.js", SCRIPT, "words.js"),
+    file!("/wires.js", SCRIPT, "wires.js"),
     file!("/favicon.ico", PICTURE, "favicon.svg"),
 ];
 

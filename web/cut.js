@@ -3,13 +3,13 @@
 
 import { readJson } from './server.js';
 import { compareIds } from './streams.js';
+import { passed } from './wait.js';
 
 const ASK_MS = 5000;
 /** How long streams may take to notice, to come back, and to be given what the control has. */
 const LEAVE_MS = 3000;
 const RETURN_MS = 15000;
 const CATCH_UP_MS = 5000;
-const LOOK_MS = 100;
 /** How many ids of a stream, and answers of the control, are kept at most; the proof ends there. */
 const IDS = 5000;
 const PAGES = 10;
@@ -146,10 +146,4 @@ class Witness {
   leave() {
     if (this.#stream.witness === this) this.#stream.witness = null;
   }
-}
-
-/** Waits until it is so, for so long at most. */
-async function passed(most, isSo) {
-  const deadline = performance.now() + most;
-  while (!isSo() && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
 }

@@ -3,12 +3,10 @@
 
 import { cutAndProve, newKey } from './cut.js';
 import { Rate } from './figures.js';
-import { probe } from './server.js';
+import { findListener, mayPass, probe } from './server.js';
 import { Tally, canOpenWebSocket, stateOf } from './streams.js';
 import { View } from './view.js';
 
-/** A panel that cannot be started is out of reach; these troubles may be over by then. */
-const PASSING = [null, 'late', 'busy', 'gone'];
 /** When no stream has come back for so long, the listener is asked why, and so often. */
 const ASK_AGAIN_MS = 4000;
 
@@ -56,7 +54,7 @@ export class Panel {
 
   /** Whether it would not help to try: its listener is off or not known yet, or does not answer this page. */
   get isOutOfReach() {
-    return this.origin === null || !PASSING.includes(this.trouble);
+    return this.origin === null || !mayPass(this.trouble);
   }
 
   /** Whether its streams take connections that the page itself may need. */
@@ -85,15 +83,8 @@ export class Panel {
     const origins = this.way.listeners.map((name) => this.#origins.get(name)).filter(Boolean);
     this.isChecking = true;
     this.#shared.changed();
-    let found = { origin: null, trouble: 'off', protocol: '' };
-    for (const origin of origins) {
-      const answer = { origin, ...await probe(origin) };
-      const isGood = PASSING.includes(answer.trouble);
-      if (isGood || origin === origins[0]) found = answer;
-      if (isGood) break;
-    }
-    this.passedOver = found.origin === (origins[0] ?? null) ? null : origins[0];
-    ({ origin: this.origin, trouble: this.trouble, protocol: this.protocol } = found);
+    const found = await findListener(origins);
+    ({ origin: this.origin, trouble: this.trouble, protocol: this.protocol, passedOver: this.passedOver } = found);
     this.isChecking = false;
     this.#shared.changed();
   }

@@ -62,6 +62,25 @@ export async function probe(origin) {
 
 let probes = 0;
 
+/** Whether a trouble may be over when streams are opened. */
+export function mayPass(trouble) {
+  return [null, 'late', 'busy', 'gone'].includes(trouble);
+}
+
+/** Probes the first of these origins, and the next one if it does not answer: `{ origin, trouble, protocol, passedOver }`,
+ *  of which the last is the one that would have been better. */
+export async function findListener(origins) {
+  if (origins.length === 0) return { origin: null, trouble: 'off', protocol: '', passedOver: null };
+  const [first] = origins;
+  let found = null;
+  for (const origin of origins) {
+    const answer = { origin, ...await probe(origin) };
+    if (mayPass(answer.trouble)) return { ...answer, passedOver: origin === first ? null : first };
+    found ??= answer;
+  }
+  return { ...found, passedOver: null };
+}
+
 /** What the browser notes of one request. It does so some time after the request has ended, or never when the server
  *  does not allow it. */
 class Timing {

@@ -40,7 +40,7 @@ pub const HANDSHAKE: &str = "connection: upgrade\r\nupgrade: websocket\r\nsec-we
     sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const FOREIGN: &str = "origin: https://foreign.example\r\n";
 
-const PAGE: [&str; 17] = [
+const PAGE: [&str; 19] = [
     "/",
     "/page.css",
     "/panel.css",
@@ -56,7 +56,9 @@ const PAGE: [&str; 17] = [
     "/server.js",
     "/streams.js",
     "/view.js",
+    "/wait.js",
     "/words.js",
+    "/wires.js",
     "/favicon.ico",
 ];
 
