@@ -39,19 +39,28 @@ macro_rules! file {
 }
 
 /// All of them.
-pub static FILES: [File; 19] = [
+pub static FILES: [File; 28] = [
     file!("/", HTML, "index.html"),
     file!("/page.css", CSS, "page.css"),
+    file!("/compare.css", CSS, "compare.css"),
     file!("/panel.css", CSS, "panel.css"),
     file!("/canvas.js", SCRIPT, "canvas.js"),
     file!("/chart.js", SCRIPT, "chart.js"),
+    file!("/compare.js", SCRIPT, "compare.js"),
+    file!("/compare-chart.js", SCRIPT, "compare-chart.js"),
+    file!("/compare-figures.js", SCRIPT, "compare-figures.js"),
+    file!("/compare-turn.js", SCRIPT, "compare-turn.js"),
+    file!("/compare-view.js", SCRIPT, "compare-view.js"),
+    file!("/compare-words.js", SCRIPT, "compare-words.js"),
     file!("/cut.js", SCRIPT, "cut.js"),
     file!("/figures.js", SCRIPT, "figures.js"),
     file!("/latency.js", SCRIPT, "latency.js"),
     file!("/page.js", SCRIPT, "page.js"),
     file!("/panel.js", SCRIPT, "panel.js"),
     file!("/picture.js", SCRIPT, "picture.js"),
+    file!("/poll.js", SCRIPT, "poll.js"),
     file!("/publish.js", SCRIPT, "publish.js"),
+    file!("/publisher.js", SCRIPT, "publisher.js"),
     file!("/server.js", SCRIPT, "server.js"),
     file!("/streams.js", SCRIPT, "streams.js"),
     file!("/view.js", SCRIPT, "view.js"),

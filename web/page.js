@@ -1,6 +1,7 @@
 // The page: asks its own origin where the listeners are, sets up a panel for each wire, and draws at most once a
 // frame. Handlers of events only count (streams.js); everything that is seen is written from `draw`.
 
+import { Compare } from './compare.js';
 import { bytes, count, duration } from './figures.js';
 import { Clock } from './latency.js';
 import { Panel } from './panel.js';
@@ -26,6 +27,10 @@ const feed = new Feed((stats) => {
   for (const panel of panels) panel.took(stats);
   changed();
 });
+
+/** Where the listeners are: name to origin, once the server has said. */
+const origins = new Map();
+const compare = new Compare(byId('compare'), { origins, clock, home: ownOrigin, hold, release });
 
 let isDrawAsked = false;
 let drawnAt = 0;
@@ -57,7 +62,7 @@ function draw() {
   }
   let isMoving = false;
   for (const panel of panels) if (panel.draw(now, feed)) isMoving = true;
-  byId('start-all').disabled = panels.every((panel) => panel.isRunning || panel.origin === null);
+  byId('start-all').disabled = panels.every((panel) => panel.isRunning || panel.isHeld || panel.origin === null);
   byId('stop-all').disabled = panels.every((panel) => !panel.isRunning);
   if (feed.stats) drawServer(now);
   if (isMoving) changed();
@@ -177,14 +182,31 @@ async function firstStats() {
 async function begin() {
   const stats = await firstStats();
   feed.take(stats);
-  const origins = new Map(Object.entries(stats.listeners).map(([name, listener]) => [name, originOf(listener)]));
+  for (const [name, listener] of Object.entries(stats.listeners)) origins.set(name, originOf(listener));
   const located = panels.map((panel) => panel.locate(origins));
   // Where to ask from then on may depend on what can be reached.
   if (!cameMultiplexed()) await Promise.all(located);
   follow();
 }
 
+/** Makes room for a comparison: whatever streams there are would disturb it. Whether panels ran is the result. */
+function hold() {
+  feed.stop();
+  const running = panels.filter((panel) => panel.isRunning);
+  for (const panel of running) panel.stop();
+  for (const panel of panels) panel.isHeld = true;
+  changed();
+  return running.length > 0;
+}
+
+function release() {
+  for (const panel of panels) panel.isHeld = false;
+  follow();
+  changed();
+}
+
 function end() {
+  compare.leave();
   feed.stop();
   for (const panel of panels) panel.stop();
 }

@@ -16,6 +16,8 @@ export class Panel {
   isLocated = false;
   isRunning = false;
   isChecking = false;
+  /** Whether it may not start now, since it would disturb a comparison. */
+  isHeld = false;
   wasStarted = false;
   /** What the last probe found, or `off`; `null` when all is well. */
   trouble = null;
@@ -97,7 +99,7 @@ export class Panel {
 
   /** Opens `count` streams of a topic. The probe goes first: once they are open it may find no connection. */
   async start(topic, count) {
-    if (this.isRunning || this.origin === null) return;
+    if (this.isRunning || this.isHeld || this.origin === null) return;
     const run = ++this.#run;
     this.isRunning = true;
     this.proof = null;

@@ -36,7 +36,7 @@ export class Tally {
 }
 
 /** What is common to both: where a stream is in its life. */
-class Stream {
+export class Stream {
   /** `opening`, `open`, `away` (it was lost and comes back), `refused` (it does not) or `closed`. */
   state = 'opening';
   /** After which event it would resume. */
@@ -49,10 +49,11 @@ class Stream {
   witness = null;
   #due = 0;
 
-  constructor({ tally, clock, changed }) {
+  constructor({ tally, clock, changed, taken = () => {} }) {
     this.tally = tally;
     this.clock = clock;
     this.changed = changed;
+    this.taken = taken;
   }
 
   /** Whether it was asked for and nothing came, for longer than is decent. */
@@ -81,7 +82,9 @@ class Stream {
     this.changed();
   }
 
-  event(id, shown, text) {
+  /** Takes an event: `text` is what a script is given for it, and `data` the payload in that. */
+  event(id, shown, text, data = text) {
+    this.taken(data);
     const { tally } = this;
     if (this.cursor !== null && compareIds(id, this.cursor) <= 0) tally.twice += 1;
     this.cursor = id;
@@ -109,7 +112,8 @@ export class SseStream extends Stream {
   #retry = RETRY_MS;
 
   /** `origin`, `topic`, `key` (what the connection can be cut by), `types` (the event types to listen for), and what
-   *  all streams take: the panel's `tally`, the `clock`, and `changed`, called when there is something to draw. */
+   *  all streams take: the panel's `tally`, the `clock`, `changed`, called when there is something to draw, and maybe
+   *  `taken`, called with the payload of each event. */
   constructor(options) {
     super(options);
     const { tally, types } = options;
@@ -188,7 +192,7 @@ export class WebSocketStream extends Stream {
   #take(text) {
     const frame = JSON.parse(text);
     if (frame.id !== undefined) {
-      this.event(frame.id, { text }, text);
+      this.event(frame.id, { text }, text, frame.data);
     } else if (frame.type === '$ready') {
       this.#backoff.reset();
       this.ready(frame.cursor);
@@ -250,7 +254,7 @@ function end(socket) {
 
 /** How long to wait before the next try: longer each time and never the same, so that a crash does not bring all
  *  clients back at once. */
-class Backoff {
+export class Backoff {
   #tries = 0;
 
   next() {

@@ -102,8 +102,8 @@ export class View {
 
   /** What changes seldom, and is then told at once. */
   #situationNow() {
-    const { isLocated, isRunning, isCutting, isChecking, trouble, passedOver, proof, origin } = this.#panel;
-    return JSON.stringify([isLocated, isRunning, isCutting, isChecking, trouble, passedOver, proof, origin]);
+    const { isLocated, isRunning, isCutting, isChecking, isHeld, trouble, passedOver, proof, origin } = this.#panel;
+    return JSON.stringify([isLocated, isRunning, isCutting, isChecking, isHeld, trouble, passedOver, proof, origin]);
   }
 
   #label(element) {
@@ -119,13 +119,13 @@ export class View {
   }
 
   #drawForm() {
-    const { isRunning, isCutting, origin, streams } = this.#panel;
+    const { isRunning, isCutting, isHeld, origin, streams } = this.#panel;
     const { topic, count, way, action, toggle, cut, address } = this.#field;
     write(address, origin ?? '');
     topic.readOnly = isRunning;
     count.readOnly = isRunning;
     way.disabled = isRunning;
-    toggle.disabled = origin === null;
+    toggle.disabled = origin === null || isHeld;
     write(action, isRunning ? 'Stop' : 'Start');
     toggle.classList.toggle('primary', !isRunning);
     cut.disabled = isCutting || !streams.some((stream) => stream.state === 'open');

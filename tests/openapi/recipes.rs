@@ -40,19 +40,28 @@ pub const HANDSHAKE: &str = "connection: upgrade\r\nupgrade: websocket\r\nsec-we
     sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const FOREIGN: &str = "origin: https://foreign.example\r\n";
 
-const PAGE: [&str; 19] = [
+const PAGE: [&str; 28] = [
     "/",
     "/page.css",
+    "/compare.css",
     "/panel.css",
     "/canvas.js",
     "/chart.js",
+    "/compare.js",
+    "/compare-chart.js",
+    "/compare-figures.js",
+    "/compare-turn.js",
+    "/compare-view.js",
+    "/compare-words.js",
     "/cut.js",
     "/figures.js",
     "/latency.js",
     "/page.js",
     "/panel.js",
     "/picture.js",
+    "/poll.js",
     "/publish.js",
+    "/publisher.js",
     "/server.js",
     "/streams.js",
     "/view.js",

@@ -1,5 +1,7 @@
 // The system's Chromium with the page open in it, and the page's panels as a reader sees them.
 
+import { readFile } from 'node:fs/promises';
+
 import { chromium } from 'playwright-core';
 
 import { PATIENCE_MS, until } from './wait.mjs';
@@ -90,5 +92,46 @@ export class Panel {
       () => this.read(),
       (seen) => Object.entries(want).every(([name, wanted]) => agrees(seen[name], wanted)),
     );
+  }
+}
+
+/** The comparison, by what it shows and saves. */
+export class Comparison {
+  constructor(page) {
+    this.page = page;
+    this.region = page.getByRole('region', { name: 'Compare', exact: true });
+  }
+
+  async start(streams, seconds) {
+    await this.region.getByLabel('Streams on each').fill(String(streams));
+    await this.region.getByLabel('Seconds on each').fill(String(seconds));
+    await this.press('Compare');
+  }
+
+  press(name) {
+    return this.region.getByRole('button', { name, exact: true }).click();
+  }
+
+  field(name) {
+    return this.region.locator(`[data-field=${name}]`);
+  }
+
+  /** Waits until its status reads so; a regular expression need only match. */
+  says(wanted) {
+    const agrees = (text) => (wanted instanceof RegExp ? wanted.test(text) : text === wanted);
+    return until(`the comparison to say ${wanted}`, () => this.field('status').textContent(), agrees);
+  }
+
+  /** Its troubles, a line each. */
+  troubles() {
+    return this.field('troubles').locator('li').allTextContents();
+  }
+
+  /** The file that it saves: its name, and what is in it. */
+  async save() {
+    const downloaded = this.page.waitForEvent('download');
+    await this.press('Save result');
+    const download = await downloaded;
+    return { name: download.suggestedFilename(), result: JSON.parse(await readFile(await download.path(), 'utf8')) };
   }
 }

@@ -1,0 +1,105 @@
+// What a comparison says in sentences: how far it is, what came of it, why figures are weak, what was in the way.
+
+import * as figures from './figures.js';
+import * as words from './words.js';
+
+/** An event sent so much later than it was due was not sent by a steady publisher. */
+const LATE_MS = 25;
+/** Medians this close to each other are not told apart: a page's timers are no better. */
+const CLOSE_MS = 1;
+
+/** 0.8 ms, 12.3 ms, 123 ms, 1.2 s. */
+export function fine(ms) {
+  if (ms == null) return '–';
+  if (ms >= 100) return figures.milliseconds(ms);
+  return `${ms.toFixed(1)} ms`;
+}
+
+/** How far it is. */
+export function progress(compare) {
+  const { turn, turns, settings, stage, isRunning, wasStopped, refusal } = compare;
+  if (refusal) return `It could not begin: ${refusal}.`;
+  if (!isRunning) {
+    if (turns.length === 0) return '';
+    return wasStopped ? 'Stopped. What was measured until then is below.' : 'Done.';
+  }
+  if (wasStopped) return 'Stopping: the streams are being closed.';
+  if (stage === 'preparing') return 'Measuring what the measuring costs…';
+  if (turn === null) return 'Asking the listener for a sign of life…';
+  const doing = {
+    opening: () => `opening ${plural(settings.streams, 'stream')}`,
+    publishing: () => `${turn.sent} of ${turn.events} events published`,
+    closing: () => 'closing',
+  }[turn.phase]();
+  return `${turns.indexOf(turn) + 1} of ${turns.length}, ${turn.contender.title}: ${doing}.`;
+}
+
+/** What came of it, in a few sentences. */
+export function outcome({ turns }) {
+  const measured = turns.filter(({ figures }) => figures?.samples > 0);
+  if (measured.length === 0) return '';
+  return [connections(turns), latency(measured), loss(measured)].filter(Boolean).join(' ');
+}
+
+function connections(turns) {
+  const tried = turns.filter(({ figures }) => figures);
+  const stuck = tried.filter(({ figures }) => figures.stuck > 0);
+  const whole = tried.filter(({ figures }) => figures.open === figures.asked && figures.connections !== null);
+  const held = stuck.map(({ contender, figures }) => `On ${contender.title}, ${figures.open} of ${plural(figures.asked, 'stream')} were open and ${figures.stuck} stuck.`);
+  const byConnections = Map.groupBy(whole, (turn) => turn.figures.connections);
+  const carried = [...byConnections].map(([number, turns]) => `${plural(number, 'connection')} (${turns.map(({ contender }) => contender.title).join(', ')})`);
+  if (whole.length > 0) held.push(`All ${whole[0].figures.asked} were open on ${carried.join(' and on ')}.`);
+  return held.join(' ');
+}
+
+function latency(measured) {
+  const sorted = measured.toSorted((a, b) => a.figures.p50_ms - b.figures.p50_ms);
+  const [first, last] = [sorted[0], sorted.at(-1)];
+  const [least, most] = [first.figures.p50_ms, last.figures.p50_ms];
+  if (measured.length === 1) return `Half of the events came within ${fine(least)}.`;
+  if (most - least < CLOSE_MS) return `Half of the events came within ${fine(least)} to ${fine(most)}: too close to call one wire faster than another.`;
+  return `Half of the events came within ${fine(least)} on ${first.contender.title}, within ${fine(most)} on ${last.contender.title}.`;
+}
+
+function loss(measured) {
+  const worst = measured.filter(({ figures }) => figures.lost + figures.twice > 0);
+  if (worst.length === 0) return 'No event was lost, and none came twice.';
+  return worst.map(({ contender, figures }) => `On ${contender.title}, ${figures.lost} were lost and ${figures.twice} came twice.`).join(' ');
+}
+
+/** Why figures are worth less than they seem, a sentence each. */
+export function weaknesses({ turns, wasStopped }) {
+  const which = (isSo) => turns.filter((turn) => turn.figures && isSo(turn.figures, turn)).map(({ contender }) => contender.title).join(', ');
+  return [
+    [which((_, { wasHidden }) => wasHidden), 'the page was in the background, where browsers slow timers down. Keep it in front and compare again.'],
+    [which(({ sent_late_p99_ms: late }) => late > LATE_MS), 'this page was too busy to publish in time, and its latencies are partly its own. Close other pages, or take fewer streams.'],
+    [which(({ to_others: others, foreign }) => others > 0 || foreign > 0), 'the server delivered events to others meanwhile, which are in the bytes and maybe in the connections. Compare when nobody else is there.'],
+    [which(({ not_published: failed }, { trouble }) => failed > 0 && trouble !== 'gone'), 'some events could not be published, and count for nothing.'],
+    [which(({ has_left: hasLeft }) => hasLeft === false), 'the server still counted its streams 5 seconds after they were closed.'],
+    [which((_, turn) => wasStopped && turn.wasStopped), 'it was stopped, and has fewer events than the others.'],
+  ].filter(([titles]) => titles).map(([titles, why]) => `${titles}: ${why}`);
+}
+
+/** What was in a turn's way, and what to do; empty when nothing was. */
+export function hindrance({ trouble, place, contender, figures }) {
+  switch (trouble) {
+    case null:
+      return place?.passedOver
+        ? `In cleartext on ${place.origin}: the browser has no answer from ${place.passedOver}, whose certificate is not trusted here yet.`
+        : '';
+    case 'off':
+      return `The listener ${contender.listeners[0]} is off. Start the server with --${contender.listeners[0]} ADDR:PORT to compare it.`;
+    case 'untaken':
+      return 'No WebSocket could be opened over HTTP/2, by this browser or by this server.';
+    case 'busy':
+      return `The server took ${figures?.open ? `only ${figures.open} of the streams` : 'none of the streams'}: it is full or about to stop. Close other pages of it, or compare fewer streams.`;
+    case 'gone':
+      return 'The server went away meanwhile: the comparison ends here, and what came until then is kept. Start it again, then compare again.';
+    default:
+      return words.trouble({ trouble, origin: place.origin, passedOver: null, fellBack: false });
+  }
+}
+
+function plural(number, noun) {
+  return `${figures.count(number)} ${noun}${number === 1 ? '' : 's'}`;
+}
