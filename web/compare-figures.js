@@ -5,15 +5,25 @@ export function quantile(sorted, share) {
   return sorted.length === 0 ? null : sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)];
 }
 
+/** Those that are numbers, in ascending order. */
+export function ascending(values) {
+  return Array.from(values).filter((value) => !Number.isNaN(value)).sort((a, b) => a - b);
+}
+
 /** What the latencies of a turn come to. */
 export function latencyFigures(sorted) {
   return {
     samples: sorted.length,
-    p50_ms: quantile(sorted, 0.5),
-    p90_ms: quantile(sorted, 0.9),
-    p99_ms: quantile(sorted, 0.99),
-    max_ms: sorted.at(-1) ?? null,
+    p50_ms: rounded(quantile(sorted, 0.5)),
+    p90_ms: rounded(quantile(sorted, 0.9)),
+    p99_ms: rounded(quantile(sorted, 0.99)),
+    max_ms: rounded(sorted.at(-1) ?? null),
   };
+}
+
+/** To a hundredth of a millisecond, which is finer than any browser's clock; `null` for what there is not. */
+export function rounded(ms) {
+  return ms === null || Number.isNaN(ms) ? null : Math.round(ms * 100) / 100;
 }
 
 /** Of events that the server took, how many did not come to streams that were open: `arrivals` are a list for each of
@@ -33,9 +43,10 @@ export function lostOf(arrivals, taken) {
 export function bytesAnEvent(before, after, { publishes, deliveries, own }) {
   if (!before || !after || deliveries === 0) return { down: null, up: null };
   const less = (key) => (own ? own[key].stats + own[key].publish * publishes : 0);
+  const each = (bytes) => Math.round((10 * Math.max(0, bytes)) / deliveries) / 10;
   return {
-    down: Math.max(0, after.bytes_out - before.bytes_out - less('down')) / deliveries,
-    up: Math.max(0, after.bytes_in - before.bytes_in - less('up')) / deliveries,
+    down: each(after.bytes_out - before.bytes_out - less('down')),
+    up: each(after.bytes_in - before.bytes_in - less('up')),
   };
 }
 

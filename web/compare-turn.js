@@ -2,6 +2,7 @@
 // closes them, and waits until the server has seen them go.
 
 import * as figures from './compare-figures.js';
+import { rounded } from './compare-figures.js';
 import { newKey } from './cut.js';
 import { Publisher, readPayload } from './publisher.js';
 import { readStats } from './server.js';
@@ -24,7 +25,11 @@ const TRIAL_EVENTS = 20;
 /** What the comparison's own requests take of the listener that they go to, in bytes: of one publish, and of one
  *  reading of /stats. Measured while nothing is open; it also makes the connections that they go by. */
 export async function measureOwn({ origin, name }) {
-  const publish = (events) => new Publisher({ origin, topic: TOPIC, name: newKey(), events, everyMs: 10 }).run(() => false);
+  const publish = async (events) => {
+    const publisher = new Publisher({ origin, topic: TOPIC, name: newKey(), events, everyMs: 10 });
+    await publisher.run(() => false);
+    if (publisher.refusal !== null) throw new Error(`${origin} takes no events (${publisher.refusal})`);
+  };
   const listener = async () => (await readStats(origin)).listeners[name];
   await publish(1);
   await listener();
@@ -45,8 +50,12 @@ export class Turn {
   trouble = null;
   wasStopped = false;
   wasHidden = false;
-  /** What came of it, once it is over. */
+  /** What came of it once it is over, and what that was worked out of: the latencies in ascending order, and all that
+   *  was measured. */
   figures = null;
+  sorted = [];
+  samples = null;
+  twice = 0;
   streams = [];
   tally = new Tally();
   place;
@@ -84,7 +93,6 @@ export class Turn {
       const reconnects = this.tally.reconnects;
       for (const stream of this.streams) stream.close();
       const hasLeft = await this.#hasLeft(home.origin, stats.before);
-      this.wasStopped = isOver();
       if (this.figures) Object.assign(this.figures, { reconnects, has_left: hasLeft });
       this.#enter('over', changed);
     }
@@ -94,6 +102,7 @@ export class Turn {
     this.#enter('opening', changed);
     this.#open(clock, changed);
     await this.#settle(isOver);
+    if (isOver()) return;
     const open = this.streams.filter((stream) => stream.state === 'open');
     stats.opened = await readStats(home.origin).catch(() => null);
     const ready = this.streams.map((stream) => (stream.readies ? stream.readyAt - this.#openedAt : null));
@@ -103,12 +112,13 @@ export class Turn {
     const received = this.#received;
     this.#publisher = new Publisher({ origin: home.origin, topic: TOPIC, name: this.name, events: this.events, everyMs: EVERY_MS });
     const publisher = this.#publisher;
-    if (open.length > 0 && !isOver()) {
+    if (open.length > 0) {
       this.#enter('publishing', changed);
       await publisher.run(isOver);
       await passed(CATCH_UP_MS, () => publisher.isLost || figures.lostOf(counting, publisher.taken) === 0, LOOK_MS);
     }
     stats.after = await readStats(home.origin).catch(() => null);
+    this.wasStopped = isOver() && publisher.sent < this.events;
     if (publisher.isLost || stats.opened === null || stats.after === null) this.trouble = 'gone';
     const standing = { asked: this.streams.length, open: open.length, stuck, ready };
     this.#conclude(standing, counting, stats, { home, delivered: this.#received - received });
@@ -117,7 +127,6 @@ export class Turn {
   #open(clock, changed) {
     this.name = newKey();
     this.#arrivals = Array.from({ length: this.settings.streams }, () => new Float64Array(this.events).fill(NaN));
-    this.twice = 0;
     const options = {
       origin: this.place.origin, topic: TOPIC, key: newKey(), types: ['message'], tally: this.tally, clock, changed,
     };
@@ -160,21 +169,21 @@ export class Turn {
 
   #conclude({ asked, open, stuck, ready }, counting, { before, opened, after }, { home, delivered }) {
     const { counted } = this.contender;
-    const { late, taken, sent, failures, refusal } = this.#publisher;
+    const { late, answered, taken, sent, failures, refusal } = this.#publisher;
     const listener = (stats) => stats?.listeners[this.place.name];
     const own = this.place.origin === home.origin ? home.own : null;
-    const latencies = this.latencies(counting);
+    this.sorted = figures.ascending(counting.flatMap((arrived) => Array.from(arrived)));
     const openings = ready.filter((ms) => ms !== null);
     this.samples = {
       ready_ms: ready.map(rounded),
       sent_late_ms: late.map(rounded),
+      answered_ms: Array.from(answered.subarray(0, sent), rounded),
       latency_ms: counting.map((arrived) => Array.from(arrived.subarray(0, sent), rounded)),
     };
-    this.sorted = latencies;
     this.figures = {
       asked, open, stuck, turned_away: asked - open - stuck,
-      all_open_ms: open === asked ? Math.max(...openings) : null,
-      last_open_ms: openings.length ? Math.max(...openings) : null,
+      all_open_ms: open === asked ? rounded(Math.max(...openings)) : null,
+      last_open_ms: openings.length ? rounded(Math.max(...openings)) : null,
       connections: opened && opened.wires[counted].connections - before.wires[counted].connections,
       published: taken.reduce((sum, isTaken) => sum + isTaken, 0),
       not_published: failures,
@@ -183,27 +192,17 @@ export class Turn {
       lost: figures.lostOf(counting, taken),
       twice: this.twice,
       gaps: this.tally.gaps,
-      ...figures.latencyFigures(latencies),
-      sent_late_p99_ms: figures.quantile(late.toSorted((a, b) => a - b), 0.99),
+      ...figures.latencyFigures(this.sorted),
+      sent_late_p99_ms: rounded(figures.quantile(figures.ascending(late), 0.99)),
+      answered_p50_ms: rounded(figures.quantile(figures.ascending(answered), 0.5)),
       bytes_an_event: figures.bytesAnEvent(listener(opened), listener(after), { publishes: sent, deliveries: delivered, own }),
       to_others: opened && after && figures.deliveriesIn(after) - figures.deliveriesIn(opened) - delivered,
       foreign: this.#foreign,
     };
   }
 
-  /** All latencies so far, in ascending order. */
-  latencies(counting) {
-    const all = counting.flatMap((arrived) => Array.from(arrived).filter((ms) => !Number.isNaN(ms)));
-    return all.sort((a, b) => a - b);
-  }
-
   #enter(phase, changed) {
     this.phase = phase;
     changed();
   }
-}
-
-/** To a hundredth of a millisecond, which is finer than any browser's clock; `null` for what there is not. */
-function rounded(ms) {
-  return ms === null || Number.isNaN(ms) ? null : Math.round(ms * 100) / 100;
 }

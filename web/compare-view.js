@@ -1,7 +1,7 @@
 // How the comparison looks: its form, how far it is, the charts beside each other and the table under them.
 
 import { Distribution } from './compare-chart.js';
-import { fine, hindrance, outcome, progress, weaknesses } from './compare-words.js';
+import { count, fine, hindrance, outcome, progress, weaknesses } from './compare-words.js';
 import * as figures from './figures.js';
 import { write } from './view.js';
 
@@ -16,8 +16,7 @@ const COLUMNS = [
   ['p50', ({ p50_ms: ms }) => fine(ms)],
   ['p90', ({ p90_ms: ms }) => fine(ms)],
   ['p99', ({ p99_ms: ms }) => fine(ms)],
-  ['Most', ({ max_ms: ms }) => fine(ms)],
-  ['Published', ({ published }) => figures.count(published)],
+  ['Max', ({ max_ms: ms }) => fine(ms)],
   ['Delivered', ({ delivered }) => figures.count(delivered)],
   ['Lost', ({ lost }) => figures.count(lost)],
   ['Twice', ({ twice }) => figures.count(twice)],
@@ -51,7 +50,8 @@ const BARS = [
 export class CompareView {
   #compare;
   #field;
-  #distributions = [];
+  /** A canvas for each wire that was ever drawn, and what draws in it. */
+  #distributions = new Map();
   #isDrawAsked = false;
 
   /** Drives `compare` by the form in `section`. */
@@ -93,12 +93,13 @@ export class CompareView {
 
   #drawProgress() {
     const { isRunning, wasStopped, turns, turn } = this.#compare;
-    const { form, begin, stop, save, status, meter, held } = this.#field;
+    const { form, begin, stop, save, status, counted, meter, held } = this.#field;
     begin.disabled = isRunning;
     stop.disabled = !isRunning || wasStopped;
     save.disabled = isRunning || turns.every(({ figures }) => !figures);
     for (const input of form.querySelectorAll('input')) input.readOnly = isRunning;
     write(status, progress(this.#compare));
+    write(counted, count(this.#compare));
     held.hidden = !isRunning || !this.#compare.hasStoppedPanels;
     meter.hidden = !isRunning;
     const over = turns.filter(({ phase }) => phase === 'over').length;
@@ -128,14 +129,23 @@ export class CompareView {
     }));
   }
 
+  /** On one scale for all, which ends above the latest event. */
   #drawLatencies(turns) {
-    if (this.#distributions.map(({ turn }) => turn).every((turn, i) => turn === turns[i]) && this.#distributions.length === turns.length) return;
-    this.#distributions = turns.map((turn) => ({ turn, canvas: document.createElement('canvas') }));
-    this.#field.latency.replaceChildren(...this.#distributions.map(({ turn, canvas }) => {
+    const latest = Math.max(...turns.map(({ figures }) => figures.max_ms ?? 0));
+    this.#field.latency.replaceChildren(...turns.map((turn, i) => {
       const { p50_ms: p50, p99_ms: p99 } = turn.figures;
+      const { canvas, distribution } = this.#distribution(turn.contender.key);
+      distribution.show(turn.sorted, turn.figures, { latest, hasLabels: i === turns.length - 1 });
       return labelled(turn, canvas, p50 === null ? 'nothing came' : `p50 ${fine(p50)}, p99 ${fine(p99)}`);
     }));
-    for (const { turn, canvas } of this.#distributions) new Distribution(canvas, turn.sorted, turn.figures);
+  }
+
+  #distribution(key) {
+    if (!this.#distributions.has(key)) {
+      const canvas = document.createElement('canvas');
+      this.#distributions.set(key, { canvas, distribution: new Distribution(canvas) });
+    }
+    return this.#distributions.get(key);
   }
 }
 

@@ -5,8 +5,10 @@ import * as words from './words.js';
 
 /** An event sent so much later than it was due was not sent by a steady publisher. */
 const LATE_MS = 25;
-/** Medians this close to each other are not told apart: a page's timers are no better. */
+/** Medians that differ by less than this, or by less than half, are not told apart: from one comparison to the next
+ *  the same wire's differ as much. */
 const CLOSE_MS = 1;
+const CLOSE = 1.5;
 
 /** 0.8 ms, 12.3 ms, 123 ms, 1.2 s. */
 export function fine(ms) {
@@ -18,20 +20,27 @@ export function fine(ms) {
 /** How far it is. */
 export function progress(compare) {
   const { turn, turns, settings, stage, isRunning, wasStopped, refusal } = compare;
-  if (refusal) return `It could not begin: ${refusal}.`;
+  if (refusal) return `It cannot go on: ${refusal}. Start the server, or see what it says, then compare again.`;
   if (!isRunning) {
     if (turns.length === 0) return '';
-    return wasStopped ? 'Stopped. What was measured until then is below.' : 'Done.';
+    if (turns.some(({ trouble }) => trouble === 'gone')) return 'Ended early: the server went away.';
+    if (!wasStopped) return 'Done.';
+    return turns.some(({ figures }) => figures) ? 'Stopped. What was measured until then is below.' : 'Stopped before anything was measured.';
   }
   if (wasStopped) return 'Stopping: the streams are being closed.';
   if (stage === 'preparing') return 'Measuring what the measuring costs…';
   if (turn === null) return 'Asking the listener for a sign of life…';
   const doing = {
-    opening: () => `opening ${plural(settings.streams, 'stream')}`,
-    publishing: () => `${turn.sent} of ${turn.events} events published`,
-    closing: () => 'closing',
-  }[turn.phase]();
-  return `${turns.indexOf(turn) + 1} of ${turns.length}, ${turn.contender.title}: ${doing}.`;
+    opening: `opening ${plural(settings.streams, 'stream')}`,
+    publishing: 'publishing',
+    closing: 'closing the streams',
+  }[turn.phase];
+  return `${turns.indexOf(turn) + 1} of ${turns.length}, ${turn.contender.title}: ${doing}`;
+}
+
+/** What moves too fast to be read aloud. */
+export function count({ turn, wasStopped }) {
+  return turn?.phase === 'publishing' && !wasStopped ? `, ${turn.sent} of ${turn.events} events` : '';
 }
 
 /** What came of it, in a few sentences. */
@@ -45,26 +54,30 @@ function connections(turns) {
   const tried = turns.filter(({ figures }) => figures);
   const stuck = tried.filter(({ figures }) => figures.stuck > 0);
   const whole = tried.filter(({ figures }) => figures.open === figures.asked && figures.connections !== null);
-  const held = stuck.map(({ contender, figures }) => `On ${contender.title}, ${figures.open} of ${plural(figures.asked, 'stream')} were open and ${figures.stuck} stuck.`);
-  const byConnections = Map.groupBy(whole, (turn) => turn.figures.connections);
-  const carried = [...byConnections].map(([number, turns]) => `${plural(number, 'connection')} (${turns.map(({ contender }) => contender.title).join(', ')})`);
-  if (whole.length > 0) held.push(`All ${whole[0].figures.asked} were open on ${carried.join(' and on ')}.`);
-  return held.join(' ');
+  const said = stuck.map(({ contender, figures }) => `${contender.title} had ${figures.open} of ${plural(figures.asked, 'stream')} open and ${figures.stuck} stuck.`);
+  const carried = [...Map.groupBy(whole, ({ figures }) => figures.connections)]
+    .map(([number, turns]) => `on ${plural(number, 'connection')} with ${titles(turns)}`);
+  if (whole.length > 0) said.push(`All ${whole[0].figures.asked} were open ${carried.join(', and ')}.`);
+  return said.join(' ');
 }
 
 function latency(measured) {
   const sorted = measured.toSorted((a, b) => a.figures.p50_ms - b.figures.p50_ms);
-  const [first, last] = [sorted[0], sorted.at(-1)];
-  const [least, most] = [first.figures.p50_ms, last.figures.p50_ms];
-  if (measured.length === 1) return `Half of the events came within ${fine(least)}.`;
-  if (most - least < CLOSE_MS) return `Half of the events came within ${fine(least)} to ${fine(most)}: too close to call one wire faster than another.`;
-  return `Half of the events came within ${fine(least)} on ${first.contender.title}, within ${fine(most)} on ${last.contender.title}.`;
+  const least = sorted[0].figures.p50_ms;
+  const isClose = ({ figures }) => figures.p50_ms <= Math.max(least * CLOSE, least + CLOSE_MS);
+  const close = sorted.filter(isClose);
+  const most = close.at(-1).figures.p50_ms;
+  const first = close.length === 1
+    ? `within ${fine(least)} with ${titles(close)}`
+    : `within ${fine(least)} to ${fine(most)} with ${titles(close)}, too close to tell apart`;
+  const slower = sorted.slice(close.length).map((turn) => `, and within ${fine(turn.figures.p50_ms)} with ${titles([turn])}`);
+  return `Half of the events came ${first}${slower.join('')}.`;
 }
 
 function loss(measured) {
   const worst = measured.filter(({ figures }) => figures.lost + figures.twice > 0);
   if (worst.length === 0) return 'No event was lost, and none came twice.';
-  return worst.map(({ contender, figures }) => `On ${contender.title}, ${figures.lost} were lost and ${figures.twice} came twice.`).join(' ');
+  return worst.map(({ contender, figures }) => `With ${contender.title}, ${figures.lost} were lost and ${figures.twice} came twice.`).join(' ');
 }
 
 /** Why figures are worth less than they seem, a sentence each. */
@@ -75,6 +88,7 @@ export function weaknesses({ turns, wasStopped }) {
     [which(({ sent_late_p99_ms: late }) => late > LATE_MS), 'this page was too busy to publish in time, and its latencies are partly its own. Close other pages, or take fewer streams.'],
     [which(({ to_others: others, foreign }) => others > 0 || foreign > 0), 'the server delivered events to others meanwhile, which are in the bytes and maybe in the connections. Compare when nobody else is there.'],
     [which(({ not_published: failed }, { trouble }) => failed > 0 && trouble !== 'gone'), 'some events could not be published, and count for nothing.'],
+    [which(({ reconnects }, { trouble }) => reconnects > 0 && trouble !== 'gone'), 'streams lost their connection and came back, and what they had to wait for is in the latencies.'],
     [which(({ has_left: hasLeft }) => hasLeft === false), 'the server still counted its streams 5 seconds after they were closed.'],
     [which((_, turn) => wasStopped && turn.wasStopped), 'it was stopped, and has fewer events than the others.'],
   ].filter(([titles]) => titles).map(([titles, why]) => `${titles}: ${why}`);
@@ -98,6 +112,11 @@ export function hindrance({ trouble, place, contender, figures }) {
     default:
       return words.trouble({ trouble, origin: place.origin, passedOver: null, fellBack: false });
   }
+}
+
+function titles(turns) {
+  const all = turns.map(({ contender }) => contender.title);
+  return all.length < 2 ? all.join('') : `${all.slice(0, -1).join(', ')} and ${all.at(-1)}`;
 }
 
 function plural(number, noun) {

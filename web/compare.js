@@ -92,17 +92,22 @@ export class Compare {
 
   async #run() {
     const origin = this.#page.home();
-    this.#server = await readStats(origin);
+    this.#server = await readStats(origin).catch((error) => {
+      throw new Error(`${origin} does not answer (${error.message})`);
+    });
     const home = { origin, name: this.#nameOf(origin) };
     home.own = await measureOwn(home);
+    const run = { home, clock: this.#page.clock, changed: () => this.#view.changed(), isOver: () => this.#isStopping };
     for (const turn of this.turns) {
       if (this.#isStopping) break;
       const place = await this.#find(turn.contender);
+      this.stage = null;
       turn.place = place;
       turn.trouble = place.trouble;
-      this.stage = null;
+      // What does not answer is not there, or all of the server is not there any more.
+      if (place.trouble === 'silent' && !await readStats(origin).catch(() => null)) turn.trouble = 'gone';
       turn.wasHidden = document.visibilityState !== 'visible';
-      if (place.trouble === null) await turn.run(place, { home, clock: this.#page.clock, changed: () => this.#view.changed(), isOver: () => this.#isStopping });
+      if (turn.trouble === null) await turn.run(place, run);
       else turn.phase = 'over';
       this.#view.draw();
       if (turn.trouble === 'gone') break;
@@ -149,7 +154,7 @@ export class Compare {
         trouble: turn.trouble,
         was_hidden: turn.wasHidden,
         figures: turn.figures,
-        samples: turn.samples ?? null,
+        samples: turn.samples,
       })),
     };
   }

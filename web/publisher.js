@@ -10,9 +10,9 @@ const PAYLOAD_BYTES = 200;
 const MOST_FAILURES = 3;
 
 export class Publisher {
-  /** When each event is due, on the clock of `performance`, and by how much later it was sent. */
-  due;
+  /** By how much later than it was due each event was sent, and after how long it was answered (`NaN`: not yet). */
   late = [];
+  answered;
   /** Which events the server has taken. */
   taken;
   /** Why the last one failed, and how many did. */
@@ -31,6 +31,7 @@ export class Publisher {
     this.#name = name;
     this.#everyMs = everyMs;
     this.taken = new Uint8Array(events);
+    this.answered = new Float64Array(events).fill(NaN);
   }
 
   /** Publishes until all are sent or `isOver`, and waits for the answers. */
@@ -57,6 +58,7 @@ export class Publisher {
   }
 
   async #send(number, due) {
+    const from = performance.now();
     try {
       const response = await fetch(this.#url, {
         method: 'POST',
@@ -68,6 +70,7 @@ export class Publisher {
       });
       const answer = await response.json().catch(() => ({}));
       if (!response.ok) throw new Error(`${response.status}, ${answer.detail ?? answer.title ?? 'no reason given'}`);
+      this.answered[number] = performance.now() - from;
       this.taken[number] = 1;
       this.#inARow = 0;
     } catch (error) {
