@@ -15,9 +15,9 @@ export const EVERY_MS = 50;
 /** A turn opens streams as long as some open; so long after the last one the others are stuck. */
 const QUIET_MS = 1500;
 const OPEN_MS = 30_000;
-/** How long the last events may take to arrive, and the server to see the streams leave. */
+/** How long the last events may take to arrive, and the server to see streams come and leave. */
 const CATCH_UP_MS = 3000;
-const LEAVE_MS = 5000;
+const SEEN_MS = 5000;
 const LOOK_MS = 20;
 /** What the measuring itself costs in bytes is measured by so many publishes. */
 const TRIAL_EVENTS = 20;
@@ -80,11 +80,12 @@ export class Turn {
     return this.#publisher?.sent ?? 0;
   }
 
-  /** `place` is what findListener found, and the listener's `name`. `home` (an origin, and the `own` bytes there) takes
-   *  what the comparison asks for itself; it is over early when `isOver` says so. */
+  /** `place` is what findListener found, and the listener's `name`. `home` takes what the comparison asks for itself: an
+   *  origin, the `own` bytes there, and the stats from before the first turn. It is over early when `isOver` says so. */
   async run(place, { home, clock, changed, isOver }) {
     this.place = place;
-    const stats = { before: await readStats(home.origin).catch(() => null) };
+    // The stream that was tried first, to see whether it can be had, may still be leaving.
+    const stats = { before: await this.#seen(home.origin, (streams) => streams <= this.#streamsIn(home.stats)) };
     try {
       if (stats.before === null) this.trouble = 'gone';
       else await this.#measure(stats, { home, clock, changed, isOver });
@@ -104,10 +105,11 @@ export class Turn {
     await this.#settle(isOver);
     if (isOver()) return;
     const open = this.streams.filter((stream) => stream.state === 'open');
-    stats.opened = await readStats(home.origin).catch(() => null);
+    stats.opened = await this.#seen(home.origin, (streams) => streams >= this.#streamsIn(stats.before) + open.length);
     const ready = this.streams.map((stream) => (stream.readies ? stream.readyAt - this.#openedAt : null));
     const stuck = this.streams.filter((stream) => stream.state === 'opening').length;
-    if (open.length < this.streams.length && this.tally.lastBusy) this.trouble = 'busy';
+    // Those that are neither open nor waiting were answered, and sent away.
+    if (open.length + stuck < this.streams.length) this.trouble = 'busy';
     const counting = open.map((stream) => this.#arrivals[this.streams.indexOf(stream)]);
     const received = this.#received;
     this.#publisher = new Publisher({ origin: home.origin, topic: TOPIC, name: this.name, events: this.events, everyMs: EVERY_MS });
@@ -154,17 +156,27 @@ export class Turn {
     await passed(OPEN_MS, () => isOver() || isSettled(), LOOK_MS);
   }
 
-  /** Whether the server counts no more streams than before. */
-  async #hasLeft(origin, before) {
-    if (before === null || this.trouble === 'gone') return null;
-    const { counted } = this.contender;
-    const deadline = performance.now() + LEAVE_MS;
-    while (performance.now() < deadline) {
-      const now = await readStats(origin).catch(() => null);
-      if (now && now.wires[counted].streams <= before.wires[counted].streams) return true;
+  /** What the server counts once it counts so many streams, or after a while; `null` if it does not answer. It may be
+   *  asked before a poll that follows the first, or a close, has reached it. */
+  async #seen(origin, isSo) {
+    const deadline = performance.now() + SEEN_MS;
+    for (;;) {
+      const stats = await readStats(origin).catch(() => null);
+      if (stats === null || isSo(this.#streamsIn(stats)) || performance.now() > deadline) return stats;
       await pause(LOOK_MS);
     }
-    return false;
+  }
+
+  /** Whether the server counts no more streams than before; `null` if it does not say. */
+  async #hasLeft(origin, before) {
+    if (before === null || this.trouble === 'gone') return null;
+    const isSo = (streams) => streams <= this.#streamsIn(before);
+    const stats = await this.#seen(origin, isSo);
+    return stats && isSo(this.#streamsIn(stats));
+  }
+
+  #streamsIn(stats) {
+    return stats.wires[this.contender.counted].streams;
   }
 
   #conclude({ asked, open, stuck, ready }, counting, { before, opened, after }, { home, delivered }) {

@@ -1,7 +1,7 @@
 // How the comparison looks: its form, how far it is, the charts beside each other and the table under them.
 
 import { Distribution } from './compare-chart.js';
-import { count, fine, hindrance, outcome, progress, weaknesses } from './compare-words.js';
+import { basis, count, fine, hindrance, outcome, progress, weaknesses } from './compare-words.js';
 import * as figures from './figures.js';
 import { write } from './view.js';
 
@@ -86,6 +86,7 @@ export class CompareView {
     const turns = this.#compare.turns.filter(({ figures }) => figures);
     this.#field.results.hidden = turns.length === 0;
     write(this.#field.outcome, this.#compare.isRunning ? '' : outcome(this.#compare));
+    write(this.#field.basis, basis(this.#compare));
     for (const chart of BARS) this.#drawBars(turns, chart);
     this.#field.rows.replaceChildren(...turns.map(row));
     this.#drawLatencies(turns);

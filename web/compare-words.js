@@ -50,6 +50,15 @@ export function outcome({ turns }) {
   return [connections(turns), latency(measured), loss(measured)].filter(Boolean).join(' ');
 }
 
+/** What is in every latency, since the events have to reach the server first. */
+export function basis({ turns }) {
+  const answered = turns.map(({ figures }) => figures?.answered_p50_ms).filter((ms) => ms != null);
+  if (answered.length === 0) return '';
+  const [least, most] = [fine(Math.min(...answered)), fine(Math.max(...answered))];
+  const within = least === most ? least : `${least} to ${most}, by wire`;
+  return `The publishing alone: half of the publishes were answered within ${within}. Their way to the server is in each latency.`;
+}
+
 function connections(turns) {
   const tried = turns.filter(({ figures }) => figures);
   const stuck = tried.filter(({ figures }) => figures.stuck > 0);
@@ -81,10 +90,11 @@ function loss(measured) {
 }
 
 /** Why figures are worth less than they seem, a sentence each. */
-export function weaknesses({ turns, wasStopped }) {
+export function weaknesses({ turns, wasStopped, clockStep }) {
   const which = (isSo) => turns.filter((turn) => turn.figures && isSo(turn.figures, turn)).map(({ contender }) => contender.title).join(', ');
   return [
     [which((_, { wasHidden }) => wasHidden), 'the page was in the background, where browsers slow timers down. Keep it in front and compare again.'],
+    [which(() => clockStep > CLOSE_MS), `this browser’s clock moves in steps of ${fine(clockStep)}, and latencies are no more exact than that.`],
     [which(({ sent_late_p99_ms: late }) => late > LATE_MS), 'this page was too busy to publish in time, and its latencies are partly its own. Close other pages, or take fewer streams.'],
     [which(({ to_others: others, foreign }) => others > 0 || foreign > 0), 'the server delivered events to others meanwhile, which are in the bytes and maybe in the connections. Compare when nobody else is there.'],
     [which(({ not_published: failed }, { trouble }) => failed > 0 && trouble !== 'gone'), 'some events could not be published, and count for nothing.'],

@@ -1,6 +1,7 @@
 // The comparison: the same streams on each wire in turn, and the same events to them. This holds the run from its
 // beginning to its end and what is saved of it; a wire's turn is compare-turn.js's, how it looks compare-view.js's.
 
+import { rounded } from './compare-figures.js';
 import { EVERY_MS, TOPIC, Turn, measureOwn } from './compare-turn.js';
 import { CompareView } from './compare-view.js';
 import { outcome, weaknesses } from './compare-words.js';
@@ -32,6 +33,8 @@ export class Compare {
   refusal = null;
   /** Whether panels were stopped for it. */
   hasStoppedPanels = false;
+  /** The least by which this browser's clock moves, in milliseconds. */
+  clockStep = 0;
   #page;
   #view;
   #isStopping = false;
@@ -65,6 +68,7 @@ export class Compare {
     this.turns = CONTENDERS.map((contender) => new Turn(contender, settings));
     this.stage = 'preparing';
     this.hasStoppedPanels = this.#page.hold();
+    this.clockStep = measureClockStep();
     this.#view.draw();
     try {
       await this.#run();
@@ -97,6 +101,7 @@ export class Compare {
     });
     const home = { origin, name: this.#nameOf(origin) };
     home.own = await measureOwn(home);
+    home.stats = await readStats(origin);
     const run = { home, clock: this.#page.clock, changed: () => this.#view.changed(), isOver: () => this.#isStopping };
     for (const turn of this.turns) {
       if (this.#isStopping) break;
@@ -139,6 +144,7 @@ export class Compare {
       page: location.origin,
       browser: navigator.userAgent,
       cores: navigator.hardwareConcurrency,
+      clock_step_ms: rounded(this.clockStep),
       server: { name: server, version },
       settings: { ...this.settings, every_ms: EVERY_MS, topic: TOPIC },
       was_stopped: this.#isStopping,
@@ -158,4 +164,16 @@ export class Compare {
       })),
     };
   }
+}
+
+/** Some browsers blur their clock by much, so that a page can tell less of who reads it. */
+function measureClockStep() {
+  const steps = [];
+  const from = performance.now();
+  for (let last = from; steps.length < 10 && last - from < 100;) {
+    const now = performance.now();
+    if (now > last) steps.push(now - last);
+    last = now;
+  }
+  return Math.min(...steps);
 }
