@@ -55,8 +55,8 @@ export function basis({ turns }) {
   const answered = turns.map(({ figures }) => figures?.answered_p50_ms).filter((ms) => ms != null);
   if (answered.length === 0) return '';
   const [least, most] = [fine(Math.min(...answered)), fine(Math.max(...answered))];
-  const within = least === most ? least : `${least} to ${most}, by wire`;
-  return `The publishing alone: half of the publishes were answered within ${within}. Their way to the server is in each latency.`;
+  const within = least === most ? least : `${least} to ${most}, depending on the wire`;
+  return `Half of the publishes themselves were answered within ${within}: their way to the server is in each latency.`;
 }
 
 function connections(turns) {
@@ -70,21 +70,25 @@ function connections(turns) {
   return said.join(' ');
 }
 
+/** Wires that carried all streams are held against each other; fewer streams are less work, so the rest stand apart. */
 function latency(measured) {
   const sorted = measured.toSorted((a, b) => a.figures.p50_ms - b.figures.p50_ms);
-  const least = sorted[0].figures.p50_ms;
-  const isClose = ({ figures }) => figures.p50_ms <= Math.max(least * CLOSE, least + CLOSE_MS);
-  const close = sorted.filter(isClose);
-  const most = close.at(-1).figures.p50_ms;
-  const first = close.length === 1
-    ? `within ${fine(least)} with ${titles(close)}`
-    : `within ${fine(least)} to ${fine(most)} with ${titles(close)}, too close to tell apart`;
-  const slower = sorted.slice(close.length).map((turn) => `, and within ${fine(turn.figures.p50_ms)} with ${titles([turn])}`);
-  return `Half of the events came ${first}${slower.join('')}.`;
+  const whole = sorted.filter(({ figures }) => figures.open === figures.asked);
+  const least = whole[0]?.figures.p50_ms;
+  const close = whole.filter(({ figures }) => figures.p50_ms <= Math.max(least * CLOSE, least + CLOSE_MS));
+  const said = [];
+  if (close.length > 1) said.push(`${fine(least)} to ${fine(close.at(-1).figures.p50_ms)} with ${titles(close)} (too close to tell apart)`);
+  for (const turn of close.length > 1 ? whole.slice(close.length) : whole) said.push(`${fine(turn.figures.p50_ms)} with ${titles([turn])}`);
+  for (const turn of sorted.filter((turn) => !whole.includes(turn))) {
+    const { open, p50_ms: p50 } = turn.figures;
+    said.push(`${fine(p50)} with ${titles([turn])}, which had only ${plural(open, 'stream')} to serve`);
+  }
+  return `Half of the events came within ${said.join('; ')}.`;
 }
 
 function loss(measured) {
-  const worst = measured.filter(({ figures }) => figures.lost + figures.twice > 0);
+  // What a server took with it that went away is told where that is.
+  const worst = measured.filter(({ figures, trouble }) => trouble !== 'gone' && figures.lost + figures.twice > 0);
   if (worst.length === 0) return 'No event was lost, and none came twice.';
   return worst.map(({ contender, figures }) => `With ${contender.title}, ${figures.lost} were lost and ${figures.twice} came twice.`).join(' ');
 }
@@ -118,7 +122,7 @@ export function hindrance({ trouble, place, contender, figures }) {
     case 'busy':
       return `The server took ${figures?.open ? `only ${figures.open} of the streams` : 'none of the streams'}: it is full or about to stop. Close other pages of it, or compare fewer streams.`;
     case 'gone':
-      return 'The server went away meanwhile: the comparison ends here, and what came until then is kept. Start it again, then compare again.';
+      return 'The server went away meanwhile: the comparison ends here, and what came until then is kept; what it had taken and not delivered counts as lost. Start it again, then compare again.';
     default:
       return words.trouble({ trouble, origin: place.origin, passedOver: null, fellBack: false });
   }

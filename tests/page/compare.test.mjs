@@ -269,6 +269,26 @@ it('finds what is lost, and works out figures as they should be', stage.onPage(a
   assert.deepEqual(found, { lost: 1, quantiles: [50, 99, 100], none: null, bytes: { down: 250, up: 0 }, bins: [2, 1, 3] });
 }));
 
+it('says what came of it, and holds no wire with fewer streams against the others', stage.onPage(async (panels, page) => {
+  const outcomes = await page.evaluate(async () => {
+    const { outcome } = await import('/compare-words.js');
+    const turn = (title, open, connections, p50, lost = 0) => {
+      return { contender: { title }, figures: { asked: 10, open, stuck: 10 - open, connections, p50_ms: p50, samples: 1, lost, twice: 0 } };
+    };
+    const cut = turn('A', 6, 6, 1);
+    return [[cut, turn('B', 10, 1, 8), turn('C', 10, 10, 11), turn('D', 10, 1, 30)], [turn('B', 10, 1, 2), turn('C', 10, 1, 9, 3)], []]
+      .map((turns) => outcome({ turns }));
+  });
+  assert.deepEqual(outcomes, [
+    'A had 6 of 10 streams open and 4 stuck. All 10 were open on 1 connection with B and D, and on 10 connections with C. '
+      + 'Half of the events came within 8.0 ms to 11.0 ms with B and C (too close to tell apart); 30.0 ms with D; '
+      + '1.0 ms with A, which had only 6 streams to serve. No event was lost, and none came twice.',
+    'All 10 were open on 1 connection with B and C. Half of the events came within 2.0 ms with B; 9.0 ms with C. '
+      + 'With C, 3 were lost and 0 came twice.',
+    '',
+  ]);
+}));
+
 for (const colorScheme of ['light', 'dark']) {
   it(`fits 1280 and 390 pixels in ${colorScheme}`, stage.onPage(async (panels, page) => {
     const comparison = await ready({ page, panels });
