@@ -251,6 +251,10 @@ fn choose(half: &mut Half, results: &Results, wires: &[&'static str]) {
                 .filter_map(|answer| other_winner(answer, wire)),
         );
     }
+    if results.settings.quick {
+        let words = "All of this is from runs that were kept short (--quick): repeat it in full before relying on it.";
+        half.open.push(words.to_owned());
+    }
     let (changes, open) = changes::changes(results, half.wire, wires);
     half.changes.extend(changes);
     half.open.extend(open);

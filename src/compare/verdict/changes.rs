@@ -65,7 +65,7 @@ pub fn changes(
     if !absent.is_empty() {
         let absent = words::list(&absent);
         open.push(format!(
-            "What would change it is not known of what was not run: {absent}."
+            "Not known, as it was not run: what {absent} would change."
         ));
     }
     if !silent.is_empty() {

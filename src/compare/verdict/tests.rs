@@ -263,3 +263,11 @@ fn what_cleartext_has_not_is_not_missing() {
     assert_eq!(cleartext.answers[3].title(), "bytes around the payload");
     assert_eq!(warnings(&results), Vec::<String>::new());
 }
+
+#[test]
+fn a_quick_comparison_says_that_it_is_one() {
+    let mut results = full();
+    results.settings.quick = true;
+    let open = tls(&results).open;
+    assert!(open[0].contains("kept short"), "{open:?}");
+}
