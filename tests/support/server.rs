@@ -49,6 +49,11 @@ impl Server {
         Server::spawn(shell, new_dir(), args)
     }
 
+    /// Starts it by a command that ends with the binary.
+    pub fn start_by(command: Command, args: &[&str]) -> Server {
+        Server::spawn(command, new_dir(), args)
+    }
+
     fn spawn(mut command: Command, dir: PathBuf, args: &[&str]) -> Server {
         command.arg("serve").arg("--certs").arg(dir.join("certs"));
         command.args(["--log-format", "json"]);
