@@ -4,4 +4,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod comparison;
+mod ended;
+mod faults;
 mod network;
+mod refused;
+mod relay;
+mod relayed;
+mod tool;

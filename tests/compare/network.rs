@@ -99,6 +99,13 @@ pub fn networks() -> BTreeSet<String> {
         .collect()
 }
 
+/// Those of a process that are not ours.
+pub fn networks_of(process: u32) -> BTreeSet<String> {
+    let mut all = held(Path::new(&format!("/proc/{process}")));
+    all.remove(&network_of("self"));
+    all
+}
+
 /// The links of our own network.
 pub fn links() -> Vec<String> {
     let listed = read_to_string("/proc/thread-self/net/dev").expect("a list");
