@@ -80,6 +80,7 @@ impl Default for Options {
             link: Link {
                 delay: Duration::from_millis(20),
                 loss: 0.02,
+                seed: 0,
             },
             quick: false,
             within: Duration::from_secs(15 * 60),

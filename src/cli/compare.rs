@@ -222,6 +222,7 @@ fn options(matches: &ArgMatches) -> Result<Options, String> {
         payload: count("payload", otherwise.payload),
         late: time("late", otherwise.late),
         link: Link {
+            seed: otherwise.link.seed,
             delay: time("delay", otherwise.link.delay),
             loss: matches
                 .get_one("loss")

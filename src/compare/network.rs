@@ -6,7 +6,7 @@
 //!
 //! The kernel has a queueing discipline for this, netem, but many kernels come without it, those of small virtual
 //! machines above all. Here a link of kind VXLAN makes datagrams of packets, and [`Lane`] passes them on: as late as
-//! is asked, and with gaps that are the same in every run, since they come from a seed. There is no limit to what is
+//! is asked, and with gaps that come from a seed, so that every wire can be given the same. There is no limit to what is
 //! under way, and nothing changes places.
 
 use std::fs::{self, File, read_link};
@@ -31,6 +31,8 @@ pub struct Link {
     pub delay: Duration,
     /// The share of them that never arrives, 0 to 1.
     pub loss: f64,
+    /// Which of them: the same ones for the same number, as far as the same are sent.
+    pub seed: u64,
 }
 
 /// What the client finds in its network.
@@ -327,8 +329,7 @@ impl Lane {
         let (send, due) = channel();
         thread::scope(|scope| {
             scope.spawn(|| self.pass_on(due, over));
-            // The same packets of every run, and so of every wire, as far as they send the same.
-            let mut chance = Rng::with_seed(self.to.port().into());
+            let mut chance = Rng::with_seed(link.seed ^ u64::from(self.to.port()) << 32);
             let mut datagram = vec![0; 1 << 16];
             while !over.load(Ordering::Relaxed) {
                 // No datagram may have come yet; whatever else it was, the next try will show.

@@ -320,7 +320,12 @@ fn in_bad_network(
     let Running::Own(server) = &*running else {
         return Err("a server that runs elsewhere has its own network".into());
     };
-    let (pid, link) = (server.pid(), options.link);
+    // Other packets each time, and the same for every wire.
+    let link = network::Link {
+        seed: run.repetition as u64,
+        ..options.link
+    };
+    let pid = server.pid();
     let targets = |network: &network::Network, server: &Server| {
         own.target_at(
             server,

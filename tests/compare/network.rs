@@ -18,6 +18,7 @@ use crate::support::server::{BINARY, LISTENERS, PATIENCE, Server};
 const LINK: Link = Link {
     delay: Duration::from_millis(10),
     loss: 0.05,
+    seed: 1,
 };
 
 /// Whether it is possible here; says so if it is not.
