@@ -1,6 +1,7 @@
 //! All runs in their order, and what comes of them: repetition by repetition, so that what was measured so far is a
 //! smaller comparison of the same kind whenever it ends.
 
+use std::fmt::Display;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -73,18 +74,7 @@ impl<'a> Comparison<'a> {
             interrupt,
             token: fastrand::u64(..),
         };
-        if options.quick {
-            let scenarios = SCENARIOS.iter().map(|scenario| scenario.name);
-            let not = scenarios.filter(|name| !options.scenarios.contains(name));
-            let not: Vec<&str> = not.collect();
-            let skipped = &mut comparison.results.skipped;
-            skipped.extend((!not.is_empty()).then(|| {
-                format!(
-                    "{}: not asked for, and --quick has no time for them",
-                    not.join(", ")
-                )
-            }));
-        }
+        comparison.results.skipped.extend(unasked(options));
         comparison.look_at_target()?;
         comparison.look_at_loss()?;
         Ok(comparison)
@@ -219,7 +209,8 @@ impl<'a> Comparison<'a> {
         let transport = job.transport;
         let (mut running, target) = match &mut self.subject {
             Subject::Own(own) if job.scenario.name == "loss" => {
-                let server = own.start_apart(transport)?;
+                let server = own.start_apart(transport);
+                let server = server.inspect_err(|error| *end = unstarted(job, error))?;
                 let mut running = Running::Own(server);
                 let made = in_bad_network(
                     own,
@@ -235,7 +226,8 @@ impl<'a> Comparison<'a> {
                 return running.stop();
             }
             Subject::Own(own) => {
-                let server = own.start(transport)?;
+                let server = own.start(transport);
+                let server = server.inspect_err(|error| *end = unstarted(job, error))?;
                 let target = own.target(&server, transport, topic)?;
                 (Running::Own(server), target)
             }
@@ -260,6 +252,11 @@ impl<'a> Comparison<'a> {
         made?;
         running.stop()
     }
+}
+
+/// What does not start now will not start later.
+fn unstarted(job: &Job, error: &dyn Display) -> End {
+    End::Over(format!("{}: {error}", name(job)))
 }
 
 /// Whether a run that failed did so because there is no server any more.
@@ -349,6 +346,20 @@ fn name(job: &Job) -> String {
         "" => format!("{scenario} on {wire}"),
         variant => format!("{scenario} ({variant}) on {wire}"),
     }
+}
+
+/// What a quick comparison leaves out by itself.
+fn unasked(options: &Options) -> Option<String> {
+    let asked = &options.scenarios;
+    if !options.quick || *asked != Options::quick().scenarios {
+        return None;
+    }
+    let all = SCENARIOS.iter().map(|scenario| scenario.name);
+    let left: Vec<&str> = all.filter(|name| !asked.contains(name)).collect();
+    let left = left.join(", ");
+    Some(format!(
+        "{left}: --quick has no time for them; name them by --scenarios"
+    ))
 }
 
 fn settings(options: &Options) -> Settings {
