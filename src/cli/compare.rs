@@ -280,24 +280,31 @@ fn compare(matches: &ArgMatches, options: Options) -> Result<ExitCode, String> {
                 status
             }
             Some(Err(words)) => {
+                files.take_back();
                 say(&words);
                 ExitCode::FAILURE
             }
             None => ExitCode::from(130),
         }
     });
-    if let Some(results) = results {
-        files.end(&results)?;
-        for why in results.ended.iter().chain(&files.told()) {
-            say(why);
-        }
-        let mut text = table::text(&results);
-        if let Some((name, earlier)) = earlier {
-            text += &table::against(&name, &series::agreement(&results, &earlier));
-        }
-        print(text);
+    let Some(results) = results else {
+        return Ok(status);
+    };
+    let kept = files.end(&results);
+    for why in results.ended.iter().chain(&files.told()) {
+        say(why);
     }
-    Ok(status)
+    let mut text = table::text(&results);
+    if let Some((name, earlier)) = earlier {
+        text += &table::against(&name, &series::agreement(&results, &earlier));
+    }
+    let printed = print(text);
+    kept?;
+    Ok(if printed == ExitCode::SUCCESS {
+        status
+    } else {
+        printed
+    })
 }
 
 fn measure(

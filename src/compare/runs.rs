@@ -413,7 +413,7 @@ fn environment(subject: &Subject) -> Result<Environment, String> {
         client: own,
         server,
         target,
-        kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+        kernel: format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()),
         cpu: field(&read("/proc/cpuinfo"), "model name"),
         cpus: std::thread::available_parallelism().map_or(1, usize::from),
         memory: memory.unwrap_or(0) * 1024,

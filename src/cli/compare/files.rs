@@ -25,14 +25,29 @@ impl Files {
             json: json.cloned().unwrap_or_else(ours),
             html: html.cloned(),
         };
-        for file in [Some(&files.json), files.html.as_ref()]
-            .into_iter()
-            .flatten()
-        {
+        for file in files.all() {
             let opened = OpenOptions::new().create(true).append(true).open(file);
-            opened.map_err(|error| cannot(file, &error))?;
+            opened.map_err(|error| {
+                files.take_back();
+                cannot(file, &error)
+            })?;
         }
         Ok(files)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &PathBuf> {
+        [Some(&self.json), self.html.as_ref()].into_iter().flatten()
+    }
+
+    /// Nothing came of it: leaves nothing behind that was not there.
+    pub(super) fn take_back(&self) {
+        let empty = |file: &&PathBuf| {
+            fs::symlink_metadata(file).is_ok_and(|found| found.is_file() && found.len() == 0)
+        };
+        for file in self.all().filter(empty) {
+            // An empty file does no harm.
+            let _ = fs::remove_file(file);
+        }
     }
 
     /// Keeps what there is, so that nothing is lost with what follows.
