@@ -133,6 +133,18 @@ impl fmt::Display for Interrupted {
 
 impl Error for Interrupted {}
 
+/// The time that was given is over.
+#[derive(Debug)]
+pub struct Overdue;
+
+impl fmt::Display for Overdue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the time for it was over")
+    }
+}
+
+impl Error for Overdue {}
+
 /// All connections of one run.
 pub struct Load {
     epoll: OwnedFd,
@@ -148,6 +160,8 @@ pub struct Load {
     gone: Traffic,
     /// How long nothing comes when nothing more will.
     patience: u64,
+    /// When it must be over.
+    deadline: u64,
     /// Stopped readers' connections that the server closed.
     pub closed: usize,
     /// Events that were due and never sent, because the server had not answered the earlier ones.
@@ -173,9 +187,15 @@ impl Load {
             tally: Tally::default(),
             gone: Traffic::default(),
             patience: PATIENCE,
+            deadline: u64::MAX,
             closed: 0,
             unsent: 0,
         })
+    }
+
+    /// After so long it ends with [`Overdue`], whatever it waits for.
+    pub fn end_within(&mut self, left: Duration) {
+        self.deadline = clock::now().saturating_add(left.as_nanos() as u64);
     }
 
     /// What comes later than this is late, and what has not come so long after the last that came is lost.
@@ -435,6 +455,9 @@ impl Load {
     fn turn(&mut self, until: u64) -> Result<()> {
         if self.interrupt.load(Ordering::Relaxed) {
             return Err(Interrupted.into());
+        }
+        if clock::now() > self.deadline {
+            return Err(Overdue.into());
         }
         let mut ready = mem::take(&mut self.ready);
         ready.clear();

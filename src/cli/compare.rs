@@ -14,6 +14,7 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use indicatif::{ProgressBar, ProgressStyle};
+use ratatui::crossterm::terminal::size;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -23,7 +24,7 @@ use super::{fail, print, say};
 use crate::client::{Framing, Place, TRANSPORTS, Transport};
 use crate::compare::results::Results;
 use crate::compare::scenarios::SCENARIOS;
-use crate::compare::{Comparison, Link, Options, Progress, descriptors, series, table};
+use crate::compare::{Comparison, Link, Options, Progress, descriptors, subject, table};
 use crate::config::parse_time;
 
 /// Nobody else on this machine may compare meanwhile: each would measure the other.
@@ -39,7 +40,7 @@ pub(super) fn command() -> Command {
         .about("Compare the wires: the same load on each, with a verdict in words")
         .after_help(
             "Starts servers of its own unless --target names one. Exit status 0 when no event was lost, doubled, \
-             reordered or late; 1 when one was, or when it could not be done to its end; 2 for wrong use; 130 after \
+             reordered or late; 1 when one was, or when it could not be done to its end or not even once; 2 for wrong use; 130 after \
              Ctrl-C, with what there is until then. docs/comparison.md says what the figures mean.",
         )
         .arg(
@@ -79,7 +80,7 @@ pub(super) fn command() -> Command {
         (
             "payload",
             "BYTES",
-            30..=1_000_000,
+            30..=262_144,
             format!("Bytes of each event's data [default: {}]", full.payload),
         ),
         (
@@ -123,7 +124,7 @@ pub(super) fn command() -> Command {
         )
         .arg(time(
             "delay",
-            0..=10_000,
+            0..=1_000,
             "How late the bad network is, each way [default: 20ms]",
         ))
         .arg(time(
@@ -231,6 +232,14 @@ fn options(matches: &ArgMatches) -> Result<Options, String> {
         quick: otherwise.quick,
         within: time("within", otherwise.within),
     };
+    let (readers, streams) = (options.readers, options.streams);
+    if readers > streams && !readers.is_multiple_of(streams) {
+        return Err(format!(
+            "{readers} readers are no multiple of {streams} streams on a connection, so HTTP/2 would have others than \
+             HTTP/1.1: try {}",
+            readers.next_multiple_of(streams)
+        ));
+    }
     // Named twice is meant once.
     let mut seen = Vec::new();
     options.wires.retain(|wire| {
@@ -261,7 +270,8 @@ fn compare(matches: &ArgMatches, options: Options) -> Result<ExitCode, String> {
         Some(file) => Some((file.display().to_string(), files::read(file)?)),
         None => None,
     };
-    let files = Files::open(matches.get_one("json"), matches.get_one("html"))?;
+    let (json, html) = (matches.get_one("json"), matches.get_one("html"));
+    let files = Files::open(json, html)?;
     let interrupt = Arc::new(AtomicBool::new(false));
     let (done, ended) = oneshot::channel();
     let (interrupted, files) = (interrupt.clone(), Arc::new(files));
@@ -284,7 +294,12 @@ fn compare(matches: &ArgMatches, options: Options) -> Result<ExitCode, String> {
                 say(&words);
                 ExitCode::FAILURE
             }
-            None => ExitCode::from(130),
+            None => {
+                // The measuring thread has no time to clean up after itself.
+                subject::clean_up();
+                files.told().iter().for_each(|where_it_is| say(where_it_is));
+                ExitCode::from(130)
+            }
         }
     });
     let Some(results) = results else {
@@ -294,9 +309,10 @@ fn compare(matches: &ArgMatches, options: Options) -> Result<ExitCode, String> {
     for why in results.ended.iter().chain(&files.told()) {
         say(why);
     }
-    let mut text = table::text(&results);
+    let width = columns();
+    let mut text = table::text(&results, width);
     if let Some((name, earlier)) = earlier {
-        text += &table::against(&name, &series::agreement(&results, &earlier));
+        text += &table::against(&name, &results, &earlier, width);
     }
     let printed = print(text);
     kept?;
@@ -334,12 +350,17 @@ async fn until_done(
     interrupt: &AtomicBool,
 ) -> Option<Result<Results, String>> {
     let handler = |kind| signal(kind).map_err(|error| format!("no signals: {error}"));
-    let (mut int, mut term) = match (
-        handler(SignalKind::interrupt()),
-        handler(SignalKind::terminate()),
-    ) {
-        (Ok(int), Ok(term)) => (int, term),
-        (Err(words), _) | (_, Err(words)) => return Some(Err(words)),
+    let signals = || {
+        let (int, term) = (SignalKind::interrupt(), SignalKind::terminate());
+        Ok::<_, String>((
+            handler(int)?,
+            handler(term)?,
+            handler(SignalKind::hangup())?,
+        ))
+    };
+    let (mut int, mut term, mut hangup) = match signals() {
+        Ok(all) => all,
+        Err(words) => return Some(Err(words)),
     };
     loop {
         tokio::select! {
@@ -348,6 +369,7 @@ async fn until_done(
             }
             _ = int.recv() => {}
             _ = term.recv() => {}
+            _ = hangup.recv() => {}
         }
         if interrupt.swap(true, Ordering::Relaxed) {
             return None;
@@ -384,6 +406,14 @@ fn enough_descriptors(needed: u64) -> Result<(), String> {
         "so many readers take {needed} descriptors, and the limit is {limit}: ask for fewer by --readers, or raise it \
          by ulimit -n"
     ))
+}
+
+/// As wide as the terminal is, within reason.
+fn columns() -> usize {
+    let terminal = io::stdout().is_terminal().then(size).and_then(Result::ok);
+    terminal.map_or(table::WIDTH, |(columns, _)| {
+        usize::from(columns).clamp(60, table::WIDTH)
+    })
 }
 
 /// On a terminal only.

@@ -18,6 +18,14 @@ const AT_ONCE: usize = 250;
 /// Events on their way where it goes as fast as it goes.
 const WINDOW: u64 = 8;
 const MEGABYTE: f64 = 1e6;
+/// The quantiles that are told, by name.
+const LATENCIES: [(&str, f64); 5] = [
+    ("p50_ms", 0.5),
+    ("p90_ms", 0.9),
+    ("p99_ms", 0.99),
+    ("p999_ms", 0.999),
+    ("max_ms", 1.0),
+];
 
 /// A run while it lasts.
 pub struct Run<'a, 'b> {
@@ -149,9 +157,8 @@ impl Run<'_, '_> {
         if latency.total() == 0 {
             return;
         }
-        let names = ["p50_ms", "p90_ms", "p99_ms", "p999_ms", "max_ms"];
-        let values = [0.5, 0.9, 0.99, 0.999, 1.0].map(|part| latency.quantile(part) as f64 / 1e6);
-        for (name, value) in names.into_iter().zip(values) {
+        let values = LATENCIES.map(|(name, part)| (name, latency.quantile(part) as f64 / 1e6));
+        for (name, value) in values {
             self.set(name, value);
         }
     }
@@ -338,13 +345,17 @@ fn resume(run: &mut Run) -> Result<()> {
 }
 
 fn slow(run: &mut Run) -> Result<()> {
-    let stopped = run.job.connections.div_ceil(10);
+    let stopped = run.job.stopped;
     run.open(From::Head)?;
     run.steady_for(run.job.size.seconds / 2.0)?;
     let p99 = run.load.tally.latency.quantile(0.99) as f64 / 1e6;
     run.set("before_p99_ms", p99);
     run.load.stop(stopped)?;
     mem::take(&mut run.load.tally.latency);
+    // They were those of all.
+    for (name, _) in LATENCIES {
+        run.figures.remove(name);
+    }
     run.load.tally.measure_from = clock::now();
     let size = run.job.size;
     let resident = run.server.resident()?;

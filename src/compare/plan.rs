@@ -17,6 +17,8 @@ pub struct Job {
     pub connections: usize,
     /// The readers on each.
     pub streams: usize,
+    /// Connections whose readers stop, where some do: a tenth of them.
+    pub stopped: usize,
     /// How much of it.
     pub size: Size,
 }
@@ -101,7 +103,9 @@ impl Variant {
             Variant::Lossy(link, streams) => {
                 let connections = LOSSY_READERS / streams;
                 let plural = if connections == 1 { "" } else { "s" };
-                let (delay, loss) = (link.delay.as_millis(), link.loss * 100.0);
+                // As it was said: a hundred times a binary fraction is not always what it was made of.
+                let loss = (link.loss * 1e6).round() / 1e4;
+                let delay = link.delay.as_millis();
                 format!("{delay} ms, {loss}% loss, {connections} connection{plural}")
             }
         }
@@ -115,7 +119,6 @@ fn job(
     variant: Variant,
     options: &Options,
 ) -> Option<Job> {
-    let few = options.readers.min(50);
     let size = |rate: f64, payload: usize, seconds: f64| Size {
         rate,
         payload,
@@ -127,14 +130,18 @@ fn job(
         warm_up: if options.quick { 0.1 } else { 0.25 },
         alone: if options.quick { 5 } else { 20 },
     };
-    let (rate, payload) = (options.rate, options.payload);
+    let (rate, payload, few) = (options.rate, options.payload, options.readers.min(50));
     // A percentile needs a hundred events, and memory more than the kernel keeps for a reader that does not read.
     let (readers, streams, size) = match (scenario.name, variant) {
         ("batch", Variant::Rows(rows)) => (few, options.streams, size(rate, rows, 0.35)),
         ("streams", Variant::Streams(streams)) => (100, streams, size(150.0, payload, 0.7)),
         ("loss", Variant::Lossy(_, streams)) => (LOSSY_READERS, streams, size(100.0, payload, 1.1)),
         ("bytes", _) => (few, options.streams, size(100.0, payload, 0.8)),
-        ("slow", _) => (few, options.streams, size(500.0, payload.max(4_096), 1.6)),
+        ("slow", _) => (
+            50,
+            options.streams.min(5),
+            size(500.0, payload.max(4_096), 1.6),
+        ),
         ("throughput", _) => (options.readers, options.streams, size(rate, payload, 0.8)),
         ("resume", _) => (options.readers, options.streams, size(rate, payload, 1.2)),
         _ => (options.readers, options.streams, size(rate, payload, 2.4)),
@@ -142,17 +149,18 @@ fn job(
     if !transport.is_http2() && matches!(variant, Variant::Streams(2..) | Variant::Lossy(_, 2..)) {
         return None;
     }
-    let streams = if transport.is_http2() {
-        streams.min(readers)
-    } else {
-        1
-    };
+    // As many readers on every transport, stopped ones too, and on HTTP/2 no connection with fewer streams.
+    let streams = streams.min(readers);
+    let readers = readers - readers % streams;
+    let stopped = (readers / 10).max(1).next_multiple_of(streams);
+    let streams = if transport.is_http2() { streams } else { 1 };
     Some(Job {
         scenario,
         transport,
         variant: variant.words(),
-        connections: readers.div_ceil(streams),
+        connections: readers / streams,
         streams,
+        stopped: stopped / streams,
         size,
     })
 }
@@ -219,5 +227,23 @@ mod tests {
         (options.readers, options.streams) = (3, 10);
         let few = jobs(&options);
         assert!(few.iter().all(|job| job.readers() == 3));
+
+        options.scenarios = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+        for (readers, streams) in [(500, 10), (100, 7), (1, 1), (90, 30), (2, 1_000)] {
+            (options.readers, options.streams) = (readers, streams);
+            let mut seen = std::collections::BTreeMap::new();
+            for job in jobs(&options) {
+                let stopped = job.stopped * job.streams;
+                let what = (
+                    job.scenario.name,
+                    job.transport.is_http2() && !job.variant.is_empty(),
+                );
+                let counts = (job.readers(), stopped);
+                if job.variant.is_empty() {
+                    assert_eq!(*seen.entry(what).or_insert(counts), counts, "{job:?}");
+                    assert!(job.scenario.name != "slow" || 0 < stopped && stopped < job.readers());
+                }
+            }
+        }
     }
 }

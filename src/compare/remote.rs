@@ -58,7 +58,9 @@ impl Remote {
         ) else {
             return Err(remote.foreign());
         };
-        remote.version = version.to_owned();
+        // It is shown, and anybody may have written it.
+        let plain = |c: char| if c.is_ascii_graphic() { c } else { '?' };
+        remote.version = version.chars().take(40).map(plain).collect();
         remote.others = streams.sum();
         remote.listeners = stats["listeners"].clone();
         Ok(remote)

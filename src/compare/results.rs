@@ -33,6 +33,9 @@ pub struct Environment {
     pub server: String,
     /// The server's URL; none when the comparison started one itself.
     pub target: Option<String>,
+    /// Streams of others that the target served when it began.
+    #[serde(default)]
+    pub others: u64,
     /// The client machine's kernel.
     pub kernel: String,
     /// Its processor.
@@ -64,7 +67,7 @@ pub struct Settings {
     pub rate: f64,
     /// Bytes of each payload, where the scenario does not say otherwise.
     pub payload: usize,
-    /// Later than so many seconds is a fault, where events come at a steady rate.
+    /// Later than so many seconds is a fault, but for a network that is meant to be bad.
     pub late_s: f64,
     /// Whether everything was kept short.
     pub quick: bool,
@@ -83,6 +86,9 @@ pub struct Run {
     pub repetition: usize,
     /// How long it took, in seconds.
     pub seconds: f64,
+    /// What it was.
+    #[serde(default)]
+    pub load: Load,
     /// The figures by name: those of the scenario's table, and `client_share` and `others_cores`.
     pub figures: BTreeMap<String, f64>,
     /// A histogram of all latencies from the scheduled time of sending to arrival: the most nanoseconds of a bucket
@@ -92,6 +98,19 @@ pub struct Run {
     pub faults: Faults,
     /// Why it could not be done, or not to its end.
     pub error: Option<String>,
+}
+
+/// How much of a load a run was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Load {
+    /// Readers.
+    pub readers: usize,
+    /// Their connections.
+    pub connections: usize,
+    /// Events a second, where they come at a steady rate.
+    pub rate: f64,
+    /// Bytes of a payload, or rows of a table.
+    pub payload: usize,
 }
 
 /// What must not happen to events.

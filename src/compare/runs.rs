@@ -11,14 +11,14 @@ use super::measure;
 use super::network;
 use super::plan::{Job, jobs};
 use super::remote::{self, Remote};
-use super::results::{Environment, Faults, Results, Run, Settings};
+use super::results::{self, Environment, Faults, Results, Run, Settings};
 use super::scenarios::SCENARIOS;
 use super::subject::{Own, Running, Subject};
 use super::{Options, Progress};
 use crate::client::Transport;
 use crate::load::server::Server;
 use crate::load::socket::Endpoint;
-use crate::load::{Load, Payload, Result, Target};
+use crate::load::{Load, Overdue, Payload, Result, Target};
 
 /// What is left of the time for ending, and for what is printed.
 const RESERVE: Duration = Duration::from_secs(5);
@@ -40,9 +40,21 @@ pub struct Comparison<'a> {
     token: u64,
 }
 
+/// What a run is made of.
+struct How<'a> {
+    job: &'a Job,
+    options: &'a Options,
+    interrupt: &'a Arc<AtomicBool>,
+    topic: &'a str,
+    /// How long it may take.
+    left: Duration,
+}
+
 /// How a run ended.
 enum End {
     Done,
+    /// The time was over before it began, or in the middle of it.
+    Late,
     /// Nothing more can be measured.
     Over(String),
 }
@@ -86,12 +98,7 @@ impl<'a> Comparison<'a> {
             return Ok(());
         };
         let skipped = &mut self.results.skipped;
-        if remote.others > 0 {
-            let others = remote.others;
-            skipped.push(format!(
-                "the target serves {others} streams of others: its CPU and memory are not ours alone"
-            ));
-        }
+        self.results.environment.others = remote.others;
         for &transport in &self.options.wires {
             match remote.endpoint(transport) {
                 Ok(endpoint) => self.endpoints.push((transport, endpoint)),
@@ -162,38 +169,73 @@ impl<'a> Comparison<'a> {
                 break;
             }
             let left = self.options.within.saturating_sub(began.elapsed());
-            if left < longest.max(Duration::from_secs(1)) + RESERVE {
-                let (number, of) = (repetition + 1, self.options.repetitions);
-                let within = self.options.within.as_secs();
-                self.results.skipped.push(format!(
-                    "repetition {number} of {of} was left out from {} on: --within {within}s was over",
-                    name(job)
-                ));
-                break;
-            }
             let before = Instant::now();
-            let end = self.run_one(job, repetition);
+            let end = if left < longest + RESERVE {
+                End::Late
+            } else {
+                self.run_one(job, repetition, left)
+            };
             longest = longest.max(before.elapsed());
-            if let End::Over(why) = end {
-                self.results.ended = Some(why);
-                break;
+            match end {
+                End::Done => continue,
+                End::Over(why) => self.results.ended = Some(why),
+                End::Late => self.out_of_time(job, repetition),
             }
+            break;
         }
         self.results
     }
 
-    fn run_one(&mut self, job: &Job, repetition: usize) -> End {
+    /// A repetition less makes the figures weaker; without the first one there are none of something.
+    fn out_of_time(&mut self, job: &Job, repetition: usize) {
+        let (number, of) = (repetition + 1, self.options.repetitions);
+        let within = self.options.within.as_secs();
+        let why = format!(
+            "repetition {number} of {of} from {} on: --within {within}s was over",
+            name(job)
+        );
+        if repetition == 0 {
+            self.results.ended = Some(format!(
+                "not done: {why}; give it more, or fewer --scenarios"
+            ));
+        } else {
+            self.results.skipped.push(why);
+        }
+    }
+
+    fn run_one(&mut self, job: &Job, repetition: usize, left: Duration) -> End {
         let began = Instant::now();
-        let topic = format!("compare/{:x}/{}", self.token, self.results.runs.len());
+        // A server keeps what was published on a topic, and only who begins with that needs one of its own.
+        let number = match job.scenario.name {
+            "connect" => self.results.runs.len(),
+            _ => 0,
+        };
+        let topic = format!("compare/{:x}/{number}", self.token);
         let mut run = Run {
             scenario: job.scenario.name.to_owned(),
             wire: job.transport.name.to_owned(),
             variant: job.variant.clone(),
             repetition,
+            load: results::Load {
+                readers: job.readers(),
+                connections: job.connections,
+                rate: job.size.rate,
+                payload: job.size.payload,
+            },
             ..Run::default()
         };
         let mut end = End::Done;
-        if let Err(error) = self.measure(job, &topic, &mut run, &mut end) {
+        let how = How {
+            job,
+            options: self.options,
+            interrupt: &self.interrupt.clone(),
+            topic: &topic,
+            left,
+        };
+        if let Err(error) = self.measure(&how, &mut run, &mut end) {
+            if error.is::<Overdue>() {
+                end = End::Late;
+            }
             run.error = Some(error.to_string());
         }
         if self.interrupt.load(Ordering::Relaxed) {
@@ -205,22 +247,15 @@ impl<'a> Comparison<'a> {
         end
     }
 
-    fn measure(&mut self, job: &Job, topic: &str, run: &mut Run, end: &mut End) -> Result<()> {
+    fn measure(&mut self, how: &How, run: &mut Run, end: &mut End) -> Result<()> {
+        let How { job, topic, .. } = *how;
         let transport = job.transport;
         let (mut running, target) = match &mut self.subject {
             Subject::Own(own) if job.scenario.name == "loss" => {
                 let server = own.start_apart(transport);
                 let server = server.inspect_err(|error| *end = unstarted(job, error))?;
                 let mut running = Running::Own(server);
-                let made = in_bad_network(
-                    own,
-                    &mut running,
-                    job,
-                    topic,
-                    self.options,
-                    &self.interrupt,
-                    run,
-                );
+                let made = in_bad_network(own, how, &mut running, run);
                 *end = over(&made, &mut running, job);
                 made?;
                 return running.stop();
@@ -240,14 +275,7 @@ impl<'a> Comparison<'a> {
                 (Running::Remote(remote), target)
             }
         };
-        let made = load(
-            job,
-            target,
-            &mut running,
-            self.options,
-            &self.interrupt,
-            run,
-        );
+        let made = load(how, target, &mut running, run);
         *end = over(&made, &mut running, job);
         made?;
         running.stop()
@@ -274,22 +302,21 @@ fn over(made: &Result<()>, running: &mut Running, job: &Job) -> End {
 }
 
 /// Puts the load on a server and takes what comes of it.
-fn load(
-    job: &Job,
-    target: Target,
-    running: &mut Running,
-    options: &Options,
-    interrupt: &Arc<AtomicBool>,
-    run: &mut Run,
-) -> Result<()> {
+fn load(how: &How, target: Target, running: &mut Running, run: &mut Run) -> Result<()> {
+    let job = how.job;
     let size = job.size.payload;
     let payload = if job.is_table() {
         Payload::Rows(size)
     } else {
         Payload::Text(size)
     };
-    let mut load = Load::new(target, payload, interrupt.clone())?;
-    load.set_patience(options.late);
+    let mut load = Load::new(target, payload, how.interrupt.clone())?;
+    load.set_patience(how.options.late);
+    load.end_within(how.left);
+    if job.scenario.name == "loss" {
+        // The network is meant to be bad.
+        load.tally.late_after = u64::MAX;
+    }
     let mut measured = measure::Run {
         job,
         load: &mut load,
@@ -305,29 +332,21 @@ fn load(
 }
 
 /// The same over a link that delays and loses, to a server in a network of its own.
-fn in_bad_network(
-    own: &Own,
-    running: &mut Running,
-    job: &Job,
-    topic: &str,
-    options: &Options,
-    interrupt: &Arc<AtomicBool>,
-    run: &mut Run,
-) -> Result<()> {
+fn in_bad_network(own: &Own, how: &How, running: &mut Running, run: &mut Run) -> Result<()> {
     let Running::Own(server) = &*running else {
         return Err("a server that runs elsewhere has its own network".into());
     };
     // Other packets each time, and the same for every wire.
     let link = network::Link {
         seed: run.repetition as u64,
-        ..options.link
+        ..how.options.link
     };
     let pid = server.pid();
     let targets = |network: &network::Network, server: &Server| {
         own.target_at(
             server,
-            job.transport,
-            topic,
+            how.job.transport,
+            how.topic,
             Some((network.bad, network.clean)),
         )
     };
@@ -336,7 +355,7 @@ fn in_bad_network(
             unreachable!("it was looked at");
         };
         let target = targets(&network, server)?;
-        load(job, target, running, options, interrupt, run)
+        load(how, target, running, run)
     })?
 }
 
@@ -413,6 +432,7 @@ fn environment(subject: &Subject) -> Result<Environment, String> {
         client: own,
         server,
         target,
+        others: 0,
         kernel: format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()),
         cpu: field(&read("/proc/cpuinfo"), "model name"),
         cpus: std::thread::available_parallelism().map_or(1, usize::from),

@@ -51,7 +51,7 @@ impl Own {
     /// # Errors
     /// When there is no room for its files.
     pub fn new() -> Result<Own, String> {
-        let directory = env::temp_dir().join(format!("triwire-compare-{}", process::id()));
+        let directory = directory();
         fs::create_dir_all(directory.join("certs"))
             .map_err(|error| format!("{}: {error}", directory.display()))?;
         Ok(Own {
@@ -167,9 +167,19 @@ impl Own {
 
 impl Drop for Own {
     fn drop(&mut self) {
-        // It is in the system's directory for what may be lost.
-        let _ = fs::remove_dir_all(&self.directory);
+        clean_up();
     }
+}
+
+/// Where the servers of this process have their files.
+fn directory() -> PathBuf {
+    env::temp_dir().join(format!("triwire-compare-{}", process::id()))
+}
+
+/// Takes away what the servers of this process have left. They have no use for it any more.
+pub fn clean_up() {
+    // It is in the system's directory for what may be lost.
+    let _ = fs::remove_dir_all(directory());
 }
 
 impl Split {

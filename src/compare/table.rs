@@ -6,15 +6,15 @@ use super::results::Faults;
 use super::results::Results;
 use super::scenarios::SCENARIOS;
 use super::scenarios::Scenario;
-use super::series::Agreement;
 use super::series::Series;
 use super::series::variants;
+use super::series::{Agreement, agreement};
 use super::verdict::verdict;
 use super::warnings::warnings;
 use super::words;
 
-/// Columns of a terminal that everything fits in.
-const WIDTH: usize = 110;
+/// Columns that everything fits in, where nobody has fewer.
+pub const WIDTH: usize = 110;
 const BETWEEN: usize = 2;
 
 /// A scenario's figures: a row for each variant and transport, a column for each figure.
@@ -30,15 +30,15 @@ pub struct Table {
     pub rows: Vec<Vec<String>>,
 }
 
-/// All of it, with a line break at the end.
-pub fn text(results: &Results) -> String {
+/// All of it, in lines of at most `width`, with a line break at the end.
+pub fn text(results: &Results, width: usize) -> String {
     let mut text = String::new();
     for table in tables(results) {
         text += &format!("{} ({})\n", table.scenario.title, table.scenario.name);
-        text += &wrapped(table.scenario.about, "");
-        text += &format!("\n{}\n", table.text());
+        text += &wrapped(table.scenario.about, "", width);
+        text += &format!("\n{}\n", table.text(width));
     }
-    text += &wrapped(&faults(results), "");
+    text += &wrapped(&faults(results), "", width);
     for (title, lines) in [
         ("Weak figures", warnings(results)),
         ("Verdict", verdict(results).lines()),
@@ -46,28 +46,68 @@ pub fn text(results: &Results) -> String {
     ] {
         if !lines.is_empty() {
             text += &format!("\n{title}\n");
-            text.extend(lines.iter().map(|line| wrapped(line, "  ")));
+            text.extend(lines.iter().map(|line| wrapped(line, "  ", width)));
         }
     }
     text
 }
 
-/// What an earlier result says of this one, with a line break at the end.
-pub fn against(name: &str, agreement: &Agreement) -> String {
-    let mut lines = vec![format!(
-        "{} of {} figures differ from those of {name} by more than their spread.",
-        agreement.moved.len(),
-        agreement.compared
-    )];
-    lines.extend(
-        (!agreement.moved.is_empty()).then(|| format!("Moved: {}", agreement.moved.join("; "))),
-    );
-    lines.push(match &agreement.contrary[..] {
-        [] => "Of no two transports they say the contrary.".to_owned(),
-        contrary => format!("They say the contrary of {}", contrary.join("; ")),
+/// What an earlier result says of this one, in lines of at most `width`, with a line break at the end.
+pub fn against(name: &str, ours: &Results, earlier: &Results, width: usize) -> String {
+    let Agreement {
+        compared,
+        moved,
+        contrary,
+    } = agreement(ours, earlier);
+    let mut lines = Vec::new();
+    let other = differences(ours, earlier);
+    if !other.is_empty() {
+        lines.push(format!(
+            "They are not of the same thing: {} differ.",
+            words::list(&other)
+        ));
+    }
+    lines.push(match (compared, moved.len()) {
+        (0, _) => format!("No figure of {name} has enough repetitions in both to be held against."),
+        (_, 0) => format!("{compared} figures agree with those of {name} within their spread."),
+        (_, few) => format!(
+            "{few} of {compared} figures differ from those of {name} by more than their spread: {}.",
+            moved.join("; ")
+        ),
     });
-    let lines: String = lines.iter().map(|line| wrapped(line, "  ")).collect();
+    if compared > 0 {
+        lines.push(match &contrary[..] {
+            [] => "No two transports have changed places.".to_owned(),
+            contrary => format!("These have changed places: {}.", contrary.join("; ")),
+        });
+    }
+    let lines: String = lines
+        .iter()
+        .map(|line| wrapped(line, "  ", width))
+        .collect();
     format!("\nAgainst an earlier result\n{lines}")
+}
+
+/// What two comparisons were not both of.
+fn differences(ours: &Results, earlier: &Results) -> Vec<&'static str> {
+    let (a, b) = (&ours.settings, &earlier.settings);
+    let (here, there) = (&ours.environment, &earlier.environment);
+    let all = [
+        ("readers", a.readers == b.readers),
+        ("streams on a connection", a.streams == b.streams),
+        ("rate", a.rate == b.rate),
+        ("payload", a.payload == b.payload),
+        ("quick", a.quick == b.quick),
+        ("version of the server", here.server == there.server),
+        ("target", here.target == there.target),
+        ("kernel", here.kernel == there.kernel),
+        (
+            "processor",
+            (&here.cpu, here.cpus) == (&there.cpu, there.cpus),
+        ),
+    ];
+    let different = all.into_iter().filter(|(_, same)| !same);
+    different.map(|(name, _)| name).collect()
 }
 
 /// A table for each scenario that has runs.
@@ -84,6 +124,7 @@ pub fn faults(results: &Results) -> String {
         .iter()
         .filter_map(|run| run.figures.get("deliveries"));
     let delivered: f64 = delivered.filter(|count| count.is_finite()).sum();
+    let none = delivered == 0.0;
     let delivered = format!("{} deliveries", words::grouped(delivered as i64));
     let series = Series::all(results);
     let mut kinds: Vec<(Faults, Places)> = Vec::new();
@@ -91,6 +132,9 @@ pub fn faults(results: &Results) -> String {
         let mut places = Places::default();
         places.add(series.scenario.name, series.variant, series.wire);
         kinds.push((series.faults(), places));
+    }
+    if kinds.is_empty() && none {
+        return "No event was delivered.".to_owned();
     }
     if kinds.is_empty() {
         return format!("Nothing was lost, doubled, reordered or late in {delivered}.");
@@ -180,7 +224,7 @@ impl Table {
     }
 
     /// Aligned; under each other what does not fit side by side, with the rows named again.
-    fn text(&self) -> String {
+    fn text(&self, most: usize) -> String {
         let widths: Vec<usize> = (0..self.head.len())
             .map(|column| self.width(column))
             .collect();
@@ -192,12 +236,11 @@ impl Table {
         // The fewest blocks that fit, all about as wide: a last block of a single column looks forgotten.
         let fits = |block: &[usize]| {
             let wide: usize = block.iter().map(|column| widths[*column] + BETWEEN).sum();
-            named + wide - BETWEEN <= WIDTH
+            named + wide - BETWEEN <= most
         };
         let sizes = (1..=figures.len()).rev();
         let mut sizes = sizes.filter(|size| figures.chunks(*size).all(fits));
-        let most = sizes.next().unwrap_or(1);
-        let blocks = figures.len().div_ceil(most);
+        let blocks = figures.len().div_ceil(sizes.next().unwrap_or(1));
         let even = figures.len().div_ceil(blocks);
         let blocks = figures.chunks(even).map(|block| self.block(block, &widths));
         blocks.collect::<Vec<_>>().join("\n")
@@ -237,7 +280,7 @@ impl Table {
 }
 
 /// Broken between words so that it fits, each line indented, those after the first by two more than the text is.
-fn wrapped(text: &str, indent: &str) -> String {
+fn wrapped(text: &str, indent: &str, width: usize) -> String {
     let own = text.len() - text.trim_start().len();
     let first = format!("{indent}{}", " ".repeat(own));
     let mut lines = vec![first.clone()];
@@ -246,7 +289,7 @@ fn wrapped(text: &str, indent: &str) -> String {
         let length = line.chars().count() + 1 + word.chars().count();
         match line.trim().is_empty() {
             true => line.push_str(word),
-            false if length <= WIDTH => *line += &format!(" {word}"),
+            false if length <= width => *line += &format!(" {word}"),
             false => lines.push(format!("{first}  {word}")),
         }
     }
@@ -287,7 +330,7 @@ wire                  resident            kernel
 wss        9,318 (9,300-9,400)                 -
 sse-http1                1,229  44.6 (44.0-45.2)
 ";
-        assert_eq!(table.text(), expected);
+        assert_eq!(table.text(WIDTH), expected);
     }
 
     #[test]
@@ -296,7 +339,7 @@ sse-http1                1,229  44.6 (44.0-45.2)
         for run in results.runs.iter_mut().step_by(3) {
             run.figures.insert("p99_ms".to_owned(), f64::NAN);
         }
-        let text = text(&results);
+        let text = text(&results, WIDTH);
         for line in text.lines() {
             assert!(line.chars().count() <= WIDTH, "{line}");
         }
@@ -333,15 +376,15 @@ sse-http1                1,229  44.6 (44.0-45.2)
 
     #[test]
     fn results_without_a_run_are_said_to_have_none() {
-        let text = text(&Results::default());
+        let text = text(&Results::default(), WIDTH);
         assert!(text.contains("Over TLS: nothing was measured."), "{text}");
-        assert!(text.contains("late in 0 deliveries."), "{text}");
+        assert!(text.starts_with("No event was delivered."), "{text}");
     }
 
     #[test]
     fn long_lines_are_broken_between_words() {
         let long = format!("  {}", ["word"; 40].join(" "));
-        let lines = wrapped(&long, "  ");
+        let lines = wrapped(&long, "  ", WIDTH);
         let lines: Vec<&str> = lines.lines().collect();
         assert_eq!(lines.len(), 2);
         assert!(lines[0].starts_with("    word") && lines[1].starts_with("      word"));

@@ -95,6 +95,7 @@ pub fn warnings(results: &Results) -> Vec<String> {
         lines.extend(line(what, &places, results));
     }
     lines.extend(load_before(results));
+    lines.extend(others(results));
     let few = Places::of(&series, |series| series.done().count() < stats::FEWEST);
     let what = "Fewer than 3 repetitions, so that nothing is told apart";
     lines.extend(line(what, &few, results));
@@ -111,6 +112,18 @@ pub fn warnings(results: &Results) -> Vec<String> {
         lines.push("Everything was kept short: a try, not a measurement".to_owned());
     }
     lines
+}
+
+/// Whom else the target served.
+fn others(results: &Results) -> Option<String> {
+    let words = match results.environment.others {
+        0 => return None,
+        1 => "one stream".to_owned(),
+        many => format!("{many} streams"),
+    };
+    Some(format!(
+        "The target served {words} of others when it began: its CPU and memory are not those of this load alone"
+    ))
 }
 
 /// Whether the load client may be what a time or a speed of this run says.

@@ -22,6 +22,17 @@ impl<'a> Head<'a> {
         self.0.lines().next().unwrap_or_default()
     }
 
+    /// That `what` was answered like this, and what to do about it.
+    pub(super) fn refusal(&self, what: &str) -> String {
+        let line = self.first_line();
+        let advice = match line.split(' ').nth(1) {
+            Some("503") => ": it is full or draining; ask for fewer readers",
+            Some("413") => ": ask for a smaller payload",
+            _ => "",
+        };
+        format!("{what} was answered {line:?}{advice}")
+    }
+
     /// A field's value.
     pub fn field(&self, name: &str) -> Option<&'a str> {
         let mut fields = self

@@ -65,7 +65,7 @@ impl Wire for Http1 {
 
 fn body_of(head: &Head) -> Result<Body> {
     if !head.first_line().starts_with("HTTP/1.1 200") {
-        return Err(format!("answered {}", head.first_line()).into());
+        return Err(head.refusal("a stream").into());
     }
     let chunked = head.field("transfer-encoding") == Some("chunked");
     Ok(if chunked { Body::Chunked } else { Body::Plain })

@@ -83,7 +83,7 @@ fn body(bytes: &[u8]) -> Result<Option<(&[u8], usize)>> {
         return Ok(None);
     };
     if !head.first_line().starts_with("HTTP/1.1 200") {
-        return Err(format!("answered {}", head.first_line()).into());
+        return Err(head.refusal("a poll").into());
     }
     let end = start + head.content_length()?;
     Ok(bytes.get(start..end).map(|body| (body, end)))

@@ -148,7 +148,7 @@ fn answer(bytes: &[u8]) -> Result<usize> {
     };
     // nchan says 202 while nobody reads.
     if !head.first_line().starts_with("HTTP/1.1 20") {
-        return Err(format!("a publish was answered {}", head.first_line()).into());
+        return Err(head.refusal("a publish").into());
     }
     let whole = length + head.content_length()?;
     Ok(if bytes.len() < whole { 0 } else { whole })

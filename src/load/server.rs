@@ -64,10 +64,14 @@ impl Server {
         })
     }
 
-    /// The last line of its log.
+    /// The last line of its log, if it is more than a piece of news.
     pub fn last_words(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
-        log.lines().last().unwrap_or_default().to_owned()
+        let mut last = log.lines().last().unwrap_or_default();
+        if last.contains(r#""level":"INFO""#) {
+            last = "";
+        }
+        last.to_owned()
     }
 
     /// Its process.

@@ -77,7 +77,7 @@ fn check(head: &Head) -> Result<()> {
     {
         return Ok(());
     }
-    Err(format!("the handshake was answered {}", head.first_line()).into())
+    Err(head.refusal("a handshake").into())
 }
 
 /// The frames of one stream, whatever carries them.

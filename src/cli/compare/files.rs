@@ -19,6 +19,9 @@ pub(super) struct Files {
 impl Files {
     /// Looks whether they can be written; what is in them stays until there is something new.
     pub(super) fn open(json: Option<&PathBuf>, html: Option<&PathBuf>) -> Result<Files, String> {
+        if json.is_some() && json == html {
+            return Err("--json and --html name the same file".to_owned());
+        }
         let ours = || env::temp_dir().join(format!("triwire-compare-{}.json", process::id()));
         let files = Files {
             ours: json.is_none(),
@@ -79,16 +82,20 @@ pub(super) fn read(file: &Path) -> Result<Results, String> {
         .map_err(|error| format!("{}: no result of a comparison ({error})", file.display()))
 }
 
-/// As a whole or not at all, where the file is one that can be replaced.
+/// As a whole or not at all, where the file is one that can be replaced: what was kept before is not risked.
 fn write(file: &Path, text: &str) -> Result<(), String> {
-    let regular = fs::symlink_metadata(file).is_ok_and(|metadata| metadata.is_file());
+    let regular = fs::symlink_metadata(file).is_ok_and(|found| found.is_file());
     let mut beside = file.as_os_str().to_owned();
     beside.push(".new");
     let beside = PathBuf::from(beside);
-    if regular && fs::write(&beside, text).is_ok() {
-        return fs::rename(&beside, file).map_err(|error| cannot(file, &error));
-    }
-    let written = File::create(file).and_then(|mut file| file.write_all(text.as_bytes()));
+    let written = match regular.then(|| File::create(&beside)) {
+        Some(Ok(mut new)) => new
+            .write_all(text.as_bytes())
+            .and_then(|()| fs::rename(&beside, file))
+            .inspect_err(|_| drop(fs::remove_file(&beside))),
+        // A device, or a directory in which nothing can be made.
+        _ => File::create(file).and_then(|mut file| file.write_all(text.as_bytes())),
+    };
     written.map_err(|error| cannot(file, &error))
 }
 
