@@ -16,7 +16,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use indicatif::{ProgressBar, ProgressStyle};
 use ratatui::crossterm::terminal::size;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use self::files::Files;
 use super::remote::{block_on, cacert, cacert_argument};
@@ -349,32 +349,46 @@ async fn until_done(
     mut ended: oneshot::Receiver<Result<Results, String>>,
     interrupt: &AtomicBool,
 ) -> Option<Result<Results, String>> {
-    let handler = |kind| signal(kind).map_err(|error| format!("no signals: {error}"));
-    let signals = || {
-        let (int, term) = (SignalKind::interrupt(), SignalKind::terminate());
-        Ok::<_, String>((
-            handler(int)?,
-            handler(term)?,
-            handler(SignalKind::hangup())?,
-        ))
-    };
-    let (mut int, mut term, mut hangup) = match signals() {
-        Ok(all) => all,
-        Err(words) => return Some(Err(words)),
+    let mut asked = match asked_to_end() {
+        Ok(asked) => asked,
+        Err(error) => return Some(Err(format!("no signals: {error}"))),
     };
     loop {
         tokio::select! {
             results = &mut ended => {
                 return Some(results.unwrap_or_else(|_| Err("it broke off; this is a mistake in triwire".into())));
             }
-            _ = int.recv() => {}
-            _ = term.recv() => {}
-            _ = hangup.recv() => {}
+            _ = asked.recv() => {}
         }
         if interrupt.swap(true, Ordering::Relaxed) {
             return None;
         }
     }
+}
+
+/// Each signal that asks for the end.
+fn asked_to_end() -> io::Result<mpsc::Receiver<()>> {
+    let (ask, asked) = mpsc::channel(8);
+    let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
+    // Who starts it by nohup wants it to outlive the terminal.
+    if !ignores_hangup() {
+        kinds.push(SignalKind::hangup());
+    }
+    for kind in kinds {
+        let (mut signals, ask) = (signal(kind)?, ask.clone());
+        tokio::spawn(async move {
+            while signals.recv().await.is_some() && ask.send(()).await.is_ok() {}
+        });
+    }
+    Ok(asked)
+}
+
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // Signal 1 is bit 0.
+    ignored.is_some_and(|mask| mask & 1 == 1)
 }
 
 fn status(results: &Results) -> ExitCode {

@@ -218,8 +218,9 @@ fn latency(results: &Results) -> String {
         .flat_map(|line| &line.path)
         .map(|(x, _)| *x)
         .fold(1.0, f64::max);
-    let read = "So many of all deliveries came within so many milliseconds of when the event was due. Lower is better; \
-                whiskers are the least and the greatest of the repetitions.";
+    let read = "So many of all deliveries came within so many milliseconds of when the event was due. Lower is better. \
+                Lines are of all repetitions together, so that one bad one shows; marks are the medians, and whiskers \
+                the least and the greatest, of the repetitions.";
     let axis = (Axis::percentiles(most), "of all deliveries");
     panels("Latency at a steady rate", read, axis, "ms", &lines)
 }
