@@ -118,6 +118,4 @@ pub struct Progress {
     pub all: usize,
     /// What is measured now.
     pub what: String,
-    /// Since the beginning.
-    pub elapsed: Duration,
 }

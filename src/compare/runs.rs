@@ -162,7 +162,6 @@ impl<'a> Comparison<'a> {
                 done: index,
                 all,
                 what: name(job),
-                elapsed: began.elapsed(),
             };
             if let Err(why) = hear(&self.results, progress) {
                 self.results.ended = Some(why);
@@ -206,11 +205,10 @@ impl<'a> Comparison<'a> {
     fn run_one(&mut self, job: &Job, repetition: usize, left: Duration) -> End {
         let began = Instant::now();
         // A server keeps what was published on a topic, and only who begins with that needs one of its own.
-        let number = match job.scenario.name {
-            "connect" => self.results.runs.len(),
-            _ => 0,
+        let topic = match job.scenario.name {
+            "connect" => format!("compare/{:x}/{}", self.token, self.results.runs.len()),
+            _ => format!("compare/{:x}", self.token),
         };
-        let topic = format!("compare/{:x}/{number}", self.token);
         let mut run = Run {
             scenario: job.scenario.name.to_owned(),
             wire: job.transport.name.to_owned(),
