@@ -21,6 +21,8 @@ use tokio::task::JoinHandle;
 /// Readers a wire.
 const EACH: usize = 250;
 const STREAMS: usize = 50;
+/// Bytes of an event that is as large as one may be, nearly.
+const EVENT: usize = 255 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_readers_are_let_go() {
@@ -260,8 +262,22 @@ async fn stuck(target: &Target) -> Reader {
     reader.ready().await;
     reader.valve().close();
     let mut publisher = Publisher::new(target).await;
-    publisher.text("drain/stuck", &"x".repeat(255 * 1024)).await;
+    for _ in 0..=most_that_the_kernel_takes() / EVENT {
+        publisher.text("drain/stuck", &"x".repeat(EVENT)).await;
+    }
     reader
+}
+
+/// Both ends' buffers at their largest: they grow as the kernel sees fit, also for a reader that takes nothing.
+fn most_that_the_kernel_takes() -> usize {
+    let largest = |name: &str| {
+        let sizes = std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}"));
+        let sizes = sizes.expect("the kernel says");
+        let largest = sizes.split_whitespace().last();
+        largest.and_then(|size| size.parse::<usize>().ok())
+    };
+    let sizes = ["tcp_rmem", "tcp_wmem"].map(largest);
+    sizes.map(|size| size.expect("three numbers")).iter().sum()
 }
 
 async fn until_draining(target: &Target) {
