@@ -96,6 +96,7 @@ pub fn warnings(results: &Results) -> Vec<String> {
     }
     lines.extend(load_before(results));
     lines.extend(others(results));
+    lines.extend(reused(results));
     let few = Places::of(&series, |series| series.done().count() < stats::FEWEST);
     let what = "Fewer than 3 repetitions, so that nothing is told apart";
     lines.extend(line(what, &few, results));
@@ -124,6 +125,17 @@ fn others(results: &Results) -> Option<String> {
     Some(format!(
         "The target served {words} of others when it began: its CPU and memory are not those of this load alone"
     ))
+}
+
+/// What a server that runs on has got, it keeps.
+fn reused(results: &Results) -> Option<String> {
+    let measured = |run: &Run| run.figures.contains_key("resident_bytes");
+    let any = results.environment.target.is_some() && results.runs.iter().any(measured);
+    any.then(|| {
+        "The target keeps the memory of earlier readers for later ones: what resident grew by says little, and \
+         nothing of which transport needs less"
+            .to_owned()
+    })
 }
 
 /// Whether the load client may be what a time or a speed of this run says.
