@@ -121,29 +121,25 @@ impl Ask {
     }
 }
 
-/// Somebody does not want to wait any longer.
-#[derive(Debug)]
-pub struct Interrupted;
+/// Why a load ended before it was done, though nothing was wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Somebody does not want to wait any longer.
+    Interrupted,
+    /// The time that was given is over.
+    Overdue,
+}
 
-impl fmt::Display for Interrupted {
+impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("interrupted")
+        f.write_str(match self {
+            Ended::Interrupted => "interrupted",
+            Ended::Overdue => "the time for it was over",
+        })
     }
 }
 
-impl Error for Interrupted {}
-
-/// The time that was given is over.
-#[derive(Debug)]
-pub struct Overdue;
-
-impl fmt::Display for Overdue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the time for it was over")
-    }
-}
-
-impl Error for Overdue {}
+impl Error for Ended {}
 
 /// All connections of one run.
 pub struct Load {
@@ -169,7 +165,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// No readers yet. It ends with [`Interrupted`] soon after `interrupt` is set.
+    /// No readers yet. It ends with [`Ended::Interrupted`] soon after `interrupt` is set.
     ///
     /// # Errors
     /// When the kernel gives no epoll.
@@ -193,7 +189,7 @@ impl Load {
         })
     }
 
-    /// After so long it ends with [`Overdue`], whatever it waits for.
+    /// After so long it ends with [`Ended::Overdue`], whatever it waits for.
     pub fn end_within(&mut self, left: Duration) {
         self.deadline = clock::now().saturating_add(left.as_nanos() as u64);
     }
@@ -454,10 +450,10 @@ impl Load {
     /// Waits for what comes, but not beyond the time `until`, and takes it.
     fn turn(&mut self, until: u64) -> Result<()> {
         if self.interrupt.load(Ordering::Relaxed) {
-            return Err(Interrupted.into());
+            return Err(Ended::Interrupted.into());
         }
         if clock::now() > self.deadline {
-            return Err(Overdue.into());
+            return Err(Ended::Overdue.into());
         }
         let mut ready = mem::take(&mut self.ready);
         ready.clear();

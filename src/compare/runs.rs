@@ -16,9 +16,8 @@ use super::scenarios::SCENARIOS;
 use super::subject::{Own, Running, Subject};
 use super::{Options, Progress};
 use crate::client::Transport;
-use crate::load::server::Server;
 use crate::load::socket::Endpoint;
-use crate::load::{Load, Overdue, Payload, Result, Target};
+use crate::load::{Ended, Load, Payload, Result, Target};
 
 /// What is left of the time for ending, and for what is printed.
 const RESERVE: Duration = Duration::from_secs(5);
@@ -231,7 +230,7 @@ impl<'a> Comparison<'a> {
             left,
         };
         if let Err(error) = self.measure(&how, &mut run, &mut end) {
-            if error.is::<Overdue>() {
+            if error.downcast_ref() == Some(&Ended::Overdue) {
                 end = End::Late;
             }
             run.error = Some(error.to_string());
@@ -248,18 +247,14 @@ impl<'a> Comparison<'a> {
     fn measure(&mut self, how: &How, run: &mut Run, end: &mut End) -> Result<()> {
         let How { job, topic, .. } = *how;
         let transport = job.transport;
+        let apart = job.scenario.name == "loss";
         let (mut running, target) = match &mut self.subject {
-            Subject::Own(own) if job.scenario.name == "loss" => {
-                let server = own.start_apart(transport);
-                let server = server.inspect_err(|error| *end = unstarted(job, error))?;
-                let mut running = Running::Own(server);
-                let made = in_bad_network(own, how, &mut running, run);
-                *end = over(&made, &mut running, job);
-                made?;
-                return running.stop();
-            }
             Subject::Own(own) => {
-                let server = own.start(transport);
+                let server = if apart {
+                    own.start_apart(transport)
+                } else {
+                    own.start(transport)
+                };
                 let server = server.inspect_err(|error| *end = unstarted(job, error))?;
                 let target = own.target(&server, transport, topic)?;
                 (Running::Own(server), target)
@@ -273,7 +268,11 @@ impl<'a> Comparison<'a> {
                 (Running::Remote(remote), target)
             }
         };
-        let made = load(how, target, &mut running, run);
+        let made = if apart {
+            in_bad_network(how, target, &mut running, run)
+        } else {
+            load(how, target, &mut running, run)
+        };
         *end = over(&made, &mut running, job);
         made?;
         running.stop()
@@ -330,29 +329,23 @@ fn load(how: &How, target: Target, running: &mut Running, run: &mut Run) -> Resu
 }
 
 /// The same over a link that delays and loses, to a server in a network of its own.
-fn in_bad_network(own: &Own, how: &How, running: &mut Running, run: &mut Run) -> Result<()> {
-    let Running::Own(server) = &*running else {
-        return Err("a server that runs elsewhere has its own network".into());
-    };
+fn in_bad_network(
+    how: &How,
+    mut target: Target,
+    running: &mut Running,
+    run: &mut Run,
+) -> Result<()> {
+    let server = running
+        .pid()
+        .ok_or("a server that runs elsewhere has its own network")?;
     // Other packets each time, and the same for every wire.
     let link = network::Link {
         seed: run.repetition as u64,
         ..how.options.link
     };
-    let pid = server.pid();
-    let targets = |network: &network::Network, server: &Server| {
-        own.target_at(
-            server,
-            how.job.transport,
-            how.topic,
-            Some((network.bad, network.clean)),
-        )
-    };
-    network::with_network(pid, link, |network| {
-        let Running::Own(server) = &*running else {
-            unreachable!("it was looked at");
-        };
-        let target = targets(&network, server)?;
+    network::with_network(server, link, |network| {
+        target.readers.address.set_ip(network.bad);
+        target.publishing.address.set_ip(network.clean);
         load(how, target, running, run)
     })?
 }

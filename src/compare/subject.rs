@@ -1,7 +1,7 @@
 //! The server under measurement: one that is started for each run, as a process of its own, or one that runs elsewhere.
 
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::{env, process, thread};
@@ -134,31 +134,18 @@ impl Own {
         transport: &'static Transport,
         topic: &str,
     ) -> Result<Target> {
-        self.target_at(server, transport, topic, None)
-    }
-
-    /// The same at other addresses of the server: its readers', and that for publishing.
-    pub(super) fn target_at(
-        &self,
-        server: &Server,
-        transport: &'static Transport,
-        topic: &str,
-        addresses: Option<(IpAddr, IpAddr)>,
-    ) -> Result<Target> {
-        let endpoint = |transport: &Transport, ip: Option<IpAddr>| -> Result<Endpoint> {
+        let endpoint = |transport: &Transport| -> Result<Endpoint> {
             let bound = server.address(transport.listener)?;
             // The certificate is for the names of this machine, wherever it is reached.
             let named = SocketAddr::from(([127, 0, 0, 1], bound.port()));
             let ca = self.directory.join("certs/ca.pem");
-            let mut endpoint = Endpoint::local(transport, named, &ca)?;
-            endpoint.address = SocketAddr::new(ip.unwrap_or(bound.ip()), bound.port());
-            Ok(endpoint)
+            Ok(Endpoint::local(transport, named, &ca)?)
         };
         let publishing = Transport::named("sse-http1").expect("it is in the table");
         Ok(Target {
             transport,
-            readers: endpoint(transport, addresses.map(|(readers, _)| readers))?,
-            publishing: endpoint(publishing, addresses.map(|(_, publishing)| publishing))?,
+            readers: endpoint(transport)?,
+            publishing: endpoint(publishing)?,
             dialect: Dialect::Own,
             topic: topic.to_owned(),
         })
