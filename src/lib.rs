@@ -18,6 +18,8 @@ pub mod bundle;
 
 pub mod log;
 
+pub mod live;
+
 pub mod body;
 
 pub mod access;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 type Row = (&'static str, &'static [&'static str], &'static str);
 
 /// From the bottom to the top.
-const ARROWS: [Row; 21] = [
+const ARROWS: [Row; 22] = [
     (
         "problem",
         &[],
@@ -30,6 +30,11 @@ const ARROWS: [Row; 21] = [
         "log",
         &["event", "counts", "problem", "bundle"],
         "events in, readers out; a reader holds its seat",
+    ),
+    (
+        "live",
+        &["event", "log", "problem"],
+        "reads what is appended and announces by appending; it names no wire",
     ),
     (
         "body",
