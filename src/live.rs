@@ -4,5 +4,6 @@
 //! It announces through `log` and names no wire.
 
 pub mod engine;
+pub mod sandbox;
 pub mod schema;
 pub mod sql;

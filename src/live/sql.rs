@@ -1,7 +1,19 @@
 //! SQL as strangers write it: read, checked against the tables, told apart by how it can be evaluated, and rewritten for
 //! SQLite.
 
+mod parse;
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use sqlparser::ast::visit_relations;
+
 use crate::event::Topic;
+use crate::live::engine::Limits;
+use crate::live::sandbox::{Sandbox, Stopped};
+use crate::live::schema::{Schema, TIME};
+use crate::problem::Problem;
 
 /// A query, understood.
 #[derive(Clone, Debug)]
@@ -103,4 +115,94 @@ pub enum Function {
     StddevPop,
     /// Sample standard deviation; NULL of fewer than two.
     StddevSamp,
+}
+
+/// Reads queries and knows the tables that there are. For one thread, with a stack of at least [`STACK`].
+#[derive(Debug)]
+pub struct Front {
+    /// All tables, without rows.
+    sandbox: Sandbox,
+    tables: BTreeMap<String, Schema>,
+    limits: Limits,
+}
+
+/// Bytes of stack that reading takes at most: what strangers write is nested deep.
+pub const STACK: usize = 64 << 20;
+
+/// How long SQLite may think about a query before it runs.
+const THINKING: Duration = Duration::from_millis(250);
+
+impl Front {
+    /// Knows no tables yet.
+    ///
+    /// # Errors
+    /// When SQLite cannot be started.
+    pub fn new(limits: Limits) -> rusqlite::Result<Front> {
+        Ok(Front {
+            sandbox: Sandbox::open(&limits)?,
+            tables: BTreeMap::new(),
+            limits,
+        })
+    }
+
+    /// Learns of a table; its schema was checked.
+    ///
+    /// # Errors
+    /// What SQLite says of it.
+    pub fn create(&mut self, schema: &Schema) -> rusqlite::Result<()> {
+        let names = schema.columns.iter().map(|c| c.name.as_str()).chain([TIME]);
+        let names: Vec<String> = names.map(|n| format!("\"{n}\"")).collect();
+        let ddl = format!("CREATE TABLE \"{}\" ({})", schema.name, names.join(", "));
+        self.sandbox.connection().execute(&ddl, [])?;
+        self.sandbox.permit(schema.name.as_str());
+        let key = schema.name.as_str().to_ascii_lowercase();
+        self.tables.insert(key, schema.clone());
+        Ok(())
+    }
+
+    /// Forgets a table.
+    ///
+    /// # Errors
+    /// What SQLite says of it.
+    pub fn forget(&mut self, name: &Topic) -> rusqlite::Result<()> {
+        self.tables.remove(&name.as_str().to_ascii_lowercase());
+        self.sandbox.forbid(name.as_str());
+        let drop = format!("DROP TABLE IF EXISTS \"{name}\"");
+        self.sandbox.connection().execute(&drop, []).map(|_| ())
+    }
+
+    /// Understands a query.
+    ///
+    /// # Errors
+    /// 400 with line and column; 413 when it is too long.
+    pub fn plan(&self, sql: &str) -> Result<Plan, Problem> {
+        let query = parse::query(sql, self.limits.query_bytes)?;
+        let mut tables = Vec::new();
+        let _: ControlFlow<()> = visit_relations(&query, |name| {
+            let name = name.to_string().to_ascii_lowercase();
+            if let Some(schema) = self.tables.get(&name)
+                && !tables.contains(&schema.name)
+            {
+                tables.push(schema.name.clone());
+            }
+            ControlFlow::Continue(())
+        });
+        let text = sql.trim().trim_end_matches(';').to_owned();
+        let checked = self.sandbox.within(THINKING, || {
+            Ok(self.sandbox.prepare_stranger(&text).map(drop))
+        });
+        match checked.and_then(|prepared| prepared) {
+            Ok(()) => Ok(Plan {
+                text,
+                tables,
+                timed: false,
+                class: Class::Whole,
+            }),
+            Err(Stopped::Other(words)) => Err(Problem::bad_request("sql", words)),
+            Err(stopped) => Err(Problem::bad_request(
+                "sql",
+                format!("the query is too large to be understood: {stopped}"),
+            )),
+        }
+    }
 }
