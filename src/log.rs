@@ -9,6 +9,7 @@ mod kept;
 mod keys;
 mod notice;
 mod reader;
+mod scan;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -28,6 +29,7 @@ use self::kept::TopicLog;
 use self::keys::Keys;
 pub use self::notice::{End, Gap, Lag, Next, Reason, Start};
 pub use self::reader::Reader;
+pub use self::scan::{Batch, Scan};
 
 /// What the log may hold.
 #[derive(Clone, Copy, Debug)]
@@ -274,7 +276,7 @@ impl Log {
             .clone()
     }
 
-    /// Forgets a topic that holds no event and has no reader.
+    /// Forgets a topic that holds no event and that nobody reads or scans.
     fn forget_if_unused(&self, topic: &Arc<TopicLog>) {
         self.state().forget_if_unused(topic);
     }
@@ -327,7 +329,7 @@ impl State {
             .topics
             .get(&topic.name)
             .is_some_and(|t| Arc::ptr_eq(t, topic));
-        if known && topic.is_empty() && !topic.has_readers() {
+        if known && topic.is_empty() && !topic.has_readers() && !topic.is_scanned() {
             self.floor = self.floor.max(topic.floor());
             self.topics.remove(&topic.name);
         }

@@ -1,7 +1,7 @@
 //! What is retained of one topic, and who reads it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::event::{Event, EventId, Topic};
@@ -14,6 +14,8 @@ pub(super) struct TopicLog {
     kept: Mutex<Kept>,
     /// The number that the next event will have; read without the lock.
     end: AtomicU64,
+    /// Scans of it: it is remembered while there is one.
+    pub(super) scans: AtomicUsize,
     /// By shard.
     pub(super) listeners: Box<[Listeners]>,
 }
@@ -38,6 +40,7 @@ impl TopicLog {
                 bytes: 0,
             }),
             end: AtomicU64::new(0),
+            scans: AtomicUsize::new(0),
             listeners: (0..shards).map(|_| Listeners::default()).collect(),
         }
     }
@@ -84,6 +87,10 @@ impl TopicLog {
     /// The number that the next event will have.
     pub(super) fn end(&self) -> u64 {
         self.end.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_scanned(&self) -> bool {
+        self.scans.load(Ordering::Acquire) > 0
     }
 
     pub(super) fn has_readers(&self) -> bool {

@@ -1,0 +1,169 @@
+//! A look through one topic from inside the server: batches of events by their numbers, uncounted and never woken.
+//!
+//! A reader is somebody's stream: it is counted, it is woken, it belongs to a shard. A scan is none of that. It keeps
+//! its topic remembered, so that the numbers stay, and asks for the topic's own lock alone.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Log;
+use super::kept::TopicLog;
+use crate::event::{Event, Topic};
+
+/// A handle on one topic, for as long as it lives.
+pub struct Scan {
+    log: Arc<Log>,
+    topic: Arc<TopicLog>,
+}
+
+/// Events that follow each other.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// The number of the first.
+    pub first: u64,
+    /// How many between the number that was asked for and [`Batch::first`] are retained no more.
+    pub missed: u64,
+    /// The events.
+    pub events: Vec<Arc<Event>>,
+}
+
+impl Batch {
+    /// The number after the last.
+    pub fn end(&self) -> u64 {
+        self.first + self.events.len() as u64
+    }
+}
+
+impl Log {
+    /// Begins to look through a topic.
+    pub fn scan(self: &Arc<Log>, topic: &Topic) -> Scan {
+        let mut state = self.state();
+        let topic = self.topic(&mut state, topic);
+        // Under the log's lock, under which topics are forgotten.
+        topic.scans.fetch_add(1, Ordering::AcqRel);
+        drop(state);
+        Scan {
+            log: self.clone(),
+            topic,
+        }
+    }
+}
+
+impl Scan {
+    /// The topic's name.
+    pub fn topic(&self) -> &Topic {
+        &self.topic.name
+    }
+
+    /// The number of the oldest event that is retained.
+    pub fn first(&self) -> u64 {
+        self.topic.kept().first
+    }
+
+    /// The number that the next event will have; costs nothing.
+    pub fn end(&self) -> u64 {
+        self.topic.end()
+    }
+
+    /// At most so many events from this number on, under one short lock.
+    pub fn take(&self, from: u64, most: usize) -> Batch {
+        if from >= self.end() {
+            let first = from;
+            return Batch {
+                first,
+                ..Batch::default()
+            };
+        }
+        let kept = self.topic.kept();
+        let first = from.max(kept.first);
+        let events = (first..kept.end()).take(most);
+        Batch {
+            first,
+            missed: first - from,
+            events: events.filter_map(|n| kept.get(n)).cloned().collect(),
+        }
+    }
+}
+
+impl Drop for Scan {
+    fn drop(&mut self) {
+        self.topic.scans.fetch_sub(1, Ordering::AcqRel);
+        self.log.forget_if_unused(&self.topic);
+    }
+}
+
+impl fmt::Debug for Scan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Scan").field(self.topic()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Draft, EventType, Payload};
+    use crate::log::Limits;
+
+    fn log(topic_events: usize, total_bytes: u64) -> Arc<Log> {
+        let limits = Limits {
+            topic_events,
+            total_bytes,
+            ..Limits::default()
+        };
+        Log::new(limits, "here", 1, Box::new(|| 1_000))
+    }
+
+    fn publish(log: &Log, topic: &Topic, texts: &[&str]) {
+        for text in texts {
+            let payload = Payload::text(text.to_string().into()).expect("UTF-8");
+            let draft = Draft {
+                topic: topic.clone(),
+                event_type: EventType::default(),
+                payload,
+            };
+            log.append(draft).expect("there is room");
+        }
+    }
+
+    fn texts(batch: &Batch) -> Vec<&[u8]> {
+        let events = batch.events.iter();
+        events.map(|e| &e.draft.payload.bytes()[..]).collect()
+    }
+
+    #[test]
+    fn events_come_by_number_and_what_is_gone_is_counted() {
+        let (log, topic) = (log(3, 1 << 20), Topic::new("t").expect("a topic"));
+        let scan = log.scan(&topic);
+        assert!(scan.take(0, 10).events.is_empty(), "a topic without events");
+        publish(&log, &topic, &["a", "b"]);
+        assert_eq!(texts(&scan.take(0, 1)), [b"a"]);
+        assert_eq!(texts(&scan.take(1, 10)), [b"b"]);
+        publish(&log, &topic, &["c", "d", "e"]);
+        let batch = scan.take(1, 2);
+        assert_eq!((batch.first, batch.missed, batch.end()), (2, 1, 4));
+        assert_eq!(texts(&batch), [b"c", b"d"]);
+        assert_eq!((scan.first(), scan.end()), (2, 5));
+        let nothing = scan.take(5, 10);
+        assert_eq!((nothing.first, nothing.missed), (5, 0));
+    }
+
+    #[test]
+    fn a_topic_is_remembered_while_it_is_scanned() {
+        let log = log(1_000, 10_000);
+        let (quiet, noisy) = (Topic::new("quiet"), Topic::new("noisy"));
+        let (quiet, noisy) = (quiet.expect("a topic"), noisy.expect("a topic"));
+        let scan = log.scan(&quiet);
+        publish(&log, &quiet, &["a", "b"]);
+        assert!(log.state().topics.contains_key(&quiet));
+        // What pushes everything else out of the log.
+        let large = "x".repeat(5_000);
+        publish(&log, &noisy, &[&*large; 3]);
+        assert!(scan.take(0, 10).missed == 2, "its events are gone");
+        publish(&log, &quiet, &["c"]);
+        assert_eq!(texts(&scan.take(2, 10)), [b"c"], "its numbers are not");
+        drop(scan);
+        publish(&log, &noisy, &[&*large; 3]);
+        assert!(!log.state().topics.contains_key(&quiet));
+    }
+}
