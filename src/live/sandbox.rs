@@ -3,7 +3,8 @@
 //!
 //! The engine's own statements (tables, rows) are under the limits of size only.
 
-mod functions;
+pub mod functions;
+mod like;
 pub mod moments;
 mod quantile;
 mod text;
@@ -17,15 +18,12 @@ use std::time::{Duration, Instant};
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
-use rusqlite::{CachedStatement, Connection, Error, ErrorCode, OpenFlags};
+use rusqlite::{CachedStatement, Connection, Error, ErrorCode, OpenFlags, ffi};
 
 use crate::live::engine::Limits;
 
 /// How many steps of SQLite's machine lie between two looks at the clock: about two microseconds of work.
 const STEPS: i32 = 100;
-
-/// The longest pattern of LIKE and GLOB. Matching costs the product of both lengths and cannot be interrupted.
-const PATTERN: i32 = 100;
 
 /// How the names of SQLite's own tables begin, those that are made by naming them among them.
 const OWN: [&str; 8] = [
@@ -98,7 +96,7 @@ impl Sandbox {
             gate: Arc::default(),
         };
         sandbox.harden(limits)?;
-        functions::register(&sandbox.connection, limits.result_bytes)?;
+        functions::register(&sandbox.connection, limits.result_bytes, &sandbox.watch)?;
         Ok(sandbox)
     }
 
@@ -144,7 +142,6 @@ impl Sandbox {
             ),
             (Limit::SQLITE_LIMIT_FUNCTION_ARG, 64),
             (Limit::SQLITE_LIMIT_ATTACHED, 0),
-            (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, PATTERN),
             (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 0),
             (Limit::SQLITE_LIMIT_WORKER_THREADS, 0),
         ] {
@@ -230,6 +227,14 @@ impl Watch {
             && (self.aborted.load(Ordering::Relaxed) || nanos(self.began.elapsed()) >= deadline)
     }
 
+    /// For functions that may be slow: between two looks at the clock there are some dozens of calls.
+    fn check(&self) -> rusqlite::Result<()> {
+        match self.is_over() {
+            true => Err(failure(ffi::SQLITE_INTERRUPT)),
+            false => Ok(()),
+        }
+    }
+
     fn reason(&self, error: &Error) -> Stopped {
         match error.sqlite_error_code() {
             Some(ErrorCode::OperationInterrupted) if self.aborted.load(Ordering::Relaxed) => {
@@ -245,6 +250,11 @@ impl Watch {
             }),
         }
     }
+}
+
+/// What SQLite itself would say.
+fn failure(code: i32) -> Error {
+    Error::SqliteFailure(ffi::Error::new(code), None)
 }
 
 fn nanos(time: Duration) -> u64 {

@@ -1,18 +1,28 @@
 //! SQL as strangers write it: read, checked against the tables, told apart by how it can be evaluated, and rewritten for
 //! SQLite.
 
+mod function;
+mod groups;
+mod interval;
+mod locate;
+mod names;
 mod parse;
+mod print;
+mod query;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use sqlparser::ast::visit_relations;
+use sqlparser::ast::{Expr, GroupByExpr, Query, Select, SelectItem, SetExpr};
 
 use crate::event::Topic;
 use crate::live::engine::Limits;
 use crate::live::sandbox::{Sandbox, Stopped};
-use crate::live::schema::{Schema, TIME};
+use crate::live::schema::Schema;
+use crate::live::sql::locate::visit_queries;
+use crate::live::sql::print::Printer;
+use crate::live::sql::query::Source;
 use crate::problem::Problem;
 
 /// A query, understood.
@@ -150,10 +160,7 @@ impl Front {
     /// # Errors
     /// What SQLite says of it.
     pub fn create(&mut self, schema: &Schema) -> rusqlite::Result<()> {
-        let names = schema.columns.iter().map(|c| c.name.as_str()).chain([TIME]);
-        let names: Vec<String> = names.map(|n| format!("\"{n}\"")).collect();
-        let ddl = format!("CREATE TABLE \"{}\" ({})", schema.name, names.join(", "));
-        self.sandbox.connection().execute(&ddl, [])?;
+        self.sandbox.connection().execute(&schema.ddl(), [])?;
         self.sandbox.permit(schema.name.as_str());
         let key = schema.name.as_str().to_ascii_lowercase();
         self.tables.insert(key, schema.clone());
@@ -177,28 +184,74 @@ impl Front {
     /// 400 with line and column; 413 when it is too long.
     pub fn plan(&self, sql: &str) -> Result<Plan, Problem> {
         let query = parse::query(sql, self.limits.query_bytes)?;
-        let mut tables = Vec::new();
-        let _: ControlFlow<()> = visit_relations(&query, |name| {
-            let name = name.to_string().to_ascii_lowercase();
-            if let Some(schema) = self.tables.get(&name)
-                && !tables.contains(&schema.name)
-            {
-                tables.push(schema.name.clone());
+        let source = self.source(&query);
+        let mut printer = Printer::new(&self.tables);
+        if let (Some(source), SetExpr::Select(select)) = (&source, &*query.body) {
+            printer.source = Some(source);
+            printer.aliases = aliases(select);
+        }
+        let text = printer.query(&query)?;
+        self.check(&query, &text)?;
+        let class = match (&source, &*query.body) {
+            (Some(source), SetExpr::Select(select)) => {
+                classify(&printer, source, &query, select, &text)
             }
+            _ => Class::Whole,
+        };
+        let seen = printer.seen;
+        Ok(Plan {
+            text,
+            tables: seen.tables.into_inner(),
+            timed: seen.now.get(),
+            class,
+        })
+    }
+
+    /// The one table of a query that reads one and in which no query is nested.
+    fn source(&self, query: &Query) -> Option<Source<'_>> {
+        let mut queries = 0;
+        let _: ControlFlow<()> = visit_queries(query, |_| {
+            queries += 1;
             ControlFlow::Continue(())
         });
-        let text = sql.trim().trim_end_matches(';').to_owned();
-        let checked = self.sandbox.within(THINKING, || {
-            Ok(self.sandbox.prepare_stranger(&text).map(drop))
+        match (&*query.body, &query.with, queries) {
+            (SetExpr::Select(select), None, 1) => match select.from.as_slice() {
+                [table] if table.joins.is_empty() => {
+                    Printer::new(&self.tables).source_of(&table.relation).ok()
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Asks SQLite, which knows more: types of arguments, names in several tables, aggregates in wrong places.
+    fn check(&self, query: &Query, text: &str) -> Result<(), Problem> {
+        let prepared = self.sandbox.within(THINKING, || {
+            Ok(self.sandbox.prepare_stranger(text).map(|statement| {
+                let names = statement.column_names();
+                let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+                // It is asked once: nothing is gained by remembering it.
+                statement.discard();
+                names
+            }))
         });
-        match checked.and_then(|prepared| prepared) {
-            Ok(()) => Ok(Plan {
-                text,
-                tables,
-                timed: false,
-                class: Class::Whole,
-            }),
-            Err(Stopped::Other(words)) => Err(Problem::bad_request("sql", words)),
+        match prepared.and_then(|prepared| prepared) {
+            Ok(names) => {
+                let mut sorted: Vec<&String> = names.iter().collect();
+                sorted.sort_unstable();
+                match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+                    None => Ok(()),
+                    Some(pair) => Err(Problem::bad_request(
+                        "sql",
+                        format!(
+                            "two columns of the result are called {}; rename one with AS",
+                            pair[0]
+                        ),
+                    )),
+                }
+            }
+            Err(Stopped::Other(words)) => Err(locate::explain(query, &self.tables, &words)),
             Err(stopped) => Err(Problem::bad_request(
                 "sql",
                 format!("the query is too large to be understood: {stopped}"),
@@ -206,3 +259,46 @@ impl Front {
         }
     }
 }
+
+/// The columns of the result that were given names.
+fn aliases(select: &Select) -> BTreeMap<String, &Expr> {
+    let named = select.projection.iter().filter_map(|item| match item {
+        SelectItem::ExprWithAlias { expr, alias } => Some((alias.value.to_ascii_lowercase(), expr)),
+        _ => None,
+    });
+    named.collect()
+}
+
+fn classify<'a>(
+    printer: &Printer<'a>,
+    source: &'a Source<'a>,
+    query: &'a Query,
+    select: &'a Select,
+    text: &str,
+) -> Class {
+    let seen = &printer.seen;
+    let grouped = match &select.group_by {
+        GroupByExpr::Expressions(keys, _) => !keys.is_empty(),
+        GroupByExpr::All(_) => true,
+    };
+    if seen.whole.get() {
+        Class::Whole
+    } else if grouped || seen.aggregate.get() || select.having.is_some() {
+        groups::take_apart(printer, source, query, select)
+            .map_or(Class::Whole, |groups| Class::Groups(Box::new(groups)))
+    } else if select.distinct.is_none()
+        && query.order_by.is_none()
+        && query.limit_clause.is_none()
+        && !seen.now.get()
+    {
+        let table = names::quoted(source.schema.name.as_str());
+        Class::Rows {
+            newest: format!("{text} order by {table}._rowid_ desc limit :most"),
+        }
+    } else {
+        Class::Whole
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,13 @@
 //! The functions that strangers may call: SQLite's own that cost no more than what they read and make, and a few that
 //! are registered here, in place of SQLite's that cost more, or because users of such SQL expect them.
 
+use std::sync::Arc;
+
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Result};
 
-use crate::live::sandbox::{moments, quantile, text};
+use crate::live::sandbox::{Watch, like, moments, quantile, text};
 
 /// The aggregates, among them those that are registered here.
 pub const AGGREGATES: &[&str] = &[
@@ -58,7 +60,6 @@ pub const SCALARS: &[&str] = &[
     "exp",
     "floor",
     "format",
-    "glob",
     "if",
     "ifnull",
     "iif",
@@ -112,8 +113,9 @@ pub fn is_permitted(name: &str) -> bool {
 }
 
 /// Registers what is not SQLite's own. `longest` is the most bytes that a value may have.
-pub fn register(connection: &Connection, longest: usize) -> Result<()> {
-    text::register(connection, longest)?;
+pub(super) fn register(connection: &Connection, longest: usize, watch: &Arc<Watch>) -> Result<()> {
+    text::register(connection, longest, watch)?;
+    like::register(connection, watch)?;
     moments::register(connection)?;
     quantile::register(connection)?;
     for (name, of) in [

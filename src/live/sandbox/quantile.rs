@@ -2,11 +2,11 @@
 //! until its end, so such a query is run again over all rows.
 
 use rusqlite::functions::{Aggregate, Context};
-use rusqlite::{Connection, Error, Result};
+use rusqlite::{Connection, Error, Result, ffi};
 
+use crate::live::sandbox::failure;
 use crate::live::sandbox::functions::PURE;
 use crate::live::sandbox::moments::number;
-use crate::live::sandbox::text::too_big;
 
 /// Values of one group: 64 MiB of them.
 const MOST: usize = 8 << 20;
@@ -42,7 +42,7 @@ impl Aggregate<Values, Option<f64>> for Quantile {
 
     fn step(&self, context: &mut Context<'_>, values: &mut Values) -> Result<()> {
         if values.all.len() == MOST {
-            return Err(too_big());
+            return Err(failure(ffi::SQLITE_TOOBIG));
         }
         values.all.extend(number(context.get_raw(0)));
         Ok(())

@@ -3,22 +3,36 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use rusqlite::functions::Context;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Error, Result, ffi};
+use rusqlite::{Connection, Result, ffi};
 
 use crate::live::sandbox::functions::PURE;
+use crate::live::sandbox::{Watch, failure};
 
-pub fn register(connection: &Connection, longest: usize) -> Result<()> {
-    connection.create_scalar_function("instr", 2, PURE, instr)?;
-    connection.create_scalar_function("replace", 3, PURE, move |c| replace(c, longest))?;
+pub fn register(connection: &Connection, longest: usize, watch: &Arc<Watch>) -> Result<()> {
+    let clock = Arc::clone(watch);
+    connection.create_scalar_function("instr", 2, PURE, move |c| {
+        clock.check()?;
+        instr(c)
+    })?;
+    let clock = Arc::clone(watch);
+    connection.create_scalar_function("replace", 3, PURE, move |c| {
+        clock.check()?;
+        replace(c, longest)
+    })?;
     for (name, left, right) in [
         ("trim", true, true),
         ("ltrim", true, false),
         ("rtrim", false, true),
     ] {
-        connection.create_scalar_function(name, 2, PURE, move |c| trim(c, left, right))?;
+        let clock = Arc::clone(watch);
+        connection.create_scalar_function(name, 2, PURE, move |c| {
+            clock.check()?;
+            trim(c, left, right)
+        })?;
     }
     Ok(())
 }
@@ -43,7 +57,7 @@ fn replace(context: &mut Context<'_>, longest: usize) -> Result<Option<String>> 
     }
     let found = text.matches(&*from).count();
     if text.len() - found * from.len() + found * to.len() > longest {
-        return Err(too_big());
+        return Err(failure(ffi::SQLITE_TOOBIG));
     }
     Ok(Some(text.replace(&*from, &to)))
 }
@@ -63,12 +77,8 @@ fn trim(context: &mut Context<'_>, left: bool, right: bool) -> Result<Option<Str
     Ok(Some(rest.to_owned()))
 }
 
-/// What SQLite itself says when a value would be longer than its limit.
-pub fn too_big() -> Error {
-    Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_TOOBIG), None)
-}
-
-fn string<'a>(context: &'a Context<'_>, at: usize) -> Option<Cow<'a, str>> {
+/// A value as text; `None` is NULL.
+pub fn string<'a>(context: &'a Context<'_>, at: usize) -> Option<Cow<'a, str>> {
     match context.get_raw(at) {
         ValueRef::Null => None,
         ValueRef::Integer(n) => Some(n.to_string().into()),
