@@ -1,16 +1,38 @@
 //! The engine: threads that hold the tables and keep the results of what is watched fresh.
+//!
+//! `front` reads SQL, `whole` has all retained rows, `fresh` the new ones and what is kept of the others.
 
+mod encode;
+mod fill;
+mod fresh;
+mod panes;
+mod query;
+mod shape;
+mod state;
+mod table;
+mod threads;
+mod whole;
+
+use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::StatusCode;
+use hyper::header::RETRY_AFTER;
 
 use crate::event::Topic;
-use crate::live::schema::Schema;
+use crate::live::schema::{Schema, built_in};
 use crate::live::sql::Plan;
 use crate::log::Log;
 use crate::problem::Problem;
+
+use self::query::{CostOf, Watch};
+use self::table::Shared;
+use self::threads::{Ask, Threads};
 
 /// Who is told what a query yields. Called on the engine's threads, one call at a time, so it must not wait for anybody.
 pub trait Sink: Send + Sync {
@@ -30,7 +52,7 @@ pub enum Outcome {
 }
 
 /// Rows of a result, encoded once.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rows {
     /// Each a JSON object.
     pub objects: Vec<Bytes>,
@@ -65,12 +87,24 @@ pub struct Cost {
 
 /// A query that is watched, for as long as this lives.
 #[derive(Debug)]
-pub struct View {}
+pub struct View {
+    id: u64,
+    threads: Arc<Threads>,
+    cost: Arc<CostOf>,
+}
 
 impl View {
     /// What it has cost.
     pub fn cost(&self) -> Cost {
-        Cost::default()
+        self.cost.read()
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        // It may have moved from one to the other.
+        self.threads.fresh(Ask::Unwatch(self.id));
+        self.threads.whole(Ask::Unwatch(self.id));
     }
 }
 
@@ -134,60 +168,204 @@ pub struct Table {
     pub missed: u64,
 }
 
+/// What the engine has done since it was started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Microseconds that the threads were busy: the one that reads SQL, the one of new rows, the one of all rows.
+    pub busy_us: [u64; 3],
+    /// Events that became rows.
+    pub rows: u64,
+    /// Evaluations by class: rows, groups, all again.
+    pub runs: [u64; 3],
+    /// First results that were made of all retained rows, for queries of rows and groups.
+    pub fills: u64,
+}
+
+/// The same as it is counted.
+#[derive(Debug, Default)]
+struct Counters {
+    busy_us: [AtomicU64; 3],
+    rows: AtomicU64,
+    runs: [AtomicU64; 3],
+    fills: AtomicU64,
+}
+
+/// The time: of the day, and one that never steps.
+#[derive(Clone, Copy, Debug)]
+struct Time {
+    wall_ms: u64,
+    steady: Duration,
+}
+
+impl Time {
+    /// The last whole multiple of `every_ms`.
+    fn tick(&self, every_ms: u64) -> u64 {
+        self.wall_ms - self.wall_ms % every_ms
+    }
+
+    /// How long until the next.
+    fn until(&self, every_ms: u64) -> Duration {
+        Duration::from_millis(every_ms - self.wall_ms % every_ms)
+    }
+}
+
 /// The engine's threads; they end with it.
-#[derive(Debug)]
-pub struct Engine {}
+pub struct Engine {
+    limits: Limits,
+    tables: RwLock<BTreeMap<Topic, Arc<Shared>>>,
+    threads: Arc<Threads>,
+    counters: Arc<Counters>,
+    views: AtomicU64,
+}
 
 impl Engine {
     /// Starts the threads. Rows are read from the log, from the oldest that it retains of a table's topic.
     ///
     /// # Errors
     /// When a thread or SQLite cannot be started.
-    pub fn start(_log: &Arc<Log>, _limits: Limits) -> io::Result<Engine> {
-        Ok(Engine {})
+    pub fn start(log: &Arc<Log>, limits: Limits) -> io::Result<Engine> {
+        let counters = Arc::default();
+        let shared = built_in(limits.table_rows).map(|schema| Arc::new(Shared::new(schema.into())));
+        let threads = Threads::start(log, limits, &counters, &shared)?;
+        let named = shared.into_iter().map(|s| (s.schema.name.clone(), s));
+        Ok(Engine {
+            limits,
+            tables: RwLock::new(named.collect()),
+            threads: Arc::new(threads),
+            counters,
+            views: AtomicU64::new(0),
+        })
     }
 
     /// Declares a table.
     ///
     /// # Errors
     /// 400 for what is no schema, 409 when there is one of that name, 429 when it is one too many.
-    pub async fn create(&self, _schema: Schema) -> Result<(), Problem> {
-        Err(not_yet())
+    pub async fn create(&self, schema: Schema) -> Result<(), Problem> {
+        let schema = Arc::new(schema.checked(self.limits.columns)?);
+        let shared = self.enter(&schema)?;
+        self.threads.fresh(Ask::Create(shared.clone()));
+        self.threads.whole(Ask::Create(shared));
+        let created = self.threads.create(schema.clone()).await;
+        if created.is_err() {
+            let _ = self.forget(&schema.name).await;
+        }
+        created
+    }
+
+    fn enter(&self, schema: &Arc<Schema>) -> Result<Arc<Shared>, Problem> {
+        let most = self.limits.table_rows;
+        if schema.retention.rows > most {
+            let detail = format!(
+                "a table retains at most {most} rows (table-rows); ask for fewer or raise the limit"
+            );
+            return Err(Problem::bad_request("schema", detail));
+        }
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        let name = schema.name.as_str();
+        if let Some(known) = tables
+            .keys()
+            .find(|t| t.as_str().eq_ignore_ascii_case(name))
+        {
+            let detail = format!("there is a table {known}; names are told apart without case");
+            return Err(Problem::new(StatusCode::CONFLICT, "table-exists", detail));
+        }
+        if tables.len() >= self.limits.tables {
+            let detail = format!(
+                "there are {} tables, which is the limit (tables); drop one or raise the limit",
+                tables.len()
+            );
+            let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-tables", detail);
+            return Err(problem.with(RETRY_AFTER, "60"));
+        }
+        let shared = Arc::new(Shared::new(schema.clone()));
+        tables.insert(schema.name.clone(), shared.clone());
+        Ok(shared)
     }
 
     /// Forgets a table and its rows; queries that read it end.
     ///
     /// # Errors
     /// 404 when there is none.
-    pub async fn forget(&self, _name: &Topic) -> Result<(), Problem> {
-        Err(not_yet())
+    pub async fn forget(&self, name: &Topic) -> Result<(), Problem> {
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(_) = tables.remove(name) else {
+            let detail = format!("there is no table {name}");
+            return Err(Problem::new(StatusCode::NOT_FOUND, "table", detail));
+        };
+        // Under the lock, so that no table of the same name comes in between.
+        self.threads.forget(name);
+        Ok(())
     }
 
     /// The tables, by name.
     pub fn tables(&self) -> Vec<Table> {
-        Vec::new()
+        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+        tables.values().map(|shared| shared.table()).collect()
     }
 
     /// The schema of a topic that is a table: whoever publishes there is held to it.
-    pub fn schema(&self, _topic: &Topic) -> Option<Arc<Schema>> {
-        None
+    pub fn schema(&self, topic: &Topic) -> Option<Arc<Schema>> {
+        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+        tables.get(topic).map(|shared| shared.schema.clone())
     }
 
     /// Reads a query.
     ///
     /// # Errors
     /// 400 with line and column; 413 when it is too long; 503 when too many wait.
-    pub async fn plan(&self, _sql: String) -> Result<Arc<Plan>, Problem> {
-        Err(not_yet())
+    pub async fn plan(&self, sql: String) -> Result<Arc<Plan>, Problem> {
+        self.threads.plan(sql).await.map(Arc::new)
     }
 
     /// Keeps a query fresh: every so often, at whole multiples of `every` since the Unix epoch, and told at once first.
     /// Equal plans at equal times are evaluated once.
-    pub fn watch(&self, _plan: &Arc<Plan>, _every: Duration, _told: Told) -> View {
-        View {}
+    pub fn watch(&self, plan: &Arc<Plan>, every: Duration, told: Told) -> View {
+        let id = self.views.fetch_add(1, Ordering::Relaxed);
+        let cost = Arc::default();
+        let watch = Watch {
+            id,
+            plan: plan.clone(),
+            every_ms: (every.as_millis() as u64).max(1),
+            told,
+            cost: Arc::clone(&cost),
+        };
+        match watch.is_incremental() {
+            true => self.threads.fresh(Ask::Watch(watch)),
+            false => self.threads.whole(Ask::Watch(watch)),
+        }
+        View {
+            id,
+            threads: self.threads.clone(),
+            cost,
+        }
+    }
+
+    /// What it has done.
+    pub fn load(&self) -> Load {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Load {
+            busy_us: self.counters.busy_us.each_ref().map(read),
+            rows: read(&self.counters.rows),
+            runs: self.counters.runs.each_ref().map(read),
+            fills: read(&self.counters.fills),
+        }
     }
 }
 
-fn not_yet() -> Problem {
-    Problem::unavailable("engine", "there is no engine yet")
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.threads.end();
+    }
 }
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("load", &self.load())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

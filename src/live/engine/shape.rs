@@ -1,0 +1,236 @@
+//! Queries that group the same rows by the same keys: their panes, and the table of totals that their results are
+//! made from.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use rusqlite::params_from_iter;
+
+use super::fill::Fill;
+use super::panes::{Panes, Program};
+use super::query;
+use super::state::Cell;
+use crate::event::Topic;
+use crate::live::sandbox::{Sandbox, Stopped};
+use crate::live::sql::{Aggregate, Grouped};
+
+/// Groups and values of all panes together, for each group that a query may have.
+const PANES_OF_A_GROUP: usize = 10;
+
+/// One table of totals, kept fresh.
+pub(super) struct Shape {
+    id: u64,
+    grouped: Grouped,
+    width: u64,
+    /// What is kept, once it has been filled.
+    pub(super) program: Option<Arc<Program>>,
+    pub(super) panes: Panes,
+    /// What its queries want.
+    wanted: Vec<Aggregate>,
+    /// What has been asked for and has not come yet.
+    asked: Option<Arc<Program>>,
+    /// Whether what is kept has to be made anew.
+    is_torn: bool,
+    pub(super) queries: usize,
+    /// The time that the totals are of.
+    pub(super) tick: u64,
+    /// The first event that they are of.
+    first: u64,
+    /// Whether SQLite has the table, of the present program.
+    is_made: bool,
+    /// Counts the changes of the totals.
+    pub(super) version: u64,
+    /// Aggregates that have no value.
+    pub(super) broken: HashSet<String>,
+}
+
+/// Why there are no totals.
+pub(super) enum NoTotals {
+    TooMany,
+    Stopped(Stopped),
+}
+
+impl Shape {
+    pub(super) fn new(id: u64, grouped: &Grouped, width: u64) -> Shape {
+        Shape {
+            id,
+            grouped: grouped.clone(),
+            width,
+            program: None,
+            panes: Panes::default(),
+            wanted: Vec::new(),
+            asked: None,
+            is_torn: false,
+            queries: 0,
+            tick: 0,
+            first: 0,
+            is_made: false,
+            version: 0,
+            broken: HashSet::new(),
+        }
+    }
+
+    /// The name that a query's result knows the totals by is put in front of it.
+    pub(super) fn over_totals(&self, result: &str) -> String {
+        format!("WITH totals AS (SELECT * FROM {}) {result}", self.quoted())
+    }
+
+    /// No table can be called so.
+    fn name(&self) -> String {
+        format!("totals${}", self.id)
+    }
+
+    fn quoted(&self) -> String {
+        format!("\"{}\"", self.name())
+    }
+
+    /// One more query.
+    pub(super) fn join(&mut self, aggregates: &[Aggregate]) {
+        self.queries += 1;
+        for aggregate in aggregates {
+            if !self.wanted.contains(aggregate) {
+                self.wanted.push(aggregate.clone());
+            }
+        }
+    }
+
+    pub(super) fn table(&self) -> &Topic {
+        &self.grouped.table
+    }
+
+    /// The same by the names of aggregates.
+    pub(super) fn has_all(&self, names: &[String]) -> bool {
+        let kept =
+            |program: &Program, name: &String| program.aggregates.iter().any(|a| a.name == *name);
+        let program = self.program.as_deref();
+        program.is_some_and(|program| names.iter().all(|name| kept(program, name)))
+    }
+
+    /// Whether all that a query wants is kept.
+    pub(super) fn has(&self, aggregates: &[Aggregate]) -> bool {
+        let has = |program: &Program| aggregates.iter().all(|a| program.aggregates.contains(a));
+        self.program.as_deref().is_some_and(has)
+    }
+
+    /// Has everything made anew: something was lost.
+    pub(super) fn tear(&mut self) {
+        self.is_torn = true;
+    }
+
+    /// What is to be asked for now, one at a time.
+    pub(super) fn fill(&mut self) -> Option<Fill> {
+        if self.asked.is_some() || (self.has(&self.wanted) && !self.is_torn) {
+            return None;
+        }
+        self.is_torn = false;
+        let program = Program::new(&self.grouped, self.width, self.wanted.clone());
+        let program = Arc::new(program);
+        self.asked = Some(program.clone());
+        Some(Fill::Groups {
+            shape: self.id,
+            program,
+        })
+    }
+
+    /// Takes what was asked for.
+    pub(super) fn filled(&mut self, program: Arc<Program>, panes: Panes) {
+        self.asked = None;
+        self.is_made &= self
+            .program
+            .as_ref()
+            .is_some_and(|old| old.aggregates == program.aggregates);
+        self.program = Some(program);
+        self.panes = panes;
+        self.panes.prune(self.floor(), self.first);
+        self.panes.touch();
+    }
+
+    /// The first pane that is wanted.
+    pub(super) fn floor(&self) -> i64 {
+        self.program
+            .as_ref()
+            .map_or(i64::MIN, |p| p.floor(self.tick))
+    }
+
+    /// Brings the totals to a time, when the rows before an event are retained no more.
+    pub(super) fn settle(
+        &mut self,
+        sandbox: &Sandbox,
+        at: u64,
+        first: u64,
+        most_groups: usize,
+    ) -> Result<(), NoTotals> {
+        if (self.tick, self.first) != (at, first) {
+            (self.tick, self.first) = (at, first);
+            self.panes.prune(self.floor(), first);
+        }
+        if !self.panes.has_changed() {
+            return Ok(());
+        }
+        let Some(program) = self.program.clone() else {
+            return Ok(());
+        };
+        if self.panes.cells > most_groups.saturating_mul(PANES_OF_A_GROUP) {
+            return Err(NoTotals::TooMany);
+        }
+        if !self.is_made {
+            self.make(sandbox, &program).map_err(NoTotals::Stopped)?;
+            self.is_made = true;
+        }
+        let totals = self.panes.totals(&program);
+        if totals.len() > most_groups {
+            return Err(NoTotals::TooMany);
+        }
+        let table = self.quoted();
+        let columns = program.grouped.keys.len() + program.aggregates.len();
+        let mut broken = HashSet::new();
+        let write = || {
+            let connection = sandbox.connection();
+            let all = connection.unchecked_transaction()?;
+            all.prepare_cached(&format!("DELETE FROM {table}"))?
+                .execute([])?;
+            let places = vec!["?"; columns].join(", ");
+            let mut insert =
+                all.prepare_cached(&format!("INSERT INTO {table} VALUES ({places})"))?;
+            for (key, states) in &totals {
+                let values = program.finish(states, &mut broken);
+                insert.execute(params_from_iter(key.iter().map(Cell::value).chain(values)))?;
+            }
+            drop(insert);
+            all.commit()
+        };
+        let mut write = write;
+        write().map_err(|error: rusqlite::Error| NoTotals::Stopped(query::own(&error)))?;
+        self.broken = broken;
+        self.panes.settled();
+        self.version += 1;
+        Ok(())
+    }
+
+    fn make(&self, sandbox: &Sandbox, program: &Program) -> Result<(), Stopped> {
+        let types = program.key_types(sandbox)?;
+        let keys = types.iter().enumerate();
+        let mut columns: Vec<String> = keys
+            .map(|(index, kind)| format!("k{index} {kind}"))
+            .collect();
+        let names = program.aggregates.iter();
+        columns.extend(names.map(|a| format!("\"{}\"", a.name.replace('"', "\"\""))));
+        self.drop_table(sandbox);
+        let ddl = format!("CREATE TABLE {} ({})", self.quoted(), columns.join(", "));
+        sandbox
+            .connection()
+            .execute_batch(&ddl)
+            .map_err(|error| query::own(&error))?;
+        sandbox.permit(&self.name());
+        Ok(())
+    }
+
+    /// Leaves nothing behind.
+    pub(super) fn drop_table(&self, sandbox: &Sandbox) {
+        sandbox.forbid(&self.name());
+        let ddl = format!("DROP TABLE IF EXISTS {}", self.quoted());
+        if let Err(error) = sandbox.connection().execute_batch(&ddl) {
+            tracing::error!("{}: {error}", self.name());
+        }
+    }
+}

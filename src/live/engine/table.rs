@@ -1,0 +1,272 @@
+//! A table as the threads share it, and the way of its rows from the log.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rusqlite::params_from_iter;
+use rusqlite::types::Value;
+
+use super::Table;
+use crate::event::{Event, Topic};
+use crate::live::sandbox::Sandbox;
+use crate::live::schema::Schema;
+use crate::log::{Log, Scan};
+
+/// Rows of a block at most: what is over its bytes is let go in blocks too.
+const MOST_ROWS: u64 = 4_096;
+
+/// Into how many blocks the rows, and the time, of what is retained are divided at least.
+const BLOCKS: u64 = 64;
+
+/// What is known of a table on all threads.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) schema: Arc<Schema>,
+    /// Events and milliseconds of a block.
+    block: (u64, Option<u64>),
+    /// The number of the first event that is retained as a row.
+    pub(super) first: AtomicU64,
+    pub(super) rows: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) missed: AtomicU64,
+    /// Counts the changes of what is retained.
+    pub(super) version: AtomicU64,
+}
+
+/// Rows are retained and let go in blocks, so that what is kept of a block can be let go with it. Which one an event
+/// belongs to is told by its number and its time alone, so that all threads say the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Block(u64, u64);
+
+impl Shared {
+    pub(super) fn new(schema: Arc<Schema>) -> Shared {
+        let retention = schema.retention;
+        Shared {
+            block: (
+                (retention.rows / BLOCKS).clamp(1, MOST_ROWS),
+                retention.age_ms.map(|ms| (ms / BLOCKS).max(1)),
+            ),
+            schema,
+            first: AtomicU64::new(0),
+            rows: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            missed: AtomicU64::new(0),
+            version: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn table(&self) -> Table {
+        let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        Table {
+            schema: self.schema.clone(),
+            rows: read(&self.rows),
+            bytes: read(&self.bytes),
+            refused: read(&self.refused),
+            missed: read(&self.missed),
+        }
+    }
+
+    fn block(&self, number: u64, came_ms: u64) -> Block {
+        Block(
+            number / self.block.0,
+            self.block.1.map_or(0, |ms| came_ms / ms),
+        )
+    }
+}
+
+/// An event that is a row.
+#[derive(Debug)]
+pub(super) struct Row {
+    /// The event's number in its topic.
+    pub(super) number: u64,
+    /// When it came.
+    pub(super) came_ms: u64,
+    pub(super) block: Block,
+    pub(super) values: Vec<Value>,
+}
+
+impl Row {
+    /// Bytes that SQLite holds of it, about.
+    pub(super) fn bytes(&self) -> u64 {
+        let value = |value: &Value| match value {
+            Value::Null => 1,
+            Value::Integer(_) => 7,
+            Value::Real(_) => 9,
+            Value::Text(text) => text.len() + 2,
+            Value::Blob(bytes) => bytes.len() + 2,
+        };
+        (self.values.iter().map(value).sum::<usize>() + 10) as u64
+    }
+}
+
+/// Rows of a table in SQLite, added by their numbers, a batch at a time.
+#[derive(Debug)]
+pub(super) struct Batch {
+    name: Topic,
+    ddl: String,
+    insert: String,
+    /// Whether SQLite has the table.
+    is_made: bool,
+    is_empty: bool,
+}
+
+impl Batch {
+    pub(super) fn new(schema: &Schema) -> Batch {
+        let names = schema.all_columns().map(|(name, _)| format!("\"{name}\""));
+        let names: Vec<String> = names.collect();
+        Batch {
+            name: schema.name.clone(),
+            ddl: schema.ddl(),
+            insert: format!(
+                "INSERT INTO \"{}\" (rowid, {}) VALUES (?{})",
+                schema.name,
+                names.join(", "),
+                ", ?".repeat(names.len())
+            ),
+            is_made: false,
+            is_empty: true,
+        }
+    }
+
+    /// Has SQLite make the table, if it has not.
+    pub(super) fn make(&mut self, sandbox: &Sandbox) -> rusqlite::Result<()> {
+        if !self.is_made {
+            sandbox.connection().execute_batch(&self.ddl)?;
+            sandbox.permit(self.name.as_str());
+            self.is_made = true;
+        }
+        Ok(())
+    }
+
+    /// Adds all rows to the table, or none.
+    pub(super) fn add(&mut self, sandbox: &Sandbox, rows: &[Row]) -> rusqlite::Result<()> {
+        self.make(sandbox)?;
+        let all = sandbox.connection().unchecked_transaction()?;
+        let mut insert = all.prepare_cached(&self.insert)?;
+        for row in rows {
+            let number = Value::Integer(i64::try_from(row.number).unwrap_or(i64::MAX));
+            insert.execute(params_from_iter([&number].into_iter().chain(&row.values)))?;
+        }
+        drop(insert);
+        all.commit()?;
+        self.is_empty = false;
+        Ok(())
+    }
+
+    /// Has these rows in the table and no others.
+    pub(super) fn load(&mut self, sandbox: &Sandbox, rows: &[Row]) -> rusqlite::Result<()> {
+        self.clear(sandbox);
+        self.add(sandbox, rows)
+    }
+
+    /// Empties the table.
+    pub(super) fn clear(&mut self, sandbox: &Sandbox) {
+        if self.is_empty {
+            return;
+        }
+        let sql = format!("DELETE FROM \"{}\"", self.name);
+        let delete = sandbox.connection().prepare_cached(&sql);
+        match delete.and_then(|mut delete| delete.execute([])) {
+            Ok(_) => self.is_empty = true,
+            Err(error) => tracing::error!("table {} cannot be emptied: {error}", self.name),
+        }
+    }
+
+    /// Takes the table away.
+    pub(super) fn drop_table(&self, sandbox: &Sandbox) {
+        sandbox.forbid(self.name.as_str());
+        let ddl = format!("DROP TABLE IF EXISTS \"{}\"", self.name);
+        if let Err(error) = sandbox.connection().execute_batch(&ddl) {
+            tracing::error!("table {} cannot be dropped: {error}", self.name);
+        }
+    }
+}
+
+/// The rows of one table in the log.
+#[derive(Debug)]
+pub(super) struct Feed {
+    pub(super) shared: Arc<Shared>,
+    scan: Scan,
+    /// The number of the next event.
+    pub(super) place: u64,
+}
+
+/// What has come of some events.
+#[derive(Debug, Default)]
+pub(super) struct Pulled {
+    pub(super) rows: Vec<Row>,
+    /// The number after the last event.
+    pub(super) end: u64,
+    pub(super) missed: u64,
+    pub(super) refused: u64,
+}
+
+impl Pulled {
+    /// The blocks that the rows belong to, with the numbers in each.
+    pub(super) fn blocks(&self) -> Vec<(Block, Range<u64>)> {
+        let blocks = self.rows.chunk_by(|a, b| a.block == b.block);
+        let numbers = blocks.filter_map(|rows| {
+            let (first, last) = (rows.first()?, rows.last()?);
+            Some((first.block, first.number..last.number + 1))
+        });
+        numbers.collect()
+    }
+}
+
+impl Feed {
+    /// From the oldest event that the log retains.
+    pub(super) fn new(shared: &Arc<Shared>, log: &Arc<Log>) -> Feed {
+        let scan = log.scan(&shared.schema.name);
+        Feed {
+            shared: shared.clone(),
+            place: scan.first(),
+            scan,
+        }
+    }
+
+    /// The number that the next event will have.
+    pub(super) fn end(&self) -> u64 {
+        self.scan.end()
+    }
+
+    pub(super) fn has_news(&self) -> bool {
+        self.end() > self.place
+    }
+
+    /// The rows among some events: at most so many events, in `from..end`.
+    pub(super) fn read(&self, from: u64, end: u64, most: usize) -> Pulled {
+        let room = usize::try_from(end.saturating_sub(from)).unwrap_or(usize::MAX);
+        let batch = self.scan.take(from, most.min(room));
+        let mut pulled = Pulled {
+            end: batch.end(),
+            missed: batch.missed,
+            ..Pulled::default()
+        };
+        for (number, event) in (batch.first..).zip(&batch.events) {
+            match self.row(number, event) {
+                Some(row) => pulled.rows.push(row),
+                None => pulled.refused += 1,
+            }
+        }
+        pulled
+    }
+
+    fn row(&self, number: u64, event: &Event) -> Option<Row> {
+        let (id, payload) = (event.id, &event.draft.payload);
+        // What is no row was told so when it was published, or is an event and no row on purpose.
+        let values = payload
+            .is_json()
+            .then(|| self.shared.schema.row(payload.bytes(), id.ms).ok())
+            .flatten()
+            .flatten()?;
+        Some(Row {
+            number,
+            came_ms: id.ms,
+            block: self.shared.block(number, id.ms),
+            values,
+        })
+    }
+}

@@ -1,0 +1,165 @@
+//! What happens to queries while they are watched.
+
+use super::bench::{Bench, MANY, Shape, rows, schema, whole};
+use crate::event::Topic;
+use crate::live::engine::Limits;
+use crate::live::sql::Function;
+
+const COUNT: Shape = Shape {
+    filter: "true",
+    keys: &["k"],
+    window: None,
+    calls: &[("count(*)", Function::Count, None)],
+    having: None,
+};
+
+fn bench() -> Bench {
+    Bench::new(Limits::default(), &schema(MANY))
+}
+
+#[test]
+fn a_result_is_told_at_once_and_then_when_it_has_changed() {
+    let table = Topic::new("t").expect("a topic");
+    let (apart, plain) = COUNT.plans();
+    for plan in [apart, plain] {
+        let mut bench = bench();
+        let (_, heard) = bench.watch(&plan, 1_000);
+        bench.settle();
+        assert_eq!(heard.present().as_deref(), Some(""));
+        bench.publish("t", r#"{"k":"a"}"#);
+        bench.pass(1_000);
+        let first = heard.present().expect("a result");
+        for _ in 0..5 {
+            bench.pass(1_000);
+        }
+        assert_eq!(heard.count(), 2, "nothing has changed since");
+        let (_, late) = bench.watch(&plan, 1_000);
+        bench.settle();
+        assert_eq!(late.present(), Some(first), "who comes late has it at once");
+        bench.fresh.forget(&table);
+        bench.whole.forget(&table);
+        assert_eq!(heard.present().as_deref(), Some("table-dropped"));
+        assert_eq!(late.present().as_deref(), Some("table-dropped"));
+    }
+}
+
+#[test]
+fn a_hostile_query_ends_alone() {
+    let mut bench = Bench::new(
+        Limits {
+            query_time: std::time::Duration::from_millis(200),
+            ..Limits::default()
+        },
+        &schema(MANY),
+    );
+    let endless = whole(
+        "WITH RECURSIVE r(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM r) SELECT count(*) FROM r",
+    );
+    let (_, ended) = bench.watch(&endless, 1_000);
+    let (_, groups) = bench.watch(&COUNT.plans().0, 1_000);
+    let (_, rows) = bench.watch(&rows("k", "true"), 1_000);
+    bench.publish("t", r#"{"k":"a"}"#);
+    bench.pass(1_000);
+    assert_eq!(ended.present().as_deref(), Some("query-time"));
+    assert_eq!(groups.present().as_deref(), Some(r#"{"g0":"a","a0":1}"#));
+    assert_eq!(rows.present().as_deref(), Some(r#"{"k":"a"}"#));
+}
+
+#[test]
+fn a_query_that_fails_takes_no_other_with_it() {
+    let mut bench = bench();
+    let good = COUNT.plans().0;
+    let bad = Shape {
+        calls: &[(
+            "sum(abs(n - 9223372036854775807 - 1))",
+            Function::Sum,
+            Some("abs(n - 9223372036854775807 - 1)"),
+        )],
+        ..COUNT
+    };
+    let (_, good) = bench.watch(&good, 1_000);
+    let (_, bad) = bench.watch(&bad.plans().0, 1_000);
+    bench.publish("t", r#"{"k":"a","n":1}"#);
+    bench.pass(1_000);
+    assert_eq!(good.present().as_deref(), Some(r#"{"g0":"a","a0":1}"#));
+    bench.publish("t", r#"{"k":"a","n":0}"#);
+    bench.pass(1_000);
+    bench.pass(1_000);
+    assert_eq!(bench.given_up, 2, "each is tried by itself");
+    assert_eq!(bad.present().as_deref(), Some("query"));
+    assert_eq!(good.present().as_deref(), Some(r#"{"g0":"a","a0":2}"#));
+}
+
+#[test]
+fn limits_end_the_query_that_breaks_them() {
+    let limits = Limits {
+        groups: 10,
+        result_bytes: 1_000,
+        ..Limits::default()
+    };
+    let mut bench = Bench::new(limits, &schema(MANY));
+    let (_, groups) = bench.watch(&COUNT.plans().0, 1_000);
+    let (_, large) = bench.watch(&whole("SELECT k FROM t"), 1_000);
+    let (_, all) = bench.watch(&rows("k", "true"), 1_000);
+    bench.settle();
+    for n in 0..11 {
+        let k = "x".repeat(90);
+        bench.publish("t", &format!(r#"{{"k":"{k}{n}"}}"#));
+    }
+    bench.pass(1_000);
+    assert_eq!(groups.present().as_deref(), Some("query-groups"));
+    assert_eq!(large.present().as_deref(), Some("query-result"));
+    assert_eq!(
+        all.present().expect("rows").lines().count(),
+        11,
+        "in pieces"
+    );
+    assert!(all.count() > 2);
+    assert_eq!(bench.given_up, 0);
+}
+
+#[test]
+fn windows_follow_a_clock_that_is_turned_back() {
+    let mut bench = bench();
+    let shape = Shape {
+        window: Some(("_tp_time", 5_000, false)),
+        ..COUNT
+    };
+    let (apart, plain) = shape.plans();
+    let (_, apart) = bench.watch(&apart, 1_000);
+    let (_, plain) = bench.watch(&plain, 1_000);
+    bench.publish("t", r#"{"k":"a"}"#);
+    bench.pass(1_000);
+    let counted = apart.present();
+    assert_eq!(counted, plain.present());
+    bench.pass(7_200_000);
+    assert_eq!(apart.present().as_deref(), Some(""));
+    let earlier = bench.now() - 7_200_000;
+    bench.set_clock(earlier);
+    bench.settle();
+    bench.pass(1_000);
+    assert_eq!(apart.present(), plain.present());
+    assert_eq!(apart.present(), counted);
+}
+
+#[test]
+fn a_thousand_views_leave_nothing_behind() {
+    let mut bench = bench();
+    bench.publish("t", r#"{"k":"a"}"#);
+    let mut views = Vec::new();
+    for n in 0..1_000 {
+        let plan = match n % 3 {
+            0 => rows("k", &format!("n = {n}")),
+            1 => COUNT.plans().0,
+            _ => whole(&format!("SELECT {n}, count(*) FROM t")),
+        };
+        views.push(bench.watch(&plan, 1_000 + n % 5).0);
+        if n % 100 == 0 {
+            bench.pass(1_000);
+        }
+    }
+    bench.pass(1_000);
+    views.into_iter().for_each(|view| bench.unwatch(view));
+    assert_eq!(bench.fresh.held(), (0, 0, 0, 0));
+    assert_eq!(bench.whole.held(), (0, 0));
+}

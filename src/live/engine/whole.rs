@@ -1,0 +1,439 @@
+//! All that is retained: rows come from the log and are let go again, what can only be evaluated as a whole is run
+//! anew, and what is kept fresh by the new rows alone gets its beginning from here.
+//!
+//! A state machine: it is told the time and does a step. Its thread is in `threads`.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::fill::{Fill, Filled};
+use super::query::{self, Key, Select, Viewers, Watch};
+use super::table::{Batch, Block, Feed, Row, Shared};
+use super::{Counters, Limits, Outcome, Rows, Time};
+use crate::event::Topic;
+use crate::live::sandbox::Sandbox;
+use crate::live::sql::Plan;
+use crate::log::Log;
+use crate::problem::Problem;
+
+/// Events that are taken from the log at once.
+const BATCH: usize = 1_000;
+
+/// How long nothing is looked at when nothing is due.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A re-run may take so many parts of the time.
+const SHARE: u32 = 10;
+
+/// The tables with all their rows, and the queries that need them.
+pub(super) struct Whole<'s> {
+    sandbox: &'s Sandbox,
+    log: Arc<Log>,
+    limits: Limits,
+    counters: Arc<Counters>,
+    tables: BTreeMap<Topic, Kept>,
+    fills: VecDeque<Fill>,
+    reruns: BTreeMap<Key, Rerun>,
+    views: HashMap<u64, Key>,
+    /// Counts the runs.
+    runs: u64,
+    /// Whether those that have run already are next.
+    turn: bool,
+}
+
+/// A table with its rows.
+struct Kept {
+    feed: Feed,
+    batch: Batch,
+    blocks: VecDeque<KeptBlock>,
+}
+
+struct KeptBlock {
+    block: Block,
+    /// The numbers of the first event, and the one after the last.
+    first: u64,
+    end: u64,
+    newest_ms: u64,
+    rows: u64,
+    bytes: u64,
+}
+
+/// A query that is run again and again.
+struct Rerun {
+    plan: Arc<Plan>,
+    select: Select,
+    tables: Vec<Arc<Shared>>,
+    viewers: Viewers,
+    last: Option<Rows>,
+    /// The time of the last tick, and whether what was due then has not been done yet.
+    tick: Option<u64>,
+    is_due: bool,
+    /// What the tables were when it ran.
+    seen: Vec<u64>,
+    /// When it ran last, in the order of runs; 0 is never.
+    ran: u64,
+    not_before: Duration,
+}
+
+impl<'s> Whole<'s> {
+    pub(super) fn new(
+        sandbox: &'s Sandbox,
+        log: &Arc<Log>,
+        limits: Limits,
+        counters: &Arc<Counters>,
+    ) -> Whole<'s> {
+        Whole {
+            sandbox,
+            log: log.clone(),
+            limits,
+            counters: counters.clone(),
+            tables: BTreeMap::new(),
+            fills: VecDeque::new(),
+            reruns: BTreeMap::new(),
+            views: HashMap::new(),
+            runs: 0,
+            turn: false,
+        }
+    }
+
+    pub(super) fn create(&mut self, shared: &Arc<Shared>) {
+        let kept = Kept::new(Feed::new(shared, &self.log));
+        self.tables.insert(shared.schema.name.clone(), kept);
+    }
+
+    pub(super) fn forget(&mut self, name: &Topic) {
+        let Some(kept) = self.tables.remove(name) else {
+            return;
+        };
+        self.sandbox.connection().flush_prepared_statement_cache();
+        kept.batch.drop_table(self.sandbox);
+        let reads = |rerun: &Rerun| rerun.plan.tables.contains(name);
+        let ended: Vec<Key> = self
+            .reruns
+            .iter()
+            .filter(|(_, rerun)| reads(rerun))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in ended {
+            self.fail(&key, query::dropped(name));
+        }
+    }
+
+    pub(super) fn watch(&mut self, watch: Watch) {
+        let key = watch.key();
+        if !self.reruns.contains_key(&key) {
+            let shared = |name| self.tables.get(name).map(|kept| kept.feed.shared.clone());
+            let tables: Option<Vec<Arc<Shared>>> = watch.plan.tables.iter().map(shared).collect();
+            let Some(tables) = tables else {
+                let gone = watch
+                    .plan
+                    .tables
+                    .iter()
+                    .find(|t| !self.tables.contains_key(*t));
+                let problem = gone.map(query::dropped);
+                problem
+                    .into_iter()
+                    .for_each(|problem| watch.told.tell(Outcome::Failed(problem)));
+                return;
+            };
+            let rerun = Rerun {
+                select: Select::new(watch.plan.text.clone()),
+                plan: watch.plan.clone(),
+                tables,
+                viewers: Viewers::new(3),
+                last: None,
+                tick: None,
+                is_due: true,
+                seen: Vec::new(),
+                ran: 0,
+                not_before: Duration::ZERO,
+            };
+            self.reruns.insert(key.clone(), rerun);
+        }
+        let rerun = self.reruns.get_mut(&key).expect("it is there now");
+        if let Some(last) = &rerun.last {
+            watch.told.tell(Outcome::Whole(last.clone()));
+        }
+        self.views.insert(watch.id, key);
+        rerun.viewers.add(watch);
+    }
+
+    pub(super) fn unwatch(&mut self, id: u64) {
+        let Some(key) = self.views.remove(&id) else {
+            return;
+        };
+        if let Some(rerun) = self.reruns.get_mut(&key)
+            && rerun.viewers.remove(id)
+        {
+            self.reruns.remove(&key);
+        }
+        if self.reruns.is_empty() {
+            self.sandbox.connection().flush_prepared_statement_cache();
+        }
+    }
+
+    pub(super) fn fill(&mut self, fill: Fill) {
+        self.fills.push_back(fill);
+    }
+
+    /// Takes new rows from the log and lets old ones go.
+    pub(super) fn pull(&mut self, now: &Time) {
+        for kept in self.tables.values_mut() {
+            // Many at once, and yet not for ever: somebody may want something else.
+            for _ in 0..50 {
+                match kept.pull(self.sandbox, BATCH, &self.counters) {
+                    Ok(true) => kept.retain(self.sandbox, now.wall_ms, &self.limits),
+                    Ok(false) => break,
+                    Err(error) => {
+                        tracing::warn!(
+                            "table {}: its rows have to wait: {error}",
+                            kept.feed.shared.schema.name
+                        );
+                        break;
+                    }
+                }
+            }
+            kept.retain(self.sandbox, now.wall_ms, &self.limits);
+        }
+        self.retain_all();
+    }
+
+    /// Holds all tables together to their limit; the oldest rows go first.
+    fn retain_all(&mut self) {
+        let bytes = |kept: &Kept| kept.feed.shared.bytes.load(Ordering::Relaxed);
+        while self.tables.values().map(bytes).sum::<u64>() > self.limits.tables_bytes {
+            let with_rows = self.tables.values_mut().filter(|k| !k.blocks.is_empty());
+            let Some(oldest) = with_rows.min_by_key(|k| k.blocks.front().map(|b| b.newest_ms))
+            else {
+                return;
+            };
+            if !oldest.drop_block(self.sandbox) {
+                return;
+            }
+        }
+    }
+
+    /// Does one thing that is due, if there is one. What is to wait for else.
+    pub(super) fn step(&mut self, now: &Time, filled: &mut Vec<Filled>) -> Duration {
+        if let Some(fill) = self.fills.pop_front() {
+            let began = Instant::now();
+            filled.extend(self.filled(fill, now));
+            self.counters.fills.fetch_add(1, Ordering::Relaxed);
+            tracing::trace!("a beginning took {:?}", began.elapsed());
+            return Duration::ZERO;
+        }
+        let mut pause = PAUSE;
+        for (key, rerun) in &mut self.reruns {
+            pause = pause.min(rerun.tick(now, key.every_ms));
+        }
+        match self.next(now) {
+            Some(key) => {
+                self.run(&key, now);
+                Duration::ZERO
+            }
+            None => pause,
+        }
+    }
+
+    /// Whose turn it is: one that has never run, and one that has run longest ago.
+    fn next(&mut self, now: &Time) -> Option<Key> {
+        let due = |(_, rerun): &(&Key, &Rerun)| rerun.is_due && rerun.not_before <= now.steady;
+        let ready = || self.reruns.iter().filter(due);
+        let new = ready().find(|(_, rerun)| rerun.ran == 0);
+        let old = ready()
+            .filter(|(_, rerun)| rerun.ran > 0)
+            .min_by_key(|(_, rerun)| rerun.ran);
+        let next = match self.turn {
+            true => old.or(new),
+            false => new.or(old),
+        };
+        let key = next.map(|(key, _)| key.clone())?;
+        self.turn = !self.turn;
+        Some(key)
+    }
+
+    fn run(&mut self, key: &Key, now: &Time) {
+        self.runs += 1;
+        let Some(rerun) = self.reruns.get_mut(key) else {
+            return;
+        };
+        rerun.ran = self.runs;
+        rerun.is_due = false;
+        rerun.seen = rerun.versions();
+        let at = rerun.tick.unwrap_or(now.wall_ms);
+        let began = Instant::now();
+        let result = rerun.select.whole(self.sandbox, at, &self.limits);
+        let took = began.elapsed();
+        rerun.not_before = now.steady + took * SHARE;
+        rerun.viewers.ran(took);
+        self.counters.runs[2].fetch_add(1, Ordering::Relaxed);
+        match result {
+            Ok(rows) => {
+                if rerun.last.as_ref() != Some(&rows) {
+                    rerun.viewers.tell(&Outcome::Whole(rows.clone()));
+                    rerun.last = Some(rows);
+                }
+            }
+            Err(problem) => self.fail(key, problem),
+        }
+    }
+
+    fn fail(&mut self, key: &Key, problem: Problem) {
+        if let Some(mut rerun) = self.reruns.remove(key) {
+            rerun.viewers.tell(&Outcome::Failed(problem));
+            for watch in rerun.viewers.take() {
+                self.views.remove(&watch.id);
+            }
+        }
+    }
+
+    /// What a query begins with that is kept fresh elsewhere, and up to which event.
+    fn filled(&mut self, fill: Fill, now: &Time) -> Option<Filled> {
+        let kept = self.tables.get(fill.table())?;
+        Some(fill.run(
+            self.sandbox,
+            &self.limits,
+            now.wall_ms,
+            kept.feed.place,
+            &kept.spans(),
+        ))
+    }
+
+    /// How many queries there are, and views of them.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> (usize, usize) {
+        (self.reruns.len(), self.views.len())
+    }
+}
+
+impl Kept {
+    fn new(feed: Feed) -> Kept {
+        Kept {
+            batch: Batch::new(&feed.shared.schema),
+            feed,
+            blocks: VecDeque::new(),
+        }
+    }
+
+    /// Takes some events; all that are rows, or none when there is no memory for them. Whether there were any.
+    fn pull(
+        &mut self,
+        sandbox: &Sandbox,
+        most: usize,
+        counters: &Counters,
+    ) -> rusqlite::Result<bool> {
+        self.batch.make(sandbox)?;
+        if !self.feed.has_news() {
+            return Ok(false);
+        }
+        let pulled = self.feed.read(self.feed.place, u64::MAX, most);
+        if !pulled.rows.is_empty() {
+            self.batch.add(sandbox, &pulled.rows)?;
+        }
+        let shared = &self.feed.shared;
+        let add = |counter: &std::sync::atomic::AtomicU64, number: u64| {
+            counter.fetch_add(number, Ordering::Relaxed);
+        };
+        add(&shared.missed, pulled.missed);
+        add(&shared.refused, pulled.refused);
+        add(&counters.rows, pulled.rows.len() as u64);
+        if !pulled.rows.is_empty() {
+            add(&shared.version, 1);
+        }
+        for row in &pulled.rows {
+            self.note(row);
+        }
+        self.feed.place = pulled.end;
+        Ok(true)
+    }
+
+    fn note(&mut self, row: &Row) {
+        let bytes = row.bytes();
+        if self.blocks.back().is_none_or(|b| b.block != row.block) {
+            self.blocks.push_back(KeptBlock {
+                block: row.block,
+                first: row.number,
+                end: row.number,
+                newest_ms: row.came_ms,
+                rows: 0,
+                bytes: 0,
+            });
+        }
+        let block = self.blocks.back_mut().expect("one was added");
+        block.end = row.number + 1;
+        block.newest_ms = row.came_ms;
+        block.rows += 1;
+        block.bytes += bytes;
+        self.feed.shared.rows.fetch_add(1, Ordering::Relaxed);
+        self.feed.shared.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Lets go what is too much or too old.
+    fn retain(&mut self, sandbox: &Sandbox, now_ms: u64, limits: &Limits) {
+        let retention = self.feed.shared.schema.retention;
+        let is_old = |block: &KeptBlock| {
+            let age = retention.age_ms;
+            age.is_some_and(|age| block.newest_ms < now_ms.saturating_sub(age))
+        };
+        let is_over = |kept: &Kept| {
+            kept.feed.shared.rows.load(Ordering::Relaxed) > retention.rows
+                || kept.feed.shared.bytes.load(Ordering::Relaxed) > limits.table_bytes
+        };
+        while let Some(oldest) = self.blocks.front()
+            && (is_old(oldest) || is_over(self))
+            && self.drop_block(sandbox)
+        {}
+    }
+
+    /// Lets the oldest block go. False when SQLite has no memory even for that.
+    fn drop_block(&mut self, sandbox: &Sandbox) -> bool {
+        let Some(block) = self.blocks.front() else {
+            return false;
+        };
+        let shared = &self.feed.shared;
+        let sql = format!("DELETE FROM \"{}\" WHERE rowid < ?", shared.schema.name);
+        let done = sandbox
+            .connection()
+            .prepare_cached(&sql)
+            .and_then(|mut delete| delete.execute([i64::try_from(block.end).unwrap_or(i64::MAX)]));
+        if let Err(error) = done {
+            tracing::warn!("table {}: old rows stay: {error}", shared.schema.name);
+            return false;
+        }
+        shared.rows.fetch_sub(block.rows, Ordering::Relaxed);
+        shared.bytes.fetch_sub(block.bytes, Ordering::Relaxed);
+        shared.first.store(block.end, Ordering::Release);
+        shared.version.fetch_add(1, Ordering::Relaxed);
+        self.blocks.pop_front();
+        true
+    }
+
+    /// The blocks, each with its first number and the one after its last.
+    fn spans(&self) -> Vec<(Block, u64, u64)> {
+        let blocks = self.blocks.iter();
+        blocks.map(|b| (b.block, b.first, b.end)).collect()
+    }
+}
+
+impl Rerun {
+    fn versions(&self) -> Vec<u64> {
+        let tables = self.tables.iter();
+        tables.map(|t| t.version.load(Ordering::Relaxed)).collect()
+    }
+
+    /// Looks at the time: at each whole multiple of `every_ms` it may be due. How long until the next.
+    fn tick(&mut self, now: &Time, every_ms: u64) -> Duration {
+        let at = now.tick(every_ms);
+        if self.tick != Some(at) {
+            self.tick = Some(at);
+            self.is_due |= self.plan.timed || self.seen != self.versions();
+        }
+        let next = now.until(every_ms);
+        match self.is_due {
+            true => self.not_before.saturating_sub(now.steady),
+            false => next,
+        }
+    }
+}
