@@ -114,11 +114,26 @@ impl Topic {
         self.0.starts_with('$')
     }
 
+    /// The topic that tells the results of the query with this name.
+    ///
+    /// # Errors
+    /// 400 for what is no name of a topic.
+    pub fn of_query(name: &str) -> Result<Topic, Problem> {
+        Topic::new(&format!("{QUERY}{name}"))
+    }
+
+    /// Whether it tells the results of a query: its events say of themselves which.
+    pub fn is_of_query(&self) -> bool {
+        self.0.starts_with(QUERY)
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
+
+const QUERY: &str = "$query/";
 
 impl fmt::Display for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -256,6 +271,11 @@ pub enum Framing {
     Envelope,
     /// The same block as a chunk of HTTP/1.1.
     EnvelopeChunk,
+    /// An SSE block for readers of many things: data is `{"topic","type","data"}`, or the payload of a query's event,
+    /// which says itself what it is of.
+    Stream,
+    /// The same block as a chunk of HTTP/1.1.
+    StreamChunk,
     /// One JSON object: `{"id","topic","type","data"}`.
     Json,
     /// The same object as a text frame of a WebSocket server (RFC 6455, 5.2).
@@ -266,7 +286,9 @@ impl Framing {
     /// Bytes of a piece without what HTTP/1.1 puts around it.
     pub fn content(self, piece: &Bytes) -> usize {
         match self {
-            Framing::SseChunk | Framing::EnvelopeChunk => piece.len() - frame::around(piece),
+            Framing::SseChunk | Framing::EnvelopeChunk | Framing::StreamChunk => {
+                piece.len() - frame::around(piece)
+            }
             _ => piece.len(),
         }
     }
@@ -318,7 +340,7 @@ impl Drop for Run {
 /// One entry of the log.
 #[derive(Debug)]
 pub struct Event {
-    /// Its id, which is also the cursor just after it.
+    /// Its id, which is also the cursor just after it; [`EventId::ZERO`] of what is in no log.
     pub id: EventId,
     /// Its place in the log, without holes; only compared, never shown.
     pub seq: u64,
@@ -327,6 +349,7 @@ pub struct Event {
     origin: Arc<Origin>,
     sse: OnceLock<Bytes>,
     envelope: OnceLock<Bytes>,
+    stream: OnceLock<Bytes>,
     message: OnceLock<Bytes>,
 }
 
@@ -340,8 +363,14 @@ impl Event {
             origin,
             sse: OnceLock::new(),
             envelope: OnceLock::new(),
+            stream: OnceLock::new(),
             message: OnceLock::new(),
         }
+    }
+
+    /// Whether it is in a log, and so has an id.
+    pub fn is_logged(&self) -> bool {
+        self.id != EventId::ZERO
     }
 
     /// The same event with framings of its own.
@@ -365,6 +394,13 @@ impl Event {
             Framing::EnvelopeChunk => self.once(&self.envelope, || {
                 frame::chunk(&frame::sse_envelope(self, &self.origin.server_json))
             }),
+            Framing::Stream => frame::unchunked(&self.framed(Framing::StreamChunk)),
+            Framing::StreamChunk if self.draft.topic.is_of_query() => {
+                self.framed(Framing::SseChunk)
+            }
+            Framing::StreamChunk => {
+                self.once(&self.stream, || frame::chunk(&frame::sse_stream(self)))
+            }
             Framing::Json => frame::unframed(&self.framed(Framing::Message)),
             Framing::Message => self.once(&self.message, || frame::message(&frame::json(self))),
         }
@@ -382,7 +418,7 @@ impl Event {
 
 impl Drop for Event {
     fn drop(&mut self) {
-        let framings = [&self.sse, &self.envelope, &self.message];
+        let framings = [&self.sse, &self.envelope, &self.stream, &self.message];
         let framings = framings.into_iter().filter_map(OnceLock::get);
         framings.for_each(|bytes| self.origin.release(bytes));
     }

@@ -4,6 +4,7 @@
 //! with one bound over all. A topic that was forgotten leaves only the common floor behind it: a cursor below
 //! the floor may have lost something, and is told so.
 
+mod guide;
 mod hub;
 mod kept;
 mod keys;
@@ -23,6 +24,7 @@ use hyper::header::RETRY_AFTER;
 use crate::event::{Draft, Event, EventId, Origin, Topic};
 use crate::problem::Problem;
 
+pub use self::guide::{Guide, News, Ringer};
 use self::hub::Hub;
 pub use self::hub::ticks;
 use self::kept::TopicLog;
@@ -53,6 +55,10 @@ pub struct Limits {
 impl Limits {
     /// Events retained of a topic of the server's own (`$stats`): who comes late wants the newest.
     pub const OWN_TOPIC_EVENTS: usize = 60;
+
+    /// Events retained of a query's topic: who comes back after a while wants what has changed meanwhile, and who comes
+    /// back later gets the present result in any case.
+    pub const QUERY_TOPIC_EVENTS: usize = 1000;
 }
 
 impl Default for Limits {
@@ -117,6 +123,10 @@ struct State {
     head: EventId,
     /// Below it, something may have been that nothing here remembers.
     floor: EventId,
+    /// The same of queries' topics, which come and go with them and are no reason to doubt others.
+    query_floor: EventId,
+    /// How many of `by_age` are the server's own, which take nobody's place.
+    own: usize,
     events: u64,
     bytes: u64,
     keys: Keys,
@@ -139,6 +149,8 @@ impl Log {
                 by_age: BTreeMap::new(),
                 head: begin,
                 floor: begin,
+                query_floor: begin,
+                own: 0,
                 events: 0,
                 bytes: 0,
                 keys: Keys::new(limits.keys, limits.keys_for),
@@ -205,7 +217,7 @@ impl Log {
             .collect();
         fresh.dedup();
         let own = fresh.iter().all(|t| t.is_reserved());
-        if own || state.by_age.len() + fresh.len() <= self.limits.topics {
+        if own || state.by_age.len() - state.own + fresh.len() <= self.limits.topics {
             return Ok(());
         }
         let detail = format!(
@@ -223,9 +235,11 @@ impl Log {
         let seq = self.appended.load(Ordering::Relaxed) + 1;
         let topic = self.topic(state, &draft.topic);
         let event = Arc::new(Event::new(state.head, seq, draft, self.origin.clone()));
+        let most = self.limits.topic_events;
         let max_events = match topic.name.is_reserved() {
-            true => Limits::OWN_TOPIC_EVENTS,
-            false => self.limits.topic_events,
+            true if topic.name.is_of_query() => most.min(Limits::QUERY_TOPIC_EVENTS),
+            true => most.min(Limits::OWN_TOPIC_EVENTS),
+            false => most,
         };
         state.events += 1;
         state.bytes += event.held_bytes();
@@ -235,6 +249,7 @@ impl Log {
             state.bytes -= old.held_bytes();
         }
         if was_empty {
+            state.own += usize::from(topic.name.is_reserved());
             state.by_age.insert(seq, topic.clone());
         }
         // Only now may a reader take it: whatever has a smaller `seq` is in its topic already.
@@ -262,13 +277,17 @@ impl Log {
             }
             match topic.oldest_seq() {
                 Some(seq) => drop(state.by_age.insert(seq, topic)),
-                None => state.forget_if_unused(&topic),
+                None => {
+                    state.own -= usize::from(topic.name.is_reserved());
+                    state.forget_if_unused(&topic);
+                }
             }
         }
     }
 
     fn topic(&self, state: &mut State, name: &Topic) -> Arc<TopicLog> {
-        let make = || Arc::new(TopicLog::new(name.clone(), state.floor, self.hubs.len()));
+        let floor = *state.floor(name);
+        let make = || Arc::new(TopicLog::new(name.clone(), floor, self.hubs.len()));
         state
             .topics
             .entry(name.clone())
@@ -276,9 +295,46 @@ impl Log {
             .clone()
     }
 
+    /// Takes all events of these topics of the server's own away: what they told of is no more.
+    pub fn clear(&self, names: &[Topic]) {
+        let mut state = self.state();
+        let known = names.iter().filter_map(|name| state.topics.get(name));
+        let topics: Vec<Arc<TopicLog>> = known.cloned().collect();
+        let before = state.by_age.len();
+        state.by_age.retain(|_, t| !names.contains(&t.name));
+        let gone = before - state.by_age.len();
+        state.own -= gone;
+        for topic in topics {
+            while let Some(old) = topic.pop() {
+                state.events -= 1;
+                state.bytes -= old.held_bytes();
+            }
+            state.forget_if_unused(&topic);
+        }
+    }
+
     /// Forgets a topic that holds no event and that nobody reads or scans.
     fn forget_if_unused(&self, topic: &Arc<TopicLog>) {
         self.state().forget_if_unused(topic);
+    }
+
+    /// An event that is in no log: for readers who must be told what was before they came.
+    pub fn unlogged(&self, draft: Draft) -> Arc<Event> {
+        Arc::new(Event::new(EventId::ZERO, 0, draft, self.origin.clone()))
+    }
+
+    /// Whether the event with this id is still retained, if it ever was one of the topic.
+    pub fn retains(&self, topic: &Topic, id: EventId) -> bool {
+        let state = self.state();
+        state.topics.get(topic).is_some_and(|t| t.floor() < id)
+    }
+
+    /// A place in the log that is after every cursor which anybody has, and before every event that is still to come.
+    pub fn mark(&self) -> EventId {
+        let mut state = self.state();
+        let now = (self.clock)().max(state.head.ms);
+        state.head = state.head.next(now);
+        state.head
     }
 
     /// The newest id: nothing after it has been appended yet.
@@ -324,13 +380,21 @@ impl Log {
 }
 
 impl State {
+    fn floor(&mut self, of: &Topic) -> &mut EventId {
+        match of.is_of_query() {
+            true => &mut self.query_floor,
+            false => &mut self.floor,
+        }
+    }
+
     fn forget_if_unused(&mut self, topic: &Arc<TopicLog>) {
         let known = self
             .topics
             .get(&topic.name)
             .is_some_and(|t| Arc::ptr_eq(t, topic));
         if known && topic.is_empty() && !topic.has_readers() && !topic.is_scanned() {
-            self.floor = self.floor.max(topic.floor());
+            let floor = self.floor(&topic.name);
+            *floor = topic.floor().max(*floor);
             self.topics.remove(&topic.name);
         }
     }

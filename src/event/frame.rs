@@ -17,12 +17,18 @@ pub fn sse(event: &Event) -> Vec<u8> {
 
 /// An SSE block whose data says which replica delivers it and on which topic.
 pub fn sse_envelope(event: &Event, server_json: &str) -> Vec<u8> {
+    let server = format!(r#""server":{server_json},"#);
+    sse_object(event, &server)
+}
+
+/// An SSE block whose data says on which topic it is.
+pub fn sse_stream(event: &Event) -> Vec<u8> {
+    sse_object(event, "")
+}
+
+fn sse_object(event: &Event, first: &str) -> Vec<u8> {
     let mut object = Vec::with_capacity(event.draft.payload.bytes().len() + 128);
-    let _ = write!(
-        object,
-        r#"{{"server":{server_json},"topic":"{}""#,
-        event.draft.topic
-    );
+    let _ = write!(object, r#"{{{first}"topic":"{}""#, event.draft.topic);
     json_tail(&mut object, &event.draft.event_type, &event.draft.payload);
     let mut out = sse_head(event, object.len());
     data_lines(&mut out, &object);
@@ -30,15 +36,15 @@ pub fn sse_envelope(event: &Event, server_json: &str) -> Vec<u8> {
     out
 }
 
-/// `{"id","topic","type","data"}`; `type` is left out when it is `message`.
+/// `{"id","topic","type","data"}`; `type` is left out when it is `message`, and the id of what is in no log.
 pub fn json(event: &Event) -> Vec<u8> {
     let mut out = Vec::with_capacity(event.draft.payload.bytes().len() + 128);
+    out.push(b'{');
     // Ids and topics have no character that JSON would escape.
-    let _ = write!(
-        out,
-        r#"{{"id":"{}","topic":"{}""#,
-        event.id, event.draft.topic
-    );
+    if event.is_logged() {
+        let _ = write!(out, r#""id":"{}","#, event.id);
+    }
+    let _ = write!(out, r#""topic":"{}""#, event.draft.topic);
     json_tail(&mut out, &event.draft.event_type, &event.draft.payload);
     out
 }
@@ -118,7 +124,9 @@ pub fn around(chunk: &[u8]) -> usize {
 
 fn sse_head(event: &Event, data: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(data + 96);
-    let _ = writeln!(out, "id: {}", event.id);
+    if event.is_logged() {
+        let _ = writeln!(out, "id: {}", event.id);
+    }
     if let Some(name) = event.draft.event_type.name() {
         let _ = writeln!(out, "event: {name}");
     }
@@ -223,6 +231,25 @@ mod tests {
         let envelope = event("t", text("x"));
         let want = "id: 7-1\nevent: t\ndata: {\"server\":\"s\",\"topic\":\"a/b\",\"type\":\"t\",\"data\":\"x\"}\n\n";
         assert_eq!(envelope.framed(Framing::Envelope), want);
+    }
+
+    #[test]
+    fn what_is_in_no_log_has_no_id() {
+        let mut told = event("message", text("x"));
+        told.id = EventId::ZERO;
+        assert_eq!(told.framed(Framing::Sse), "data: x\n\n");
+        assert_eq!(told.framed(Framing::Json), r#"{"topic":"a/b","data":"x"}"#);
+    }
+
+    #[test]
+    fn a_stream_of_many_things_says_what_each_is() {
+        let plain = event("t", text("x"));
+        let want = "id: 7-1\nevent: t\ndata: {\"topic\":\"a/b\",\"type\":\"t\",\"data\":\"x\"}\n\n";
+        assert_eq!(plain.framed(Framing::Stream), want);
+        let mut of_query = event("message", json_payload(r#"{"query":"q","result":1}"#));
+        of_query.draft.topic = Topic::of_query("q").expect("a good name");
+        let want = "id: 7-1\ndata: {\"query\":\"q\",\"result\":1}\n\n";
+        assert_eq!(of_query.framed(Framing::Stream), want);
     }
 
     #[test]

@@ -90,12 +90,14 @@ pub enum End {
     Lagged,
     /// The server is draining.
     Drain,
+    /// What it followed is no more.
+    Deleted,
 }
 
 /// What comes next on a stream.
 #[derive(Clone, Debug)]
 pub enum Next {
-    /// An event, shared by all its readers.
+    /// An event, shared by all its readers; one without an id ([`Event::is_logged`]) moves no cursor.
     Event(Arc<Event>),
     /// Something is missing here.
     Gap(Gap),

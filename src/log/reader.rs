@@ -1,4 +1,5 @@
-//! A reader: a cursor into the log and the topics that it reads. What it yields is an event, a gap, or the end.
+//! A reader: a cursor into the log and the topics that it reads. What it yields is an event, a gap, or the end. With a
+//! guide, somebody else decides on the topics.
 //!
 //! It merges its topics by the log's order. Not `Clone`: two readers are two seats.
 
@@ -10,6 +11,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::guide::{Guide, News, Ringer};
 use super::kept::TopicLog;
 use super::notice::{End, Gap, Lag, Next, Reason, Start};
 use super::{Log, State};
@@ -40,6 +42,7 @@ pub struct Reader {
     left: u64,
     notices: VecDeque<Gap>,
     ending: Option<End>,
+    guide: Option<Box<dyn Guide>>,
     seat: Seat,
 }
 
@@ -63,9 +66,25 @@ impl Reader {
             left: limit.unwrap_or(u64::MAX),
             notices: VecDeque::new(),
             ending: None,
+            guide: None,
             seat,
             log: log.clone(),
         }
+    }
+
+    /// What wakes it from outside: for its guide.
+    pub fn ringer(&self) -> Ringer {
+        Ringer::new(self.log.clone(), self.shard, self.bell.clone())
+    }
+
+    /// From now on it reads what the guide says.
+    pub fn follow(&mut self, guide: Box<dyn Guide>) {
+        self.guide = Some(guide);
+    }
+
+    /// Whether somebody else decides what it reads.
+    pub fn is_guided(&self) -> bool {
+        self.guide.is_some()
     }
 
     /// Adds topics; those that it reads already stay where they are. Returns the cursor after which nothing of
@@ -243,13 +262,17 @@ impl Reader {
             return None;
         }
         let left = self.left;
+        let guide = &self.guide;
         let (log, listeners) = (&self.log, &subscribed.topic.listeners[self.shard]);
         let (count, last, taken) =
             listeners.run(subscribed.next, framing, |count, last, run| {
                 // As in `end` and `first_due`.
                 let visible = last.seq <= log.appended.load(Ordering::Acquire);
                 let fits = run.bytes.len() <= most && count <= left;
-                let goes = visible && fits && !log.ended.load(Ordering::Acquire);
+                let goes = visible
+                    && fits
+                    && !log.ended.load(Ordering::Acquire)
+                    && !guide.as_ref().is_some_and(|guide| guide.has_news());
                 goes.then(|| (count, last.id, (run.bytes.clone(), run.content)))
             })?;
         subscribed.next += count;
@@ -275,13 +298,44 @@ impl Reader {
             if let Some(end) = self.end() {
                 return Some(Next::End(end));
             }
-            match self.first_due() {
+            let due = self.first_due();
+            // Only now: an event that was appended after the guide had changed its mind must not go before the news.
+            match self.heed(&fits) {
+                Heeded::Nothing => {}
+                Heeded::Change => continue,
+                Heeded::Told(event) => return Some(Next::Event(event)),
+                Heeded::Full => return None,
+            }
+            match due {
                 Due::Nothing => return None,
                 Due::Event(_, event) if !fits(&event) => return None,
                 Due::Event(index, event) => return Some(self.take(index, event)),
                 Due::Lagged => self.lagged(),
             }
         }
+    }
+
+    /// Does what its guide says next.
+    fn heed(&mut self, fits: &dyn Fn(&Event) -> bool) -> Heeded {
+        let Some(guide) = self.guide.as_mut().filter(|guide| guide.has_news()) else {
+            return Heeded::Nothing;
+        };
+        match guide.news(fits) {
+            None if guide.has_news() => return Heeded::Full,
+            None => {}
+            Some(News::Leave(topics)) => self.unsubscribe(&topics),
+            Some(News::End(end)) => self.ending = Some(end),
+            Some(News::Tell(event)) => {
+                self.left -= 1;
+                self.seat.events(1);
+                return Heeded::Told(event);
+            }
+            Some(News::Join(topics, start)) => {
+                let joined = self.subscribe(&topics, start);
+                joined.expect("a guide names no more topics than a reader may have");
+            }
+        }
+        Heeded::Change
     }
 
     fn end(&self) -> Option<End> {
@@ -392,13 +446,29 @@ impl Reader {
     }
 
     /// A cursor after which this reader would get just what it still has to get.
-    pub fn position(&self) -> EventId {
-        let state = self.log.state();
-        let has_all = self.subscribed.iter().all(|s| s.next == s.topic.end());
-        match has_all && self.notices.is_empty() {
-            true => state.head,
-            false => self.cursor,
+    pub fn position(&mut self) -> EventId {
+        loop {
+            // Up to what it would have to tell.
+            while matches!(self.heed(&|_| false), Heeded::Change) {}
+            let state = self.log.state();
+            let has_all = self.subscribed.iter().all(|s| s.next == s.topic.end());
+            let position = match has_all && self.notices.is_empty() {
+                true => state.head,
+                false => self.cursor,
+            };
+            drop(state);
+            if let Some(held) = self.guide.as_ref().and_then(|guide| guide.held_at()) {
+                return held.min(position);
+            }
+            // Looked at last: a change before that place is seen.
+            if !self.has_news() {
+                return position;
+            }
         }
+    }
+
+    fn has_news(&self) -> bool {
+        self.guide.as_ref().is_some_and(|guide| guide.has_news())
     }
 }
 
@@ -406,6 +476,13 @@ enum Due {
     Nothing,
     Event(usize, Arc<Event>),
     Lagged,
+}
+
+enum Heeded {
+    Nothing,
+    Change,
+    Told(Arc<Event>),
+    Full,
 }
 
 impl Subscribed {

@@ -241,6 +241,7 @@ impl Open {
             Next::Gap(gap) => self.send(gap_frame(&gap)),
             Next::End(End::Limit) => close(CloseCode::Normal, "limit reached"),
             Next::End(End::Lagged) => close(CloseCode::Normal, "lagged; resume by cursor"),
+            Next::End(End::Deleted) => close(CloseCode::Normal, "the subscription has ended"),
             Next::End(End::Drain) => close(CloseCode::Away, "draining; resume by cursor"),
         }
     }
