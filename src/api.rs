@@ -3,7 +3,10 @@
 pub mod cut;
 pub mod metrics;
 pub mod publish;
+pub mod queries;
 pub mod stats;
+pub mod subscriptions;
+pub mod tables;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,19 +16,26 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as HttpBody, Incoming};
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use self::cut::Cuts;
 use self::publish::Publisher;
 use self::stats::Stats;
 use crate::body::Body;
+use crate::live::{Expected, Live};
 use crate::openapi::Path;
 use crate::problem::Problem;
 
 /// All APIs.
-pub const APIS: [&dyn Api; 4] = [
+pub const APIS: [&dyn Api; 7] = [
     &publish::Publish,
+    &queries::Queries,
+    &subscriptions::Subscriptions,
+    &tables::Tables,
     &stats::Seen,
     &metrics::Metrics,
     &cut::Cutting,
@@ -55,6 +65,8 @@ pub struct Context {
     pub publisher: Arc<Publisher>,
     /// Which connections may be cut, and by what.
     pub cuts: Cuts,
+    /// Tables, queries and subscriptions.
+    pub live: Arc<Live>,
     /// What is seen of the server.
     pub stats: Arc<Stats>,
     /// Whether it is fit to be sent requests.
@@ -90,6 +102,109 @@ pub fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
     );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+/// 201 with the place of what was made.
+fn created(mut response: Response<Body>, place: &str) -> Response<Body> {
+    if let Ok(place) = HeaderValue::try_from(place) {
+        response.headers_mut().insert(header::LOCATION, place);
+    }
+    response
+}
+
+/// With the ETag that stands in the body.
+fn tagged(mut response: Response<Body>, about: &str) -> Response<Body> {
+    #[derive(Deserialize)]
+    struct Tagged<'a> {
+        etag: &'a str,
+    }
+    let tag = serde_json::from_str::<Tagged>(about).ok();
+    let tag = tag.and_then(|Tagged { etag }| HeaderValue::try_from(format!("\"{etag}\"")).ok());
+    if let Some(tag) = tag {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
+
+fn no_content() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// What a path names below this one.
+fn below(above: &str, head: &Parts) -> Result<String, Problem> {
+    let name = head.uri.path().strip_prefix(above).unwrap_or_default();
+    let name = percent_encoding::percent_decode_str(name).decode_utf8();
+    let name = name.map_err(|_| Problem::bad_request("path", "the path is not UTF-8"))?;
+    Ok(name.into_owned())
+}
+
+/// `If-Match`: the tags that it names (RFC 9110, 13.1.1). A weak one matches nothing.
+fn expected(head: &Parts) -> Result<Expected, Problem> {
+    let mut tags = None;
+    for value in head.headers.get_all(header::IF_MATCH) {
+        let malformed = || {
+            let detail = "If-Match is an etag in quotes, several with commas, or *";
+            Problem::bad_request("if-match", detail)
+        };
+        let tags = tags.get_or_insert_with(Vec::new);
+        for tag in value.to_str().map_err(|_| malformed())?.split(',') {
+            let tag = tag.trim();
+            let bare = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+            match bare {
+                Some(bare) => tags.push(bare.to_owned()),
+                None if tag == "*" => tags.push(tag.to_owned()),
+                None if tag.starts_with("W/\"") => {}
+                None => return Err(malformed()),
+            }
+        }
+    }
+    Ok(tags)
+}
+
+/// # Errors
+/// 415 for a body that would have to be unpacked.
+fn not_encoded(headers: &HeaderMap) -> Result<(), Problem> {
+    if !headers.contains_key(header::CONTENT_ENCODING) {
+        return Ok(());
+    }
+    let detail = "bodies are taken as they are; send this one without content-encoding";
+    Err(Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "encoded",
+        detail,
+    ))
+}
+
+/// Reads a body that is one JSON object, whatever type it says it has: `curl -d` says that it is a form.
+async fn read_json<T: DeserializeOwned>(
+    head: &Parts,
+    body: Incoming,
+    context: &Context,
+) -> Result<T, Problem> {
+    if let Err(problem) = not_encoded(&head.headers) {
+        discard(body);
+        return Err(problem);
+    }
+    let limits = context.publisher.limits;
+    let bytes = read_body(body, limits.event_bytes, "event-bytes", limits.body_time).await?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        Problem::bad_request(
+            "body",
+            format!("the body is not what is taken here: {error}"),
+        )
+    })
+}
+
+/// Carries a change through, also when who asked for it leaves meanwhile.
+async fn whole<T: Send + 'static>(
+    change: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Result<T, Problem> {
+    match tokio::spawn(change).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Problem::unavailable("stopped", "the server is leaving")),
+    }
 }
 
 /// Reads a whole body.

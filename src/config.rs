@@ -30,6 +30,8 @@ pub struct Config {
     pub listeners: Listeners,
     /// The directory of certificates and their keys.
     pub certs: PathBuf,
+    /// The directory of what outlives a restart; `None` keeps nothing.
+    pub data: Option<PathBuf>,
     /// The replica's name; `None` asks for the host's, see [`Config::name_or`].
     pub name: Option<String>,
     /// How lines on stderr are written.
@@ -101,6 +103,10 @@ pub struct Timing {
     pub retry_max: Duration,
     /// How long an idempotency key is remembered.
     pub idempotency_for: Duration,
+    /// How long a subscription is kept that no stream uses.
+    pub subscription_ttl: Duration,
+    /// How long one evaluation of a query may take.
+    pub query_time: Duration,
 }
 
 /// How large (in bytes) and how many things may be. `Default` is empty, for the table to fill: the
@@ -141,6 +147,35 @@ pub struct Limits {
     pub poll_events: usize,
     /// Bytes of one long poll's answer, unless its first event alone is larger.
     pub poll_bytes: usize,
+    /// Of live SQL.
+    pub live: LiveLimits,
+}
+
+/// How large (in bytes) and how many things of live SQL may be. `Default` is empty, as above.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LiveLimits {
+    /// Queries.
+    pub queries: usize,
+    /// Subscriptions.
+    pub subscriptions: usize,
+    /// Tables.
+    pub tables: usize,
+    /// Columns of a table.
+    pub table_columns: usize,
+    /// Rows retained a table.
+    pub table_rows: usize,
+    /// Bytes retained a table.
+    pub table_bytes: usize,
+    /// Bytes retained of all tables.
+    pub tables_bytes: usize,
+    /// Bytes of a query's text.
+    pub query_bytes: usize,
+    /// Bytes that the engine may take for everything.
+    pub query_memory: usize,
+    /// Groups of a query.
+    pub query_groups: usize,
+    /// Bytes of a query's result.
+    pub query_result: usize,
 }
 
 impl Default for Config {
@@ -209,6 +244,7 @@ impl Config {
         Self {
             listeners: Listeners::default(),
             certs: PathBuf::new(),
+            data: None,
             name: None,
             log_format: LogFormat::default(),
             metrics_every: None,

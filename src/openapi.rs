@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 /// Where the description is.
 pub const PATH: &str = "/openapi.json";
 
-/// A path, as OpenAPI writes it, and what it takes. `/publish/{topic}` is everything below `/publish/`.
+/// A path, as OpenAPI writes it, and what it takes. `/publish/{topic}` is everything below `/publish/`; braces before
+/// the end stand for one segment.
 #[derive(Debug)]
 pub struct Path {
     /// The path.
@@ -30,10 +31,16 @@ impl Path {
 
 /// Whether `path` is meant by a path of the description.
 pub fn means(at: &str, path: &str) -> bool {
-    match at.split_once('{') {
-        Some((above, _)) => path.starts_with(above),
-        None => at == path,
-    }
+    let Some((above, rest)) = at.split_once('{') else {
+        return at == path;
+    };
+    let below = rest.split_once('}').map_or("", |(_, below)| below);
+    path.strip_prefix(above).is_some_and(|rest| match below {
+        "" => true,
+        below => rest
+            .strip_suffix(below)
+            .is_some_and(|segment| !segment.contains('/')),
+    })
 }
 
 /// The document of these paths, each with its Operation Objects by method.
@@ -167,6 +174,19 @@ pub fn answer(description: &str, content_type: &str, schema: Value) -> Value {
     json!({ "description": description, "content": { content_type: { "schema": schema } } })
 }
 
+/// An answer that says which version of a thing it is.
+pub fn tagged_answer(description: &str, schema: Value) -> Value {
+    let mut answer = answer(description, "application/json", schema);
+    answer["headers"] = json!({ "etag": { "required": true, "schema": text() } });
+    answer
+}
+
+/// `If-Match`, for a change that must not undo another's.
+pub fn if_match() -> Value {
+    let what = "Change it only if it is still this version: its etag";
+    parameter("header", "If-Match", what, text())
+}
+
 /// A refusal.
 pub fn problem(description: &str) -> Value {
     let schema = json!({ "$ref": "#/components/schemas/Problem" });
@@ -281,5 +301,27 @@ pub fn merge(one: &mut Value, other: &Value) {
             one.push_str(other);
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_path_means() {
+        let table = [
+            ("/stats", "/stats", true),
+            ("/stats", "/stats/", false),
+            ("/publish/{topic}", "/publish/a/b", true),
+            ("/publish/{topic}", "/publish", false),
+            ("/streams/{name}/ingest", "/streams/t/ingest", true),
+            ("/streams/{name}/ingest", "/streams/t", false),
+            ("/streams/{name}/ingest", "/streams/a/b/ingest", false),
+            ("/stream/{id}", "/streams/t", false),
+        ];
+        for (at, path, want) in table {
+            assert_eq!(means(at, path), want, "{at} {path}");
+        }
     }
 }

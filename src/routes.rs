@@ -12,10 +12,12 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Map, Value, json};
 
 use crate::access::{self, Access, Source};
+use crate::api::subscriptions;
 use crate::api::{self, APIS, Api, Context};
 use crate::body::{Body, Chunked, refused};
 use crate::counts::WireName;
 use crate::event::Topic;
+use crate::live::subscriptions::Subscription;
 use crate::log::Log;
 use crate::openapi::{self, Path};
 use crate::page;
@@ -28,34 +30,51 @@ use crate::wire::{self, Ask, Carrier, Opening, Settings, Wire};
 /// A path for readers.
 struct Streams {
     at: &'static str,
-    /// What is read when no topic is named. Without it, only a WebSocket may name none: it can subscribe later.
-    default: Option<&'static str>,
+    what: What,
     /// Which wires it may become, in the order in which they are asked.
     wires: &'static [&'static dyn Wire],
 }
 
-static STREAMS: [Streams; 4] = [
+/// What readers read there.
+#[derive(Clone, Copy, PartialEq)]
+enum What {
+    /// The topics that they name; only a WebSocket may name none, since it can subscribe later.
+    Named,
+    /// The same, or this one when none is named.
+    Default(&'static str),
+    /// What the subscription in the path consists of.
+    Subscription,
+}
+
+static STREAMS: [Streams; 5] = [
     Streams {
         at: "/events",
-        default: None,
+        what: What::Named,
         wires: &[&WebSocket, &Sse],
     },
     Streams {
         at: "/sse",
-        default: Some("messages"),
+        what: What::Default("messages"),
         wires: &[&Sse],
     },
     Streams {
         at: "/ws",
-        default: Some("messages"),
+        what: What::Default("messages"),
         wires: &[&WebSocket],
     },
     Streams {
         at: "/poll",
-        default: None,
+        what: What::Named,
         wires: &[&LongPoll],
     },
+    Streams {
+        at: STREAM,
+        what: What::Subscription,
+        wires: &[&WebSocket, &LongPoll, &Sse],
+    },
 ];
+
+const STREAM: &str = "/stream/{id}";
 
 /// Everything that answers requests.
 pub struct Routes {
@@ -166,7 +185,10 @@ impl Streams {
     /// GET may become any of the wires; HEAD is no handshake, so that it gets to the last.
     fn describe(&self) -> Map<String, Value> {
         let of = |wires: &[&dyn Wire]| {
-            let mut operation = json!({ "parameters": [self.topics(wires)] });
+            let mut operation = match self.what {
+                What::Subscription => of_subscription(),
+                _ => json!({ "parameters": [self.topics(wires)] }),
+            };
             openapi::merge(&mut operation, &Ask::describe());
             for wire in wires {
                 openapi::merge(&mut operation, &wire.describe());
@@ -183,15 +205,26 @@ impl Streams {
 
     fn topics(&self, wires: &[&dyn Wire]) -> Value {
         let mut schema = json!({ "type": "array", "items": openapi::topic() });
-        if let Some(topic) = self.default {
+        if let What::Default(topic) = self.what {
             schema["default"] = [topic].into();
         }
         let what = "What to read; named again for each topic";
         let mut topics = openapi::parameter("query", "topic", what, schema);
         // One of two wires is a WebSocket, which needs none.
-        topics["required"] = (self.default.is_none() && wires.len() == 1).into();
+        topics["required"] = (self.what == What::Named && wires.len() == 1).into();
         topics
     }
+}
+
+fn of_subscription() -> Value {
+    let poll = json!({ "enum": ["1"] });
+    json!({
+        "parameters": [
+            subscriptions::id(),
+            openapi::parameter("query", "poll", "1 is long polling, unless it is a handshake", poll),
+        ],
+        "responses": { "404": openapi::problem("There is no subscription with this id") },
+    })
 }
 
 /// An answer under way.
@@ -304,21 +337,26 @@ impl Routes {
         let (head, body) = request.into_parts();
         let (wire, name) = asked(streams.wires, &head)?;
         let mut ask = Ask::parse(&head, self.settings.poll_timeout)?;
-        let path = head.uri.path();
         let websocket = websocket::is_handshake(&head);
-        if let (true, Some(topic)) = (ask.topics.is_empty(), streams.default) {
-            ask.topics.push(Topic::new(topic)?);
-        }
-        if ask.topics.is_empty() && !websocket {
+        let subscription = match streams.what {
+            What::Subscription => Some(self.subscription(&head, &ask)?),
+            What::Default(topic) if ask.topics.is_empty() => {
+                ask.topics.push(Topic::new(topic)?);
+                None
+            }
+            _ => None,
+        };
+        if subscription.is_none() && ask.topics.is_empty() && !websocket {
             return Err(Problem::bad_request(
                 "topic",
                 "name at least one topic: ?topic=NAME",
             ));
         }
+        let is_poll = name == WireName::LongPoll;
         if head.method == Method::HEAD {
-            let response = match path {
-                "/poll" => api::json(StatusCode::OK, ""),
-                _ => sse::response(Body::empty()),
+            let response = match is_poll {
+                true => api::json(StatusCode::OK, ""),
+                false => sse::response(Body::empty()),
             };
             return Ok(future::ready(Ok(response)).boxed());
         }
@@ -331,7 +369,14 @@ impl Routes {
         if !in_bundle {
             carrier.bundle = None;
         }
-        let reader = ask.reader(&self.log, &carrier, name)?;
+        let mut reader = ask.reader(&self.log, &carrier, name);
+        match subscription {
+            Some(subscription) => {
+                let live = &self.context.live;
+                live.follow(&subscription, &mut reader, ask.start, is_poll)?;
+            }
+            None => drop(reader.begin(&ask.topics, ask.start)?),
+        }
         if let Some(key) = ask.cut.take() {
             self.context.cuts.add(key, &carrier.connection);
         }
@@ -344,6 +389,17 @@ impl Routes {
             source: source.clone(),
         };
         Ok(wire.open(Request::from_parts(head, body), opening))
+    }
+}
+
+impl Routes {
+    fn subscription(&self, head: &Parts, ask: &Ask) -> Result<Arc<Subscription>, Problem> {
+        if !ask.topics.is_empty() {
+            let detail = "a stream has the topics of its subscription: PUT /subscriptions/ID, also while it is read";
+            return Err(Problem::bad_request("topic", detail));
+        }
+        let id = head.uri.path().strip_prefix("/stream/").unwrap_or_default();
+        self.context.live.subscription(id)
     }
 }
 
@@ -363,7 +419,7 @@ fn asked<'w>(wires: &[&'w dyn Wire], head: &Parts) -> Result<(&'w dyn Wire, Wire
 
 fn unknown(path: &str) -> Problem {
     let detail = format!(
-        "there is nothing at {path}; try /events, /poll, /publish/TOPIC, /stats, /openapi.json or /"
+        "there is nothing at {path}; try /events, /poll, /publish/TOPIC, /queries, /subscriptions, /streams, /stats, /openapi.json or /"
     );
     Problem::new(StatusCode::NOT_FOUND, "not-found", detail)
 }

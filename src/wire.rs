@@ -211,24 +211,14 @@ impl Ask {
         })
     }
 
-    /// Takes a seat and sets a reader at its place.
-    ///
-    /// # Errors
-    /// 400 for too many topics.
-    pub fn reader(
-        &self,
-        log: &Arc<Log>,
-        carrier: &Carrier,
-        wire: WireName,
-    ) -> Result<Reader, Problem> {
+    /// Takes a seat for a reader, which has no topic yet.
+    pub fn reader(&self, log: &Arc<Log>, carrier: &Carrier, wire: WireName) -> Reader {
         let seat = Seat::new(carrier.connection.clone(), wire);
         let bell = carrier
             .bundle
             .as_ref()
             .map_or_else(Bell::alone, Spawner::bell);
-        let mut reader = Reader::new(log, carrier.shard, bell, seat, self.lag, self.limit);
-        reader.begin(&self.topics, self.start)?;
-        Ok(reader)
+        Reader::new(log, carrier.shard, bell, seat, self.lag, self.limit)
     }
 }
 
@@ -269,6 +259,12 @@ fn timeout(value: &str, longest: Duration) -> Result<Duration, Problem> {
             let detail = format!("timeout is a number of seconds, 0 to {}", longest.as_secs());
             Problem::bad_request("timeout", detail)
         })
+}
+
+/// Whether a request wants to poll where it could also have a stream.
+fn wants_poll(request: &Parts) -> bool {
+    let query = request.uri.query().unwrap_or("").as_bytes();
+    form_urlencoded::parse(query).any(|(name, value)| name == "poll" && value == "1")
 }
 
 /// Whether a request came over HTTP/2.

@@ -45,8 +45,10 @@ const ARROWS: [Row; 22] = [
     ("access", &["problem"], "looks at requests and refuses some"),
     (
         "api",
-        &["event", "log", "counts", "body", "openapi", "problem"],
-        "appends to the log and reads what is counted",
+        &[
+            "event", "log", "live", "counts", "body", "openapi", "problem",
+        ],
+        "appends to the log, changes what is defined and reads what is counted",
     ),
     (
         "wire",
@@ -58,9 +60,10 @@ const ARROWS: [Row; 22] = [
     (
         "routes",
         &[
-            "wire", "api", "page", "access", "log", "event", "counts", "body", "openapi", "problem",
+            "wire", "api", "page", "access", "live", "log", "event", "counts", "body", "openapi",
+            "problem",
         ],
-        "the one table: what a path is, which wire takes it, and a reader for it",
+        "the one table: what a path is, which wire takes it, and a reader for it, which follows a subscription or not",
     ),
     (
         "server",
@@ -104,7 +107,7 @@ const ARROWS: [Row; 22] = [
         "cli",
         &[
             "config", "certs", "client", "compare", "doctor", "server", "routes", "wire", "api",
-            "log", "counts", "access", "source",
+            "log", "live", "counts", "access", "source",
         ],
         "makes everything from the settings, and is named by nobody",
     ),

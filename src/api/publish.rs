@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::{Api, Context, read_body};
 use crate::body::Body;
 use crate::event::{Draft, EventType, Payload, Topic};
+use crate::live::Live;
 use crate::log::{Appended, Log};
 use crate::openapi::{
     Path, answer, count, cursor, object, parameter, problem, problem_with, text, topic,
@@ -33,22 +34,23 @@ pub struct Limits {
 }
 
 /// The way of every peer's event into the log.
-#[derive(Debug)]
 pub struct Publisher {
     log: Arc<Log>,
-    limits: Limits,
+    live: Arc<Live>,
+    pub(super) limits: Limits,
 }
 
 impl Publisher {
-    /// Publishes into this log.
-    pub fn new(log: Arc<Log>, limits: Limits) -> Publisher {
-        Publisher { log, limits }
+    /// Publishes into this log, and holds to their schemas what goes to tables.
+    pub fn new(log: Arc<Log>, live: Arc<Live>, limits: Limits) -> Publisher {
+        Publisher { log, live, limits }
     }
 
     /// Appends what a peer wants to publish.
     ///
     /// # Errors
-    /// 403 for a topic of the server's own, 413 for a payload over the limit, and as [`Log::append_all`].
+    /// 403 for a topic of the server's own, 413 for a payload over the limit, 400 for an object that breaks the schema of
+    /// a table, and as [`Log::append_all`].
     pub fn publish(&self, drafts: Vec<Draft>, key: Option<&str>) -> Result<Appended, Problem> {
         for (index, draft) in drafts.iter().enumerate() {
             if draft.topic.is_reserved() {
@@ -71,6 +73,7 @@ impl Publisher {
                 ));
             }
         }
+        self.live.check(&drafts)?;
         self.log.append_all(drafts, key)
     }
 }
@@ -105,7 +108,6 @@ fn describe() -> Value {
     ] });
     let of_type =
         json!({ "type": "string", "pattern": "^[A-Za-z0-9._:/-]{1,64}$", "default": "message" });
-    let key = json!({ "type": "string", "minLength": 1, "maxLength": 255 });
     json!({
         "summary": "Publish on a topic",
         "parameters": [
@@ -120,11 +122,7 @@ fn describe() -> Value {
                 "1 takes text as ndjson takes JSON: one event a line",
                 json!({ "enum": ["0", "1"], "default": "0" }),
             ),
-            parameter(
-                "header", "Idempotency-Key",
-                "A retry with the same key appends nothing and gets the first answer",
-                key,
-            ),
+            describe_key(),
         ],
         "requestBody": {
             "description": "The payload. What is of another type than these is text; without a body it is empty.",
@@ -140,7 +138,7 @@ fn describe() -> Value {
                 "application/json",
                 done,
             ),
-            "400": problem("The topic, the type, the key or the body is malformed, or no event is in it"),
+            "400": problem("The topic, the type, the key or the body is malformed, no event is in it, or an object breaks the schema of the table that the topic is"),
             "403": problem("A topic of the server's own, which begins with $, or a page of a foreign origin"),
             "408": problem("The body took longer than request-body to arrive"),
             "413": problem("The body is over event-bytes, or for many lines batch-bytes or batch-events"),
@@ -151,6 +149,15 @@ fn describe() -> Value {
             ),
         },
     })
+}
+
+pub(super) fn describe_key() -> Value {
+    parameter(
+        "header",
+        "Idempotency-Key",
+        "A retry with the same key appends nothing and gets the first answer",
+        json!({ "type": "string", "minLength": 1, "maxLength": 255 }),
+    )
 }
 
 async fn publish(
@@ -220,14 +227,7 @@ impl Asked {
                 _ => {}
             }
         }
-        if headers.contains_key(header::CONTENT_ENCODING) {
-            let detail = "bodies are taken as they are; send this one without content-encoding";
-            return Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "encoded",
-                detail,
-            ));
-        }
+        super::not_encoded(headers)?;
         Ok(Asked {
             topic: Topic::new(&name)?,
             event_type,
@@ -258,13 +258,7 @@ impl Asked {
                 continue;
             }
             if drafts.len() == most {
-                let detail =
-                    format!("a batch has at most {most} events (batch-events); send several");
-                return Err(Problem::new(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "too-many-events",
-                    detail,
-                ));
+                return Err(too_many_events(most));
             }
             // Copied, so that one small line does not keep the whole body alive.
             let line = Bytes::copy_from_slice(line);
@@ -313,7 +307,12 @@ fn format(headers: &HeaderMap, lines: bool) -> Result<Format, Problem> {
     }
 }
 
-fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub(super) fn too_many_events(most: usize) -> Problem {
+    let detail = format!("a batch has at most {most} events (batch-events); send several");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-many-events", detail)
+}
+
+pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(key) = headers.get("idempotency-key") else {
         return Ok(None);
     };

@@ -22,8 +22,11 @@ use crate::api::cut::Cuts;
 use crate::api::publish::Publisher;
 use crate::api::stats::Stats;
 use crate::api::{Context, Health, publish};
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, Limits, LogFormat};
 use crate::counts::{Counts, ListenerFacts};
+use crate::live::definitions::{Definitions, Stored};
+use crate::live::engine::{self, Engine};
+use crate::live::{self, Live};
 use crate::log::{self, Log};
 use crate::routes::Routes;
 use crate::server::{self, Listener, Server};
@@ -55,16 +58,21 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
     };
     log_to_stderr(config.log_format);
     let descriptors = raise_descriptors();
-    // Both are tried, so that whoever mends the one need not start again to hear of the other.
-    let (identities, bound) = match (identity::find(&config), bind::all(&config.listeners)) {
-        (Ok(identities), Ok(bound)) => (identities, bound),
-        (identities, bound) => {
-            let mistakes = [identities.err(), bound.err()];
+    // All are tried, so that whoever mends the one need not start again to hear of the other.
+    let found = (
+        identity::find(&config),
+        bind::all(&config.listeners),
+        kept(&config),
+    );
+    let (identities, bound, kept) = match found {
+        (Ok(identities), Ok(bound), Ok(kept)) => (identities, bound, kept),
+        (identities, bound, kept) => {
+            let mistakes = [identities.err(), bound.err(), kept.err()];
             return super::fail(&mistakes.into_iter().flatten().flatten().collect::<Vec<_>>());
         }
     };
     let listeners = bind::listeners(bound, &identities);
-    match serve(&config, descriptors, identities, listeners) {
+    match serve(&config, descriptors, identities, listeners, kept) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => super::fail(&[format!("the server could not run: {error}")]),
     }
@@ -80,11 +88,20 @@ fn end_with(parent: u32) -> std::io::Result<()> {
     }
 }
 
+/// What outlives a restart, if anything does.
+type Kept = Option<(Definitions, Stored)>;
+
+fn kept(config: &Config) -> Result<Kept, Vec<String>> {
+    let opened = config.data.as_deref().map(Definitions::open).transpose();
+    opened.map_err(|mistake| vec![format!("--data: {mistake}")])
+}
+
 fn serve(
     config: &Config,
     descriptors: u64,
     identities: Identities,
     listeners: Vec<Listener>,
+    kept: Kept,
 ) -> std::io::Result<()> {
     let name = config.name_or(
         rustix::system::uname()
@@ -99,11 +116,20 @@ fn serve(
     let counts = Counts::new(shards, facts.clone());
     let log = Log::new(log_limits(config), &name, shards, Box::new(now_ms));
     let access = access(config, &identities, &listeners);
+    let (definitions, stored) = kept.unzip();
+    let limits = live_limits(config);
+    let engine = Engine::start(&log, limits.engine)?;
+    let live = Live::new(log.clone(), engine, limits, definitions);
     let stats = Arc::new(Stats::new(&name, counts.clone(), log.clone()));
     let routes = Arc::new(Routes {
         access: access.clone(),
         context: Context {
-            publisher: Arc::new(Publisher::new(log.clone(), publish_limits(config))),
+            publisher: Arc::new(Publisher::new(
+                log.clone(),
+                live.clone(),
+                publish_limits(config),
+            )),
+            live: live.clone(),
             cuts: Cuts::new(config.limits.cut_keys),
             stats: stats.clone(),
             health: Arc::new(Health::default()),
@@ -123,6 +149,8 @@ fn serve(
         .build()?
         .block_on(async {
             let (drain, cut) = signals()?;
+            live.restore(stored.unwrap_or_default()).await;
+            tokio::spawn(live.tidy());
             tokio::spawn(stats.publish_while_read());
             if let Some(every) = config.metrics_every {
                 let (log, name) = (log.clone(), name.clone());
@@ -133,7 +161,13 @@ fn serve(
                 });
             }
             tokio::spawn(identities.watch(access));
-            tracing::info!("the log is in memory: nothing outlives a restart");
+            match &config.data {
+                Some(dir) => tracing::info!(
+                    "tables, queries and subscriptions outlive a restart, in {}; the log is in memory and does not",
+                    dir.display()
+                ),
+                None => tracing::info!("all is in memory: without --data nothing outlives a restart"),
+            }
             say_ready(config.log_format, &name, &facts);
             server::run(server, drain_on(drain), drain_on(cut)).await
         })
@@ -250,6 +284,29 @@ fn log_limits(config: &Config) -> log::Limits {
         reader_topics: limits.reader_topics,
         keys: limits.idempotency_keys,
         keys_for: config.timing.idempotency_for,
+    }
+}
+
+fn live_limits(config: &Config) -> live::Limits {
+    let Config { timing, limits, .. } = config;
+    let Limits { live, .. } = limits;
+    live::Limits {
+        queries: live.queries,
+        subscriptions: live.subscriptions,
+        subscription_ttl: timing.subscription_ttl,
+        reader_topics: limits.reader_topics,
+        engine: engine::Limits {
+            tables: live.tables,
+            columns: live.table_columns,
+            table_rows: live.table_rows as u64,
+            table_bytes: live.table_bytes as u64,
+            tables_bytes: live.tables_bytes as u64,
+            query_bytes: live.query_bytes,
+            query_time: timing.query_time,
+            query_memory: live.query_memory as u64,
+            groups: live.query_groups,
+            result_bytes: live.query_result,
+        },
     }
 }
 

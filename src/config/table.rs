@@ -6,6 +6,7 @@
 
 mod general;
 mod limits;
+mod live;
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -42,7 +43,7 @@ pub struct Section {
 }
 
 /// All settings by heading.
-pub static SECTIONS: [Section; 4] = [
+pub static SECTIONS: [Section; 5] = [
     Section {
         title: "Listeners",
         settings: general::LISTENERS,
@@ -58,6 +59,10 @@ pub static SECTIONS: [Section; 4] = [
     Section {
         title: "Limits",
         settings: limits::LIMITS,
+    },
+    Section {
+        title: "Live SQL",
+        settings: live::LIVE,
     },
 ];
 
@@ -80,6 +85,7 @@ enum Kind {
     NumberOrAuto(RangeInclusive<u64>, Field<Option<usize>>),
     Switch(Field<bool>),
     Directory(Field<PathBuf>),
+    DirectoryOrNone(Field<Option<PathBuf>>),
     Name(Field<Option<String>>),
     LogFormat(Field<LogFormat>),
     Origins(Field<Vec<String>>),
@@ -137,7 +143,7 @@ impl Setting {
             Kind::Number(range, _) => value::numbers(range),
             Kind::NumberOrAuto(range, _) => format!("{}, or auto", value::numbers(range)),
             Kind::Switch(_) => "true or false".to_owned(),
-            Kind::Directory(_) => "a directory".to_owned(),
+            Kind::Directory(_) | Kind::DirectoryOrNone(_) => "a directory".to_owned(),
             Kind::Name(_) => {
                 "1 to 64 printable ASCII characters without quotes and backslashes".to_owned()
             }
@@ -155,7 +161,7 @@ impl Setting {
             Kind::Size(..) => "SIZE",
             Kind::Number(..) | Kind::NumberOrAuto(..) => "NUMBER",
             Kind::Switch(_) => "true|false",
-            Kind::Directory(_) => "DIR",
+            Kind::Directory(_) | Kind::DirectoryOrNone(_) => "DIR",
             Kind::Name(_) => "NAME",
             Kind::LogFormat(_) => "human|json",
             Kind::Origins(_) => "ORIGIN",
@@ -211,8 +217,11 @@ impl Setting {
                 *field(config) = unless("auto", text, |text| value::number(text, range))?
             }
             Kind::Switch(field) => *field(config) = value::switch(text)?,
-            Kind::Directory(_) if text.is_empty() => return Err("is not a directory".to_owned()),
+            Kind::Directory(_) | Kind::DirectoryOrNone(_) if text.is_empty() => {
+                return Err("is not a directory".to_owned());
+            }
             Kind::Directory(field) => *field(config) = PathBuf::from(text),
+            Kind::DirectoryOrNone(field) => *field(config) = Some(PathBuf::from(text)),
             Kind::Name(field) => *field(config) = Some(value::name(text)?),
             Kind::LogFormat(field) => *field(config) = log_format(text)?,
             Kind::Origins(_) | Kind::Hosts(_) => unreachable!("lists are stored whole"),

@@ -27,7 +27,8 @@ pub struct LongPoll;
 
 impl Wire for LongPoll {
     fn asked(&self, request: &Parts) -> Result<Option<WireName>, Problem> {
-        Ok((request.uri.path() == "/poll").then_some(WireName::LongPoll))
+        let is_asked = request.uri.path() == "/poll" || super::wants_poll(request);
+        Ok(is_asked.then_some(WireName::LongPoll))
     }
 
     fn describe(&self) -> Value {
@@ -70,7 +71,9 @@ impl Wire for LongPoll {
 }
 
 fn event() -> Value {
-    let mut event = object(json!({ "id": cursor(), "topic": topic(), "data": {} }));
+    // Without an id is only what a subscription tells first.
+    let mut event = object(json!({ "topic": topic(), "data": {} }));
+    event["properties"]["id"] = cursor();
     event["properties"]["type"] = text();
     event
 }
@@ -84,8 +87,10 @@ struct Answer {
 
 async fn answer(mut opening: Opening) -> Response<Body> {
     let mut answer = Answer::default();
-    // Without a cursor nothing can be missed yet: the head, and come back.
-    if opening.ask.start != Start::Head {
+    // Without a cursor nothing can be missed yet: the head, and come back; with what a subscription has to tell first.
+    if opening.ask.start == Start::Head && opening.reader.is_guided() {
+        answer.take_more(&mut opening);
+    } else if opening.ask.start != Start::Head {
         let longest = opening.settings.poll_timeout;
         let timeout = opening.ask.timeout.unwrap_or(DEFAULT_TIMEOUT).min(longest);
         let unsent = opening.carrier.unsent.clone();

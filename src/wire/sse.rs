@@ -67,15 +67,16 @@ impl Wire for Sse {
         request: Request<Incoming>,
         opening: Opening,
     ) -> BoxFuture<'static, Result<Response<Body>, Problem>> {
-        let envelope = opening
-            .ask
-            .envelope
-            .unwrap_or(request.uri().path() == "/sse");
-        let framing = match (envelope, request.extensions().get::<Chunked>()) {
-            (false, None) => Framing::Sse,
-            (false, Some(Chunked)) => Framing::SseChunk,
-            (true, None) => Framing::Envelope,
-            (true, Some(Chunked)) => Framing::EnvelopeChunk,
+        let asked = opening.ask.envelope;
+        let envelope = asked.unwrap_or(request.uri().path() == "/sse");
+        let chunked = request.extensions().get::<Chunked>().is_some();
+        let framing = match (envelope, opening.reader.is_guided(), chunked) {
+            (true, _, false) => Framing::Envelope,
+            (true, _, true) => Framing::EnvelopeChunk,
+            (false, true, false) => Framing::Stream,
+            (false, true, true) => Framing::StreamChunk,
+            (false, false, false) => Framing::Sse,
+            (false, false, true) => Framing::SseChunk,
         };
         let stream = SseStream::new(opening.reader, opening.settings, framing);
         async { Ok(response(Body::Stream(Box::new(stream)))) }.boxed()
@@ -205,7 +206,9 @@ impl SseStream {
     /// A block of this reader's own, as a piece.
     fn own(&self, block: Bytes) -> Bytes {
         self.counted(match self.framing {
-            Framing::SseChunk | Framing::EnvelopeChunk => frame::chunk(&block).into(),
+            Framing::SseChunk | Framing::EnvelopeChunk | Framing::StreamChunk => {
+                frame::chunk(&block).into()
+            }
             _ => block,
         })
     }

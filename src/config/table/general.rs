@@ -65,6 +65,12 @@ pub(super) static SERVER: &[Setting] = &[
         "Directory of ca.pem, server.pem and their keys; missing ones are made",
     ),
     shown(
+        "data",
+        "",
+        Kind::DirectoryOrNone(|config| &mut config.data),
+        "Directory of what must outlive a restart: tables, queries, subscriptions; without it, nothing does",
+    ),
+    shown(
         "name",
         "",
         Kind::Name(|config| &mut config.name),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use hyper::StatusCode;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -55,6 +56,11 @@ pub(super) fn answer(text: &str, reader: &mut Reader, publisher: &Publisher) -> 
         }
     };
     let done = match &*said.r#type {
+        "subscribe" | "unsubscribe" if reader.is_guided() => Err(Problem::new(
+            StatusCode::CONFLICT,
+            "guided",
+            "this stream has the topics of its subscription: PUT /subscriptions/ID, and it follows",
+        )),
         "subscribe" => subscribe(said.topics, said.after, reader),
         "unsubscribe" => unsubscribe(said.topics, reader),
         "publish" => publish(said.topic, said.event, said.data, publisher),
