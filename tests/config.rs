@@ -210,6 +210,7 @@ fn another(setting: &table::Setting) -> (&'static str, Config) {
         "77",
         "48KiB",
         "65MiB",
+        "300MiB",
         "true",
         "https://example.org",
     ];

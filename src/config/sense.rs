@@ -18,7 +18,7 @@ struct Order {
     why: &'static str,
 }
 
-const ORDERS: [Order; 3] = [
+const ORDERS: [Order; 5] = [
     Order {
         small: "event-bytes",
         large: "topic-bytes",
@@ -51,6 +51,24 @@ const ORDERS: [Order; 3] = [
             )
         },
         why: "they are the two ends of one range",
+    },
+    Order {
+        small: "table-bytes",
+        large: "tables-bytes",
+        values: |config| {
+            let live = &config.limits.live;
+            (live.table_bytes as u128, live.tables_bytes as u128)
+        },
+        why: "all tables together must hold what one may",
+    },
+    Order {
+        small: "tables-bytes",
+        large: "query-memory",
+        values: |config| {
+            let live = &config.limits.live;
+            (live.tables_bytes as u128, live.query_memory as u128)
+        },
+        why: "the tables are in it",
     },
 ];
 
