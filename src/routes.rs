@@ -217,7 +217,7 @@ impl Streams {
 }
 
 fn of_subscription() -> Value {
-    let poll = json!({ "enum": ["1"] });
+    let poll = json!({ "enum": ["0", "1"] });
     json!({
         "parameters": [
             subscriptions::id(),

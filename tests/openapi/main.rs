@@ -8,7 +8,7 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use recipes::{LIMITS, On, Recipe};
+use recipes::{LIMITS, Made, On, Recipe};
 use serde_json::Value;
 use support::client::link::{self, Call, Connection, Link, Target};
 use support::raw::{self, Answer, Peer};
@@ -67,7 +67,11 @@ fn every_status_of_every_operation() {
     plain.publish("t", "the only topic");
     let document = document(&plain);
     let operations = operations(&document);
-    let recipes = recipes::all(&operations);
+    let made = Made {
+        kept: subscription(&plain),
+        deleted: subscription(&plain),
+    };
+    let recipes = recipes::all(&operations, &made);
 
     let known: BTreeSet<(Operation, u16)> =
         recipes.iter().map(|r| (r.of.clone(), r.status)).collect();
@@ -159,6 +163,18 @@ fn fits(document: &Value, recipe: &Recipe, answer: &Answer) -> Result<(), String
         return Err("a stream begins with where it is".to_owned());
     }
     schema::check(document, &described["schema"], &body)
+}
+
+/// A new subscription to the topic `t`.
+fn subscription(server: &Server) -> String {
+    let body = r#"{"topics":["t"]}"#;
+    let (head, answer) = server.request(&format!(
+        "POST /subscriptions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    assert!(head.starts_with("HTTP/1.1 201"), "{head}");
+    let made: Value = serde_json::from_str(&answer).expect("JSON");
+    made["subscription_id"].as_str().expect("an id").to_owned()
 }
 
 /// Somebody who reads events.
@@ -281,7 +297,11 @@ async fn a_websocket_on_http2_is_where_one_on_http1_is() {
     let document = document(&server);
     let target = Target::of(&server);
     for of in operations(&document).iter().filter(|of| of.method == "GET") {
-        let call = Call::get(format!("{}?topic=t", of.path));
+        let at = match of.path.as_str() {
+            "/stream/{id}" => of.path.replace("{id}", &subscription(&server)),
+            path => format!("{path}?topic=t"),
+        };
+        let call = Call::get(at);
         let mut connection = Connection::open(&target, Link::H2c).await;
         let status = match link::extended_connect(&mut connection, call).await {
             Ok(_) => 101,
@@ -343,7 +363,7 @@ fn every_parameter_is_read() {
         }
     }
     let known = [
-        "after", "cut", "envelope", "lag", "limit", "lines", "timeout", "topic", "type",
+        "after", "cut", "envelope", "lag", "limit", "lines", "poll", "timeout", "topic", "type",
     ];
     assert_eq!(read, known.map(str::to_owned).into());
 }

@@ -1,5 +1,7 @@
 //! How to get each answer that `/openapi.json` describes, of a real server.
 
+mod live;
+
 use super::Operation;
 
 /// One request, and the status that it gets.
@@ -25,13 +27,16 @@ pub enum On {
 }
 
 /// What the server that is asked in peace is started with.
-pub const LIMITS: [&str; 8] = [
+pub const LIMITS: [&str; 11] = [
     "--topics=1",
     "--event-bytes=1KiB",
     "--batch-events=1",
     "--request-body=200ms",
     "--idempotency-keys=1",
     "--poll-timeout=1s",
+    "--queries=2",
+    "--subscriptions=3",
+    "--tables=3",
     "--metrics-every",
     "off",
 ];
@@ -71,12 +76,24 @@ const PAGE: [&str; 28] = [
     "/favicon.ico",
 ];
 
+/// Subscriptions to the topic `t` that are there from the start.
+pub struct Made {
+    /// One that stays.
+    pub kept: String,
+    /// One that goes.
+    pub deleted: String,
+}
+
 /// All that are known, for a description with these operations.
-pub fn all(operations: &[Operation]) -> Vec<Recipe> {
+pub fn all(operations: &[Operation], made: &Made) -> Vec<Recipe> {
     let mut all: Vec<Recipe> = operations.iter().flat_map(everywhere).collect();
     all.extend(streams());
     all.extend(publish());
     all.extend(cut());
+    all.extend(live::queries());
+    all.extend(live::subscriptions(made));
+    all.extend(live::stream(&made.kept));
+    all.extend(live::tables());
     let seen = ["/stats", "/healthz", "/readyz", "/metrics", "/openapi.json"];
     for path in seen.iter().chain(&PAGE) {
         all.push(recipe("GET", path, 200, path, "", ""));
@@ -230,7 +247,7 @@ fn recipe(
         false => "connection: close\r\n",
     };
     let length = match method {
-        "POST" => format!("content-length: {}\r\n", body.len()),
+        "POST" | "PUT" => format!("content-length: {}\r\n", body.len()),
         _ => String::new(),
     };
     Recipe {
