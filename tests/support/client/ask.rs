@@ -25,6 +25,16 @@ impl Ask {
         }
     }
 
+    /// The stream of a subscription.
+    pub fn stream(subscription: &str, framing: Framing) -> Ask {
+        let path = format!("/stream/{subscription}");
+        let ask = Ask::default().at(path.leak());
+        match framing {
+            Framing::LongPoll => ask.with("poll", 1),
+            _ => ask,
+        }
+    }
+
     /// Another path than the framing's usual one.
     pub fn at(mut self, path: &'static str) -> Ask {
         self.path = Some(path);

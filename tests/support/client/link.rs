@@ -201,6 +201,20 @@ impl Call {
         }
     }
 
+    pub fn put(path: impl Into<String>, body: impl Into<Bytes>) -> Call {
+        Call {
+            method: Method::PUT,
+            ..Call::post(path, body)
+        }
+    }
+
+    pub fn delete(path: impl Into<String>) -> Call {
+        Call {
+            method: Method::DELETE,
+            ..Call::get(path)
+        }
+    }
+
     pub fn with(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Call {
         self.headers.push((name, value.as_ref().to_vec()));
         self

@@ -46,6 +46,8 @@ pub enum Message {
         server: Option<String>,
     },
     Event(Event),
+    /// What a subscription tells in front of the events: an event without an id, which is [`Id::ZERO`] here.
+    Present(Event),
     Gap(Gap),
     Busy {
         reason: String,
@@ -127,7 +129,7 @@ pub enum End {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct EventJson<'a> {
-    id: &'a str,
+    id: Option<&'a str>,
     topic: &'a str,
     r#type: Option<&'a str>,
     #[serde(borrow)]
@@ -162,14 +164,23 @@ struct ReadyJson {
     server: String,
 }
 
-/// `{"id","topic","type","data"}`.
+impl From<Event> for Message {
+    fn from(event: Event) -> Message {
+        match event.id {
+            Id::ZERO => Message::Present(event),
+            _ => Message::Event(event),
+        }
+    }
+}
+
+/// `{"id","topic","type","data"}`, or the same without an id.
 pub fn event(json: &str) -> Result<Event, String> {
     let event: EventJson = serde_json::from_str(json).map_err(|e| format!("{e}: {json}"))?;
     if event.r#type == Some("message") {
         return Err(format!("a type that is message is left out: {json}"));
     }
     Ok(Event {
-        id: event.id.parse()?,
+        id: event.id.map_or(Ok(Id::ZERO), str::parse)?,
         topic: Some(event.topic.to_owned()),
         kind: event.r#type.unwrap_or("message").to_owned(),
         data: Data::Json(event.data.get().to_owned()),

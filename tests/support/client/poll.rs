@@ -148,6 +148,6 @@ impl Polls {
         self.messages
             .extend(answer.gaps.into_iter().map(Message::Gap));
         self.messages
-            .extend(answer.events.into_iter().map(Message::Event));
+            .extend(answer.events.into_iter().map(Message::from));
     }
 }

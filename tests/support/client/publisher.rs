@@ -11,7 +11,7 @@ pub struct Publisher {
     connection: Connection,
 }
 
-/// An answer with a body of JSON.
+/// An answer with a body of JSON, or none.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -49,7 +49,10 @@ impl Publisher {
     pub async fn try_call(&mut self, call: Call) -> hyper::Result<Answer> {
         let (head, body) = self.connection.send(call).await?.into_parts();
         let body = body.collect().await?.to_bytes();
-        let body = serde_json::from_slice(&body);
+        let body = match &*body {
+            b"" => Ok(Value::Null),
+            body => serde_json::from_slice(body),
+        };
         Ok(Answer {
             status: head.status.as_u16(),
             headers: head.headers,

@@ -208,8 +208,11 @@ impl Parser {
             Some(name @ ("open" | "error")) => return Err(format!("an event named {name}")),
             kind => {
                 no_retry(block.retry)?;
-                Message::Event(Event {
-                    id: block.id.ok_or("an event without an id")?,
+                if block.id == Some(Id::ZERO) {
+                    return Err("an id that no event has".into());
+                }
+                Message::from(Event {
+                    id: block.id.unwrap_or(Id::ZERO),
                     topic: None,
                     kind: kind.unwrap_or("message").to_owned(),
                     data: Data::Lines(data),

@@ -144,6 +144,6 @@ fn read(text: &str) -> Result<Message, String> {
         Some("$ack" | "$error") => serde_json::from_str(text)
             .map(Message::Answer)
             .map_err(|e| format!("{e}: {text}")),
-        _ => message::event(text).map(Message::Event),
+        _ => message::event(text).map(Message::from),
     }
 }

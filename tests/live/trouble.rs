@@ -1,0 +1,91 @@
+//! What goes wrong while queries run: a table is dropped, a query breaks a limit, a client leaves. Everybody else goes
+//! on.
+
+use serde_json::json;
+
+use super::WIRES;
+use super::desk::Desk;
+use super::support::server::Server;
+
+#[tokio::test]
+async fn a_table_that_is_dropped_ends_its_queries_and_no_other() {
+    let server = Server::start(&[]);
+    let mut desk = Desk::of(&server).await;
+    for table in ["t", "u"] {
+        desk.table(table).await;
+    }
+    desk.query("of_t", "select count(*) from t").await;
+    desk.query("of_u", "select count(*) from u").await;
+    let id = desk.subscription(&["of_t", "of_u"], &[]).await;
+    let mut streams = Vec::new();
+    for transport in WIRES {
+        let mut stream = desk.open(transport, &id).await;
+        stream.next().await;
+        streams.push(stream);
+    }
+    assert_eq!(desk.delete("/streams/t").await.status, 204);
+    for stream in &mut streams {
+        let problem = stream.failure("of_t").await;
+        assert_eq!(problem["type"], "/problems/table-dropped", "{problem}");
+    }
+    let about = desk.get("/queries/of_t").await.body;
+    assert_eq!(about["state"], "failed");
+    assert_eq!(about["error"]["type"], "/problems/table-dropped");
+    desk.rows("u", [1]).await;
+    for stream in &mut streams {
+        stream.until("of_u", json!(1)).await;
+    }
+    // A newcomer is told what there is: a result and a failure.
+    let mut late = desk.open(WIRES[0], &id).await;
+    late.failure("of_t").await;
+    // Changed to what there is, it goes on.
+    desk.change("of_t", "select sum(n) from u").await;
+    for stream in &mut streams {
+        stream.until("of_t", json!(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_query_that_breaks_its_time_ends_and_others_go_on() {
+    let server = Server::start(&["--query-time=100ms"]);
+    let mut desk = Desk::of(&server).await;
+    desk.table("t").await;
+    let endless =
+        "with recursive r(x) as (select 1 union all select x + 1 from r) select count(*) from r, t";
+    desk.query("endless", endless).await;
+    desk.query("count", "select count(*) from t").await;
+    let id = desk.subscription(&["endless", "count"], &[]).await;
+    let mut stream = desk.open(WIRES[0], &id).await;
+    desk.rows("t", [1]).await;
+    let problem = stream.failure("endless").await;
+    assert_eq!(problem["type"], "/problems/query-time", "{problem}");
+    let detail = problem["detail"].as_str().expect("a detail");
+    assert!(detail.contains("query-time"), "{detail}");
+    desk.rows("t", [2]).await;
+    stream.until("count", json!(2)).await;
+}
+
+/// Streams and requests that are left in the middle leave nothing behind but what was said to the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_leave() {
+    let server = Server::start(&["--subscription-ttl=200ms"]);
+    let mut desk = Desk::of(&server).await;
+    desk.table("t").await;
+    desk.query("q", "select count(*) from t").await;
+    for round in 0..5 {
+        let id = desk.subscription(&["q"], &["t"]).await;
+        for transport in WIRES {
+            let stream = desk.open(transport, &id).await;
+            desk.rows("t", [round]).await;
+            drop(stream);
+        }
+        server.until("all have left", |stats| {
+            let wires = stats["wires"].as_object().expect("wires");
+            wires.values().all(|wire| wire["streams"] == 0)
+        });
+        let path = format!("/subscriptions/{id}");
+        desk.until(&path, |answer| answer.status == 404).await;
+    }
+    let about = desk.get("/queries/q").await.body;
+    assert_eq!(about["streams"], 0);
+}
