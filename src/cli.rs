@@ -6,7 +6,9 @@ mod compare;
 mod completions;
 mod doctor;
 mod generate;
+mod lines;
 mod publish;
+mod query;
 mod remote;
 mod serve;
 mod subscribe;
@@ -31,6 +33,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
     match matches.subcommand() {
         Some(("certs", matches)) => certs::run(matches),
         Some(("subscribe", matches)) => subscribe::run(matches),
+        Some(("query", matches)) => query::run(matches),
         Some(("publish", matches)) => publish::run(matches),
         Some(("generate", matches)) => generate::run(matches),
         Some(("top", matches)) => top::run(matches),
@@ -54,6 +57,7 @@ fn command() -> Command {
         .args_conflicts_with_subcommands(true)
         .subcommand(serve)
         .subcommand(subscribe::command())
+        .subcommand(query::command())
         .subcommand(publish::command())
         .subcommand(generate::command())
         .subcommand(top::command())

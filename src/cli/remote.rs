@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{ExitCode, Termination};
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
@@ -111,8 +111,8 @@ fn given<'a>(matches: &'a ArgMatches, name: &str) -> Option<&'a str> {
     value.map(String::as_str).filter(|value| !value.is_empty())
 }
 
-/// Runs a client to its end: exit status 0 when it did what it was to do, 1 when it could not.
-pub(super) fn run<C: Future<Output = Result<(), Failure>>>(
+/// Runs a client to its end: exit status 1 when it could not do what it was to do, else what it says, or 0.
+pub(super) fn run<C: Future<Output = Result<T, Failure>>, T: Termination>(
     matches: &ArgMatches,
     lost: Lost,
     client: impl FnOnce(Place, Patience) -> C,
@@ -124,7 +124,7 @@ pub(super) fn run<C: Future<Output = Result<(), Failure>>>(
     let patience = lost.patience(matches.get_one("retry-for").copied());
     block_on(async {
         match client(place, patience).await {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(done) => done.report(),
             Err(failure) => {
                 super::say(&failure.words);
                 ExitCode::FAILURE

@@ -1,16 +1,15 @@
 //! `triwire subscribe`: events on stdout, one JSON object a line.
 
-use std::io::{self, Write};
 use std::pin::pin;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 use futures_util::FutureExt;
-use rustix::event::{PollFd, PollFlags, poll};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
+use super::lines::{nobody_reads, send, write_lines};
 use super::remote::{self, Lost};
-use crate::client::{Ask, Failure, Follower, Item, Patience, Place};
+use crate::client::{Ask, Failure, Follower, Item, Patience, Place, Source};
 use crate::config::parse_time;
 
 /// Bytes that are written at once.
@@ -64,10 +63,10 @@ pub(super) fn command() -> Command {
 }
 
 pub(super) fn run(matches: &ArgMatches) -> ExitCode {
+    let topics = matches.get_many("topic");
+    let topics = topics.map_or_else(Vec::new, |topics| topics.cloned().collect());
     let ask = Ask {
-        topics: matches
-            .get_many("topic")
-            .map_or_else(Vec::new, |topics| topics.cloned().collect()),
+        source: Source::Topics(topics),
         after: matches.get_one("after").cloned(),
         lag: matches.get_one("lag").cloned(),
         limit: matches.get_one("limit").copied(),
@@ -137,42 +136,4 @@ async fn follow<S: FnMut(&str)>(
             return Ok(());
         }
     }
-}
-
-/// Whether somebody still writes them.
-async fn send(lines: &mpsc::Sender<Vec<u8>>, chunk: Vec<u8>) -> bool {
-    chunk.is_empty() || lines.send(chunk).await.is_ok()
-}
-
-/// Writes to stdout on a thread of its own, since a pipe may stand still for ever. What became of it is told at the
-/// end; that nobody reads it is no failure.
-fn write_lines() -> (mpsc::Sender<Vec<u8>>, oneshot::Receiver<io::Result<()>>) {
-    let (lines, mut chunks) = mpsc::channel::<Vec<u8>>(1);
-    let (tell, told) = oneshot::channel();
-    std::thread::spawn(move || {
-        let mut stdout = io::stdout().lock();
-        let mut result = Ok(());
-        while let (Ok(()), Some(chunk)) = (&result, chunks.blocking_recv()) {
-            result = stdout.write_all(&chunk).and_then(|()| stdout.flush());
-        }
-        drop(chunks);
-        let _ = tell.send(match result {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            result => result,
-        });
-    });
-    (lines, told)
-}
-
-/// Ends when the other end of stdout is closed: without it, a pipe's end would be noticed with the next event only.
-async fn nobody_reads() {
-    let (tell, told) = oneshot::channel();
-    std::thread::spawn(move || {
-        let stdout = io::stdout();
-        let mut all = [PollFd::new(&stdout, PollFlags::empty())];
-        // A regular file or a terminal that hangs up is told by the write.
-        while poll(&mut all, None).is_err() {}
-        let _ = tell.send(());
-    });
-    let _ = told.await;
 }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use self::view::View;
 use super::remote::{self, Lost};
-use crate::client::{Ask, Failure, Follower, Item, Patience, Place};
+use crate::client::{Ask, Failure, Follower, Item, Patience, Place, Source};
 
 pub(super) fn command() -> Command {
     let command = Command::new("top")
@@ -47,7 +47,7 @@ enum News {
 
 async fn watch(place: Place, patience: Patience) -> Result<(), Failure> {
     let ask = Ask {
-        topics: vec!["$stats".to_owned()],
+        source: Source::Topics(vec!["$stats".to_owned()]),
         after: None,
         lag: Some("latest".to_owned()),
         limit: None,

@@ -147,7 +147,9 @@ impl<S: FnMut(&str)> Follower<S> {
                 Ok(None)
             }
             Item::Event { id, json } => {
-                self.ask.after = Some(id.clone());
+                if id.is_some() {
+                    self.ask.after.clone_from(&id);
+                }
                 if let Some(left) = &mut self.ask.limit {
                     *left -= 1;
                 }

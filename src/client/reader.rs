@@ -22,11 +22,20 @@ use super::websocket::{Heard, WebSocket};
 /// How long a poll is held, in seconds.
 const HELD: u64 = 25;
 
+/// What is read.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// Topics.
+    Topics(Vec<String>),
+    /// A subscription, by its id.
+    Subscription(String),
+}
+
 /// What a reader asks for.
 #[derive(Clone, Debug)]
 pub struct Ask {
-    /// The topics.
-    pub topics: Vec<String>,
+    /// What it reads.
+    pub source: Source,
     /// Where to start; `None` is the head.
     pub after: Option<String>,
     /// What to do when events are lost: `gap`, `latest` or `close`; `None` is the server's default.
@@ -47,9 +56,10 @@ pub enum Item {
     },
     /// An event.
     Event {
-        /// Its id, which is the cursor after it.
-        id: String,
-        /// `{"id","topic","type","data"}` on one line; `type` is left out when it is `message`.
+        /// Its id, which is the cursor after it; a present result, which is not of the log, has none.
+        id: Option<String>,
+        /// On one line: of topics `{"id","topic","type","data"}`, where `type` is left out when it is `message`; of a
+        /// subscription the payload alone.
         json: String,
     },
     /// A gap notice.
@@ -100,7 +110,7 @@ impl Reader {
         let wire = match place.framing {
             Framing::Sse => open_sse(place, &ask).await?,
             Framing::WebSocket => {
-                let socket = WebSocket::open(place, &path("/events", &ask, false)).await?;
+                let socket = WebSocket::open(place, &path(&ask, Framing::WebSocket)).await?;
                 Wire::WebSocket(Box::new(socket))
             }
             Framing::LongPoll => Wire::LongPoll(Connection::open(place).await?, None),
@@ -137,7 +147,8 @@ impl Reader {
                         Some(Ok(frame)) => {
                             parser.push(frame.data_ref().unwrap_or(&Bytes::new()))?;
                             while let Some(block) = parser.next_block() {
-                                self.items.push_back(item(block, &mut self.retry)?);
+                                let item = item(block, &self.ask.source, &mut self.retry)?;
+                                self.items.push_back(item);
                             }
                         }
                         Some(Err(error)) => return Err(Failure::of_hyper(&self.server, &error)),
@@ -145,7 +156,7 @@ impl Reader {
                     }
                 }
                 Wire::WebSocket(socket) => match socket.next(self.ask.silence).await? {
-                    Heard::Text(text) => self.items.push_back(frame(text)?),
+                    Heard::Text(text) => self.items.push_back(frame(text, &self.ask.source)?),
                     Heard::Alive => return Ok(Item::Alive),
                     Heard::Closed(words) => {
                         return Ok(Item::End(format!("{} {words}", self.server)));
@@ -163,7 +174,8 @@ impl Reader {
                         self.items.push_back(gap(notice.get(), None)?);
                     }
                     for event in answer.events {
-                        self.items.push_back(frame(event.get().to_owned())?);
+                        let event = frame(event.get().to_owned(), &self.ask.source)?;
+                        self.items.push_back(event);
                     }
                     self.items.push_back(Item::Alive);
                 }
@@ -177,8 +189,7 @@ async fn open_sse(place: &Place, ask: &Ask) -> Result<Wire, Failure> {
     let mut headers = HeaderMap::new();
     let kind = HeaderValue::from_static("text/event-stream");
     headers.insert(header::ACCEPT, kind);
-    // One event says its topic and type in its data, since a stream may have many topics.
-    let path = path("/events", ask, true);
+    let path = path(ask, Framing::Sse);
     let answer = connection
         .send(Method::GET, &path, headers, Bytes::new())
         .await?;
@@ -207,17 +218,31 @@ async fn open_sse(place: &Place, ask: &Ask) -> Result<Wire, Failure> {
     Ok(Wire::Sse(answer.into_body(), SseParser::default()))
 }
 
-fn path(path: &str, ask: &Ask, envelope: bool) -> String {
+fn path(ask: &Ask, framing: Framing) -> String {
     let mut query = Serializer::new(String::new());
-    query.extend_pairs(ask.topics.iter().map(|topic| ("topic", topic)));
+    let path = match (&ask.source, framing) {
+        (Source::Subscription(id), _) => format!("/stream/{id}"),
+        (_, Framing::LongPoll) => "/poll".to_owned(),
+        _ => "/events".to_owned(),
+    };
+    match &ask.source {
+        Source::Topics(topics) => {
+            query.extend_pairs(topics.iter().map(|topic| ("topic", topic)));
+            // One event says its topic and type in its data, since a stream may have many topics.
+            if framing == Framing::Sse {
+                query.append_pair("envelope", "1");
+            }
+        }
+        Source::Subscription(_) if framing == Framing::LongPoll => {
+            query.append_pair("poll", "1");
+        }
+        Source::Subscription(_) => {}
+    }
     let given = [("after", &ask.after), ("lag", &ask.lag)];
     query.extend_pairs(given.iter().filter_map(|(k, v)| v.as_ref().map(|v| (k, v))));
     // More than a server takes is counted here alone.
     if let Some(limit) = ask.limit.filter(|limit| *limit <= 1_000_000) {
         query.append_pair("limit", &limit.to_string());
-    }
-    if envelope {
-        query.append_pair("envelope", "1");
     }
     format!("{path}?{}", query.finish())
 }
@@ -240,7 +265,7 @@ async fn poll(
     }
     // The first answer says at once that all is well, even when there is nothing to tell.
     let held = if cursor.is_some() { HELD } else { 0 };
-    let path = format!("{}&timeout={held}", path("/poll", &ask, false));
+    let path = format!("{}&timeout={held}", path(&ask, Framing::LongPoll));
     let answer = connection.read(&path).await?;
     serde_json::from_slice(&answer).map_err(|error| foreign(&error))
 }
@@ -272,7 +297,7 @@ struct Envelope<'a> {
 }
 
 /// What a block of SSE is.
-fn item(block: Block, asked: &mut Option<Duration>) -> Result<Item, Failure> {
+fn item(block: Block, source: &Source, asked: &mut Option<Duration>) -> Result<Item, Failure> {
     let Block::Event {
         id,
         event,
@@ -291,30 +316,39 @@ fn item(block: Block, asked: &mut Option<Duration>) -> Result<Item, Failure> {
             words: format!("the server is {}", busy.reason),
         }),
         _ => {
-            let mut envelope: Envelope = parse(&data)?;
-            envelope.id = id.unwrap_or_default();
-            let json = serde_json::to_string(&envelope).expect("it has string keys");
-            Ok(Item::Event {
-                id: envelope.id,
-                json: on_one_line(json),
-            })
+            let json = match source {
+                Source::Subscription(_) => data,
+                Source::Topics(_) => {
+                    let mut envelope: Envelope = parse(&data)?;
+                    envelope.id = id.clone().unwrap_or_default();
+                    serde_json::to_string(&envelope).expect("it has string keys")
+                }
+            };
+            let json = on_one_line(json);
+            Ok(Item::Event { id, json })
         }
     }
 }
 
 /// What a WebSocket frame is, or an event in the answer to a poll.
-fn frame(text: String) -> Result<Item, Failure> {
+fn frame(text: String, source: &Source) -> Result<Item, Failure> {
     #[derive(Deserialize)]
-    struct Frame {
+    struct Frame<'a> {
         r#type: Option<String>,
         id: Option<String>,
         cursor: Option<String>,
         detail: Option<String>,
+        #[serde(borrow)]
+        data: Option<&'a RawValue>,
     }
     let frame: Frame = parse(&text)?;
+    if let (Source::Subscription(_), Some(data)) = (source, frame.data) {
+        let json = on_one_line(data.get().to_owned());
+        return Ok(Item::Event { id: frame.id, json });
+    }
     match (frame.r#type.as_deref(), frame.id, frame.cursor) {
         (_, Some(id), _) => Ok(Item::Event {
-            id,
+            id: Some(id),
             json: on_one_line(text),
         }),
         (Some("$ready"), _, Some(cursor)) => Ok(Item::Ready { cursor }),
@@ -359,9 +393,13 @@ fn on_one_line(json: String) -> String {
 mod tests {
     use super::*;
 
+    fn topics() -> Source {
+        Source::Topics(Vec::new())
+    }
+
     fn event(id: &str, json: &str) -> Item {
         Item::Event {
-            id: id.into(),
+            id: Some(id.into()),
             json: json.into(),
         }
     }
@@ -375,9 +413,33 @@ mod tests {
             data: r#"{"server":"s","topic":"t","type":"k","data":{"a":1.50}}"#.into(),
             retry: None,
         };
-        let sse = item(block, &mut None).expect("it is good");
+        let sse = item(block, &topics(), &mut None).expect("it is good");
         assert_eq!(sse, event("1-2", text));
-        assert_eq!(frame(text.into()).expect("it is good"), sse);
+        assert_eq!(frame(text.into(), &topics()).expect("it is good"), sse);
+    }
+
+    #[test]
+    fn of_a_subscription_it_is_the_payload() {
+        let source = Source::Subscription("s".into());
+        let payload = r#"{"query":"q","result":1}"#;
+        let text = format!(r#"{{"id":"1-2","topic":"$query/q","data":{payload}}}"#);
+        assert_eq!(
+            frame(text, &source).expect("it is good"),
+            event("1-2", payload)
+        );
+        let present = format!(r#"{{"topic":"$query/q","data":{payload}}}"#);
+        let want = Item::Event {
+            id: None,
+            json: payload.into(),
+        };
+        assert_eq!(frame(present, &source).expect("it is good"), want);
+        let block = Block::Event {
+            id: None,
+            event: String::new(),
+            data: payload.into(),
+            retry: None,
+        };
+        assert_eq!(item(block, &source, &mut None).expect("it is good"), want);
     }
 
     #[test]
@@ -390,7 +452,7 @@ mod tests {
         };
         let want = r#"{"id":"1-2","topic":"t","data":[1, 2]}"#;
         assert_eq!(
-            item(block, &mut None).expect("it is good"),
+            item(block, &topics(), &mut None).expect("it is good"),
             event("1-2", want)
         );
     }
@@ -403,7 +465,7 @@ mod tests {
         };
         let want = r#"{"type":"$gap","topic":"t","reason":"lagged","missed":3}"#;
         assert_eq!((cursor, &*json), (None, want));
-        assert!(frame("[]".into()).is_err());
+        assert!(frame("[]".into(), &topics()).is_err());
         let busy = Block::Event {
             id: None,
             event: "busy".into(),
@@ -415,6 +477,6 @@ mod tests {
             retry: Some(Duration::from_secs(3)),
             words,
         };
-        assert_eq!(item(busy, &mut None).expect("it is good"), want);
+        assert_eq!(item(busy, &topics(), &mut None).expect("it is good"), want);
     }
 }

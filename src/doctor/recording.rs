@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::client::SseParser;
-use crate::client::{Ask, Block, Connection, Failure, Fault, Framing, Item, Place, Reader};
+use crate::client::{Ask, Block, Connection, Failure, Fault, Framing, Item, Place, Reader, Source};
 
 /// How long it may take to be connected.
 const CONNECTED: Duration = Duration::from_secs(15);
@@ -231,7 +231,7 @@ fn of_block(block: Block) -> Result<Heard, Failure> {
 
 async fn read_websocket(place: &Place, note: &Note) -> Result<(), Failure> {
     let ask = Ask {
-        topics: vec!["triwire/doctor/idle".into()],
+        source: Source::Topics(vec!["triwire/doctor/idle".into()]),
         after: None,
         lag: None,
         limit: None,

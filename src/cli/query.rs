@@ -1,0 +1,349 @@
+//! `triwire query`: what a query yields, kept fresh: a table on a terminal, one JSON value a line in a pipe.
+
+mod table;
+mod update;
+
+use std::future::Future;
+use std::io::{self, IsTerminal, Read, stdout};
+use std::pin::pin;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::interval;
+
+use self::table::Table;
+use self::update::{Kind, Update};
+use super::lines::{nobody_reads, send, write_lines};
+use super::remote::{self, Lost};
+use crate::client::{Ask, Failure, Fault, Follower, Item, Patience, Place, Query, Source};
+use crate::config::parse_time;
+
+/// A server says that it lives more often.
+const SILENCE: Duration = Duration::from_secs(60);
+/// How often the age of what is shown is.
+const AGE: Duration = Duration::from_secs(1);
+/// Nobody types that much, and no server takes it.
+const LONGEST: u64 = 1 << 20;
+
+pub(super) fn command() -> Command {
+    let command = Command::new("query")
+        .about("Watch what a query yields: a table on a terminal, JSON lines in a pipe")
+        .long_about(
+            "Watch what a query yields. On a terminal it is a table that is kept fresh. In a pipe it is one JSON value a \
+             line: {\"result\":…} whenever the result has changed, or, for a query that filters the rows of one table, \
+             each row as an object: first those that are retained (the newest 100), oldest first, then each that \
+             comes.\n\n\
+             The query and a subscription to it are made on the server for as long as this runs, and are removed at the \
+             end. A connection that is lost comes back by itself and resumes.\n\n\
+             Exit status: 0 after --limit or --once, or when nobody reads its output any more; 1 when it cannot go on, \
+             because of a mistake in the SQL among others; 2 for a mistake in what it was told; 130 for Ctrl-C.",
+        )
+        .arg(
+            Arg::new("sql")
+                .value_name("SQL")
+                .required_unless_present("file")
+                .help("The query; - reads it from stdin"),
+        )
+        .arg(
+            Arg::new("file")
+                .long("file")
+                .value_name("FILE")
+                .conflicts_with("sql")
+                .help("Read the query from a file"),
+        )
+        .arg(
+            Arg::new("every")
+                .long("every")
+                .value_name("TIME")
+                .default_value("1s")
+                .value_parser(|text: &str| parse_time(text, 50..=3_600_000))
+                .help("How often it is kept fresh, at most"),
+        )
+        .arg(
+            Arg::new("limit")
+                .long("limit")
+                .value_name("N")
+                .value_parser(value_parser!(u64).range(1..))
+                .help("End after so many results, or rows where each is told"),
+        )
+        .arg(
+            Arg::new("once")
+                .long("once")
+                .action(ArgAction::SetTrue)
+                .conflicts_with("limit")
+                .help("End after the present result"),
+        );
+    remote::arguments(command, Lost::ForEver)
+}
+
+/// What is asked for.
+struct Wish {
+    sql: String,
+    every: Duration,
+    limit: Option<u64>,
+    once: bool,
+}
+
+pub(super) fn run(matches: &ArgMatches) -> ExitCode {
+    let sql = match read_sql(matches) {
+        Ok(sql) => sql,
+        Err(mistake) => return super::fail(&[mistake]),
+    };
+    let wish = Wish {
+        sql,
+        every: *matches.get_one("every").expect("it has a default"),
+        limit: matches.get_one("limit").copied(),
+        once: matches.get_flag("once"),
+    };
+    remote::run(matches, Lost::ForEver, |place, patience| {
+        watch(place, patience, wish)
+    })
+}
+
+fn read_sql(matches: &ArgMatches) -> Result<String, String> {
+    let given = |name| matches.get_one(name).map(String::as_str);
+    let mut sql = String::new();
+    let (what, read) = match (given("file"), given("sql")) {
+        (Some(file), _) => (
+            file,
+            std::fs::File::open(file).and_then(|f| f.take(LONGEST).read_to_string(&mut sql)),
+        ),
+        (None, Some("-")) => ("stdin", io::stdin().take(LONGEST).read_to_string(&mut sql)),
+        (None, sql) => return Ok(sql.unwrap_or_default().to_owned()),
+    };
+    read.map_err(|error| format!("{what}: {error}"))?;
+    Ok(sql)
+}
+
+async fn watch(place: Place, patience: Patience, wish: Wish) -> Result<ExitCode, Failure> {
+    // From the first on, so that nothing is left behind whenever it ends.
+    let mut stopped = pin!(stopped()?);
+    let say = |words: &str| super::say(words);
+    let making = Query::make(&place, patience, &wish.sql, wish.every, say);
+    let made = tokio::select! {
+        made = making => made,
+        status = &mut stopped => return Ok(ExitCode::from(status)),
+    };
+    let query = match made {
+        Ok(query) => query,
+        Err(failure) if failure.fault == Fault::Refused(hyper::StatusCode::BAD_REQUEST) => {
+            super::say(&failure.words);
+            point(&wish.sql, &failure.words);
+            return Ok(ExitCode::FAILURE);
+        }
+        Err(failure) => return Err(failure),
+    };
+    let showing = async {
+        match stdout().is_terminal() {
+            true => draw(&place, patience, &wish, &query).await,
+            false => print(&place, patience, &wish, &query).await,
+        }
+    };
+    let shown = tokio::select! {
+        shown = showing => shown.map(|()| 0),
+        status = stopped => Ok(status),
+    };
+    query.remove(&place).await;
+    shown.map(ExitCode::from)
+}
+
+/// Ends with the exit status that a shell expects of a program that a signal has ended.
+fn stopped() -> Result<impl Future<Output = u8>, Failure> {
+    let on = |kind| signal(kind).map_err(|error| Failure::local(format!("no signals: {error}")));
+    let (mut hangup, mut interrupt) = (on(SignalKind::hangup())?, on(SignalKind::interrupt())?);
+    let mut terminate = on(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = hangup.recv() => 129,
+            _ = interrupt.recv() => 130,
+            _ = terminate.recv() => 143,
+        }
+    })
+}
+
+fn follower<S: FnMut(&str)>(
+    place: &Place,
+    patience: Patience,
+    query: &Query,
+    say: S,
+) -> Follower<S> {
+    let ask = Ask {
+        source: Source::Subscription(query.subscription().to_owned()),
+        after: None,
+        lag: None,
+        limit: None,
+        silence: SILENCE,
+    };
+    Follower::new(place.clone(), ask, patience, say)
+}
+
+/// The next that is told of the query; where events were lost, in words.
+async fn next<S: FnMut(&str)>(
+    follower: &mut Follower<S>,
+) -> Result<Result<Update, String>, Failure> {
+    match follower.next().await? {
+        Some(Item::Event { json, .. }) => Update::parse(&json).map(Ok),
+        Some(Item::Gap { json, .. }) => Ok(Err(format!("something was lost: {json}"))),
+        _ => Err(Failure::local("the stream has ended")),
+    }
+}
+
+/// The same, and the follower back.
+async fn step<S: FnMut(&str)>(
+    mut follower: Follower<S>,
+) -> (Follower<S>, Result<Result<Update, String>, Failure>) {
+    let update = next(&mut follower).await;
+    (follower, update)
+}
+
+/// In a pipe.
+async fn print(
+    place: &Place,
+    patience: Patience,
+    wish: &Wish,
+    query: &Query,
+) -> Result<(), Failure> {
+    let (lines, written) = write_lines();
+    let printed = tokio::select! {
+        printed = print_lines(place, patience, wish, query, &lines) => printed,
+        () = nobody_reads() => Ok(()),
+    };
+    // What is on its way is written, or there is nobody left to read it.
+    drop(lines);
+    let written = written.await.unwrap_or(Ok(()));
+    printed?;
+    written.map_err(|error| Failure::local(format!("stdout: {error}")))
+}
+
+async fn print_lines(
+    place: &Place,
+    patience: Patience,
+    wish: &Wish,
+    query: &Query,
+    lines: &mpsc::Sender<Vec<u8>>,
+) -> Result<(), Failure> {
+    let mut follower = follower(place, patience, query, |words: &str| super::say(words));
+    let mut left = wish.limit.unwrap_or(u64::MAX);
+    let mut is_first = true;
+    loop {
+        let update = match next(&mut follower).await? {
+            Ok(update) => update,
+            Err(words) => {
+                super::say(&words);
+                continue;
+            }
+        };
+        let texts = match (update.kind, query.is_rows) {
+            (Kind::Whole, false) => vec![format!("{{\"result\":{}}}", update.result)],
+            // The newest are first in a result, and last in a pipe.
+            (Kind::Whole, true) if is_first => update.rows()?.into_iter().rev().collect(),
+            // They were printed as they came.
+            (Kind::Whole, true) => Vec::new(),
+            (Kind::More, _) => update.rows()?,
+        };
+        is_first = false;
+        let mut chunk = Vec::new();
+        for text in texts
+            .into_iter()
+            .take(usize::try_from(left).unwrap_or(usize::MAX))
+        {
+            chunk.extend_from_slice(text.as_bytes());
+            chunk.push(b'\n');
+            left -= 1;
+        }
+        if !send(lines, chunk).await || left == 0 || wish.once {
+            return Ok(());
+        }
+    }
+}
+
+/// On a terminal.
+async fn draw(
+    place: &Place,
+    patience: Patience,
+    wish: &Wish,
+    query: &Query,
+) -> Result<(), Failure> {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let follower = follower(place, patience, query, move |words: &str| {
+        let _ = tell.send(super::tame(words));
+    });
+    let mut table = Table::new(query.is_rows);
+    let mut left = if wish.once {
+        1
+    } else {
+        wish.limit.unwrap_or(u64::MAX)
+    };
+    let mut clock = interval(AGE);
+    // One that is given up halfway would forget what it has read.
+    let mut coming = Box::pin(step(follower));
+    loop {
+        tokio::select! {
+            (follower, update) = &mut coming => {
+                match update? {
+                    Ok(update) => {
+                        left = left.saturating_sub(table.take(&update)?);
+                    }
+                    Err(words) => table.say(&super::tame(&words)),
+                }
+                coming = Box::pin(step(follower));
+            }
+            Some(words) = told.recv() => table.say(&words),
+            _ = clock.tick() => {}
+        }
+        let drawn = table.draw();
+        drawn.map_err(|error| Failure::local(format!("the terminal: {error}")))?;
+        if left == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// The line of the query that a mistake is in, and a caret under its place.
+fn point(sql: &str, words: &str) {
+    let Some((line, caret)) = pointer(sql, words) else {
+        return;
+    };
+    eprintln!("  {line}\n  {caret}");
+}
+
+fn pointer(sql: &str, words: &str) -> Option<(String, String)> {
+    let number = |label: &str| -> Option<usize> {
+        let (_, rest) = words.split_once(label)?;
+        let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+        digits.parse().ok()
+    };
+    let (line, column) = (number("line ")?, number("column ")?);
+    let line = sql.lines().nth(line.checked_sub(1)?)?;
+    // A tab is as wide under the line as in it.
+    let before = line.chars().take(column.checked_sub(1)?);
+    let blank = |c: char| if c == '\t' { '\t' } else { ' ' };
+    let caret: String = before.map(blank).chain(['^']).collect();
+    let plain = |c: char| if c.is_control() && c != '\t' { ' ' } else { c };
+    Some((line.chars().map(plain).collect(), caret))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_is_pointed_at() {
+        let sql = "select\n\tnam, x\nfrom metrics";
+        let (line, caret) = pointer(sql, "line 2, column 2: no column nam").expect("a place");
+        assert_eq!((&*line, &*caret), ("\tnam, x", "\t^"));
+        let (_, caret) = pointer("select", "at line 1, column 7: the end").expect("a place");
+        assert_eq!(caret, "      ^");
+        for words in [
+            "",
+            "line 4, column 1",
+            "line 0, column 0",
+            "line 99999999999999999999",
+        ] {
+            assert_eq!(pointer(sql, words), None, "{words}");
+        }
+    }
+}
