@@ -39,7 +39,7 @@ macro_rules! file {
 }
 
 /// All of them.
-pub static FILES: [File; 28] = [
+pub static FILES: [File; 36] = [
     file!("/", HTML, "index.html"),
     file!("/page.css", CSS, "page.css"),
     file!("/compare.css", CSS, "compare.css"),
@@ -65,6 +65,14 @@ pub static FILES: [File; 28] = [
     file!("/streams.js", SCRIPT, "streams.js"),
     file!("/view.js", SCRIPT, "view.js"),
     file!("/wait.js", SCRIPT, "wait.js"),
+    file!("/workbench.css", CSS, "workbench.css"),
+    file!("/workbench.js", SCRIPT, "workbench.js"),
+    file!("/workbench-chart.js", SCRIPT, "workbench-chart.js"),
+    file!("/workbench-examples.js", SCRIPT, "workbench-examples.js"),
+    file!("/workbench-result.js", SCRIPT, "workbench-result.js"),
+    file!("/workbench-server.js", SCRIPT, "workbench-server.js"),
+    file!("/workbench-view.js", SCRIPT, "workbench-view.js"),
+    file!("/workbench-words.js", SCRIPT, "workbench-words.js"),
     file!("/words.js", SCRIPT, "words.js"),
     file!("/wires.js", SCRIPT, "wires.js"),
     file!("/favicon.ico", PICTURE, "favicon.svg"),

@@ -9,6 +9,7 @@ import { Publish } from './publish.js';
 import { Feed, cameMultiplexed, originOf, readStats } from './server.js';
 import { write } from './view.js';
 import { WIRES } from './wires.js';
+import { Workbench } from './workbench.js';
 
 const TICK_MS = 500;
 /** Drawing takes time from the events whose latency is measured: every second frame is smooth enough. */
@@ -30,6 +31,7 @@ const feed = new Feed((stats) => {
 
 /** Where the listeners are: name to origin, once the server has said. */
 const origins = new Map();
+const workbench = new Workbench(byId('workbench'), { origins, clock, home: ownOrigin, changed });
 const compare = new Compare(byId('compare'), { origins, clock, home: ownOrigin, hold, release });
 
 let isDrawAsked = false;
@@ -62,6 +64,7 @@ function draw() {
   }
   let isMoving = false;
   for (const panel of panels) if (panel.draw(now, feed)) isMoving = true;
+  workbench.draw(now);
   byId('start-all').disabled = panels.every((panel) => panel.isRunning || panel.isHeld || panel.origin === null);
   byId('stop-all').disabled = panels.every((panel) => !panel.isRunning);
   if (feed.stats) drawServer(now);
@@ -149,6 +152,7 @@ function tick() {
   noticeSleep();
   compareClocks(now);
   for (const panel of panels) panel.sample(now);
+  workbench.lookAfter(now);
   changed();
 }
 
@@ -195,18 +199,21 @@ function hold() {
   const running = panels.filter((panel) => panel.isRunning);
   for (const panel of running) panel.stop();
   for (const panel of panels) panel.isHeld = true;
+  workbench.hold();
   changed();
   return running.length > 0;
 }
 
 function release() {
   for (const panel of panels) panel.isHeld = false;
+  workbench.release();
   follow();
   changed();
 }
 
 function end() {
   compare.leave();
+  workbench.leave();
   feed.stop();
   for (const panel of panels) panel.stop();
 }
@@ -228,7 +235,11 @@ document.addEventListener('visibilitychange', recheck);
 window.addEventListener('focus', recheck);
 // A page that is left must leave the server too, also when the browser keeps it to come back to.
 window.addEventListener('pagehide', end);
-window.addEventListener('pageshow', (event) => event.persisted && follow());
+window.addEventListener('pageshow', (event) => {
+  if (!event.persisted) return;
+  follow();
+  workbench.comeBack();
+});
 setInterval(tick, TICK_MS);
 
 new Publish(byId('publish'), byId('published'), { origin: ownOrigin, typed: learn, panels });

@@ -7,16 +7,17 @@ const HELD_S = 25;
 const PATIENCE_MS = 10_000;
 
 export class PollStream extends Stream {
-  #origin;
-  #topic;
+  #url;
   #backoff = new Backoff();
   #ending = new AbortController();
 
   /** The same as of an SseStream; a poll is given every type without being told. */
   constructor(options) {
     super(options);
-    this.#origin = options.origin;
-    this.#topic = options.topic;
+    const { origin, topic, subscription } = options;
+    this.#url = subscription === undefined
+      ? `${origin}/poll?topic=${encodeURIComponent(topic)}`
+      : `${origin}/stream/${subscription}?poll=1`;
     this.waits('opening', 0);
     this.#run();
   }
@@ -37,21 +38,26 @@ export class PollStream extends Stream {
 
   /** One poll; without a cursor it tells where the log is now, which is what `ready` tells the others. */
   async #ask() {
-    const query = new URLSearchParams({ topic: this.#topic, timeout: HELD_S });
-    if (this.cursor !== null) query.set('after', this.cursor);
+    const after = this.cursor === null ? '' : `&after=${this.cursor}`;
     const signal = AbortSignal.any([this.#ending.signal, AbortSignal.timeout(HELD_S * 1000 + PATIENCE_MS)]);
-    const response = await fetch(`${this.#origin}/poll?${query}`, { cache: 'no-store', credentials: 'include', signal });
+    const response = await fetch(`${this.#url}&timeout=${HELD_S}${after}`, { cache: 'no-store', credentials: 'include', signal });
     if (response.status === 503) this.tally.lastBusy = 'full';
-    if (!response.ok) throw new Error(`/poll answered ${response.status}`);
+    if (!response.ok) throw new Error(`a poll was answered ${response.status}`);
     const text = await response.text();
     if (this.state === 'closed') return 0;
     const { cursor, gaps, events } = JSON.parse(text);
     if (this.state !== 'open') this.ready(this.cursor ?? cursor);
     this.#backoff.reset();
-    for (const event of events) this.event(event.id, { id: event.id, type: event.type ?? 'message', text: event.data }, event.data);
+    for (const event of events) this.#take(event);
     for (const gap of gaps) this.gap(gap);
     this.cursor = cursor;
     return 0;
+  }
+
+  #take({ id, type = 'message', data }) {
+    const shown = typeof data === 'string' ? data : JSON.stringify(data);
+    if (id === undefined) this.present(shown, data);
+    else this.event(id, { id, type, text: shown }, shown, data);
   }
 
   #lost() {

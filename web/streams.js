@@ -21,6 +21,8 @@ export class Tally {
   events = 0;
   bytes = 0;
   gaps = 0;
+  /** Present results of queries, which are no events of the log. */
+  presents = 0;
   reconnects = 0;
   /** Events that a stream was given although it already had them, or later ones. */
   twice = 0;
@@ -49,11 +51,12 @@ export class Stream {
   witness = null;
   #due = 0;
 
-  constructor({ tally, clock, changed, taken = () => {} }) {
+  constructor({ tally, clock, changed, taken = () => {}, after = null }) {
     this.tally = tally;
     this.clock = clock;
     this.changed = changed;
     this.taken = taken;
+    this.cursor = after;
   }
 
   /** Whether it was asked for and nothing came, for longer than is decent. */
@@ -99,6 +102,14 @@ export class Stream {
     this.changed();
   }
 
+  /** Takes what is no event of the log, but how things stand now: the present result of a query. */
+  present(text, data = text) {
+    this.taken(data);
+    this.tally.presents += 1;
+    this.tally.bytes += utf8Length(text);
+    this.changed();
+  }
+
   gap(notice) {
     this.tally.gaps += 1;
     this.tally.lastGap = notice;
@@ -109,16 +120,20 @@ export class Stream {
 /** Server-Sent Events. The browser reconnects and resumes; this only watches it do so. */
 export class SseStream extends Stream {
   #source;
+  #isOfQueries;
   #retry = RETRY_MS;
 
-  /** `origin`, `topic`, `key` (what the connection can be cut by), `types` (the event types to listen for), and what
-   *  all streams take: the panel's `tally`, the `clock`, `changed`, called when there is something to draw, and maybe
-   *  `taken`, called with the payload of each event. */
+  /** `origin`, `topic` (or `subscription`, the id of one), `key` (what the connection can be cut by), `types` (the event
+   *  types to listen for), and what all streams take: the panel's `tally`, the `clock`, `changed`, called when there is
+   *  something to draw, maybe `taken`, called with the payload of each event, and maybe `after`, the cursor to begin
+   *  at. */
   constructor(options) {
     super(options);
-    const { tally, types } = options;
+    const { tally, types, subscription, after } = options;
+    this.#isOfQueries = subscription !== undefined;
     // With credentials, so that whatever the page opens at this listener may share connections.
-    this.#source = new EventSource(address(options), { withCredentials: true });
+    const url = address(options) + (after ? `&after=${after}` : '');
+    this.#source = new EventSource(url, { withCredentials: true });
     this.#source.addEventListener('ready', (event) => {
       this.#retry = RETRY_MS;
       this.ready(JSON.parse(event.data).cursor);
@@ -144,7 +159,11 @@ export class SseStream extends Stream {
   }
 
   // One function for all types, so that telling of a type twice does not count its events twice.
-  #take = ({ lastEventId: id, type, data }) => this.event(id, { id, type, text: data }, data);
+  #take = ({ lastEventId: id, type, data }) => {
+    // What has no id of its own comes with the last one that there was.
+    if (this.#isOfQueries && (id === '' || id === this.cursor)) this.present(data);
+    else this.event(id, { id, type, text: data }, data);
+  };
 
   #lost() {
     if (this.#source.readyState === EventSource.CLOSED) {
@@ -193,6 +212,8 @@ export class WebSocketStream extends Stream {
     const frame = JSON.parse(text);
     if (frame.id !== undefined) {
       this.event(frame.id, { text }, text, frame.data);
+    } else if (frame.data !== undefined) {
+      this.present(text, frame.data);
     } else if (frame.type === '$ready') {
       this.#backoff.reset();
       this.ready(frame.cursor);
@@ -242,7 +263,8 @@ function numberIn(id) {
   return Number(id.slice(id.indexOf('-') + 1));
 }
 
-function address({ origin, topic, key }) {
+function address({ origin, topic, subscription, key }) {
+  if (subscription !== undefined) return `${origin}/stream/${subscription}?cut=${key}`;
   return `${origin}/events?topic=${encodeURIComponent(topic)}&cut=${key}`;
 }
 

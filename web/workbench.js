@@ -1,0 +1,244 @@
+// The workbench: queries of this page's own, one subscription to them, and one stream that brings what they yield.
+// Queries are added, edited and removed while the stream is open; it stays the same stream. How it looks is
+// workbench-view.js's.
+
+import { newKey } from './cut.js';
+import { PollStream } from './poll.js';
+import { cameMultiplexed, findListener } from './server.js';
+import { Tally, canOpenWebSocket, stateOf } from './streams.js';
+import { WIRES } from './wires.js';
+import { Result } from './workbench-result.js';
+import { Server } from './workbench-server.js';
+import { WorkbenchView } from './workbench-view.js';
+
+/** What can carry the stream: each way of each wire, and long polling. */
+const CARRIERS = [
+  ...WIRES.flatMap(({ title, open, ways }) => ways.map((way) => ({
+    title: way.isTried ? `${title} on ${way.label}` : title,
+    listeners: way.listeners,
+    isTried: way.isTried ?? false,
+    isPolled: false,
+    open,
+  }))),
+  { title: 'Long polling', listeners: ['http2', 'http1'], isTried: false, isPolled: true, open: (options) => new PollStream(options) },
+];
+/** How long a stream is away before the server is asked whether it still knows the subscription, and then how often. */
+const LOOK_AFTER_MS = 3000;
+
+export class Workbench {
+  carriers = CARRIERS;
+  wire = CARRIERS[cameMultiplexed() ? 1 : 0];
+  /** Where the wire is, and what is wrong with it. */
+  origin = null;
+  trouble = null;
+  /** `{ id, name, sql, everyMs, number, emptyTable, result }`: the server's name of it, ours, its class, and whether a
+   *  table that it reads has no rows. */
+  queries = [];
+  stream = null;
+  tally = new Tally();
+  /** Changes to queries and subscription since the stream was opened. */
+  edits = 0;
+  /** Which wire the stream took over from, and where. */
+  resumedFrom = null;
+  /** When the subscription had to be made anew. */
+  renewedAt = null;
+  isHeld = false;
+  #page;
+  #server;
+  #view;
+  #subscription = null;
+  /** Other visitors have names too. */
+  #suffix = newKey().slice(0, 10);
+  /** One change after the other. */
+  #work = Promise.resolve();
+  #lookAt = Infinity;
+
+  /** `page` is what it needs of the page: `origins` (name of a listener to origin), `home()` (where the page's own
+   *  requests go), the `clock`, and `changed(isAction)`, called when there is something new to draw. */
+  constructor(section, page) {
+    this.#page = page;
+    this.#server = new Server(page.home);
+    this.#view = new WorkbenchView(section, this, page.changed);
+  }
+
+  draw(now) {
+    this.#view.draw(now);
+  }
+
+  standing(now) {
+    return this.stream === null ? 'none' : stateOf(this.stream, now);
+  }
+
+  /** Adds a query, or says why not by an error. */
+  add(definition) {
+    return this.#inTurn(async () => {
+      const query = { ...definition, id: `${definition.name}.${this.#suffix}`, number: null, emptyTable: null, result: new Result() };
+      await this.#server.createQuery(query.id, told(definition));
+      try {
+        query.number = (await this.#server.query(query.id)).class;
+        query.emptyTable = await this.#emptyTable(query.sql);
+        this.queries.push(query);
+        await this.#subscribe();
+      } catch (error) {
+        this.queries = this.queries.filter((other) => other !== query);
+        await this.#server.deleteQuery(query.id).catch(() => {});
+        throw error;
+      }
+    });
+  }
+
+  /** Replaces what a query says. The stream is told the new result under the same name. */
+  replace(query, definition) {
+    return this.#inTurn(async () => {
+      await this.#server.replaceQuery(query.id, told(definition));
+      Object.assign(query, definition, { name: query.name, result: query.result.kind === 'none' ? query.result : new Result() });
+      this.edits += 1;
+      query.number = (await this.#server.query(query.id)).class;
+      query.emptyTable = await this.#emptyTable(query.sql);
+    });
+  }
+
+  remove(query) {
+    return this.#inTurn(async () => {
+      this.queries = this.queries.filter((other) => other !== query);
+      this.#page.changed(true);
+      await this.#subscribe();
+      await this.#server.deleteQuery(query.id);
+    });
+  }
+
+  /** Takes another wire, and resumes on it. */
+  choose(index) {
+    return this.#inTurn(async () => {
+      const [wire, cursor] = [this.wire, this.stream?.cursor ?? null];
+      this.wire = CARRIERS[index];
+      this.#close();
+      this.resumedFrom = cursor === null ? null : { title: wire.title, cursor };
+      if (this.#subscription !== null && !this.isHeld) await this.#open(cursor);
+    });
+  }
+
+  /** Closes the stream, until it is opened again where it was. */
+  hold() {
+    this.isHeld = true;
+    this.#held = this.stream?.cursor ?? null;
+    this.#close();
+  }
+
+  release() {
+    if (!this.isHeld) return;
+    this.isHeld = false;
+    if (this.#subscription !== null) this.#inTurn(() => this.#open(this.#held)).catch(() => {});
+  }
+
+  #held = null;
+
+  /** The page is going: what it has made on the server goes too, as far as a page can see to that. */
+  leave() {
+    this.#close();
+    const gone = this.queries.map((query) => this.#server.deleteQuery(query.id, true));
+    if (this.#subscription !== null) gone.push(this.#server.deleteSubscription(this.#subscription, true));
+    for (const request of gone) request.catch(() => {});
+    this.#subscription = null;
+  }
+
+  /** The browser had kept the page, and shows it again. */
+  comeBack() {
+    if (this.queries.length > 0) this.#inTurn(() => this.#renew()).catch(() => {});
+  }
+
+  /** Called now and then: a stream that does not come back may have nothing to come back to. */
+  lookAfter(now) {
+    const isLost = this.stream !== null && ['away', 'refused'].includes(this.stream.state);
+    if (!isLost) this.#lookAt = Infinity;
+    else if (this.#lookAt === Infinity) this.#lookAt = now + LOOK_AFTER_MS;
+    if (now < this.#lookAt) return;
+    this.#lookAt = Infinity;
+    this.#inTurn(async () => {
+      const isKnown = await this.#server.subscription(this.#subscription).then(() => true, ({ status }) => status !== 404);
+      if (!isKnown) await this.#renew();
+      else if (this.stream?.state === 'refused') await this.#reopen();
+    }).catch(() => {});
+  }
+
+  #inTurn(work) {
+    const done = this.#work.then(work).finally(() => this.#page.changed(true));
+    this.#work = done.catch(() => {});
+    return done;
+  }
+
+  /** The table `calls`, if a query reads it and nobody fills it: then there is little to see, and a way to mend that. */
+  async #emptyTable(sql) {
+    if (!/\bcalls\b/i.test(sql)) return null;
+    const { rows } = await this.#server.table('calls').catch(() => ({ rows: null }));
+    return rows === 0 ? 'calls' : null;
+  }
+
+  async #subscribe() {
+    const ids = this.queries.map(({ id }) => id);
+    if (this.#subscription !== null) {
+      await this.#server.replaceSubscription(this.#subscription, ids);
+      this.edits += 1;
+    } else {
+      this.#subscription = (await this.#server.createSubscription(ids)).subscription_id;
+      await this.#open(null);
+    }
+  }
+
+  async #renew() {
+    this.#close();
+    this.renewedAt = new Date().toLocaleTimeString();
+    this.resumedFrom = null;
+    this.#subscription = null;
+    for (const query of this.queries) {
+      await this.#server.createQuery(query.id, told(query)).catch((error) => {
+        if (error.status !== 409) throw error;
+      });
+    }
+    await this.#subscribe();
+  }
+
+  #reopen() {
+    const cursor = this.stream.cursor;
+    this.#close();
+    return this.#open(cursor);
+  }
+
+  async #open(after) {
+    const { wire } = this;
+    const origins = wire.listeners.map((name) => this.#page.origins.get(name)).filter(Boolean);
+    const found = await findListener(origins);
+    this.origin = found.origin;
+    this.trouble = found.trouble === 'late' || found.trouble === 'busy' ? null : found.trouble;
+    if (this.trouble === null && wire.isTried && !await canOpenWebSocket(found.origin)) this.trouble = 'untaken';
+    if (this.trouble !== null || this.isHeld) return;
+    this.edits = 0;
+    this.tally = new Tally();
+    this.stream = wire.open({
+      origin: found.origin,
+      subscription: this.#subscription,
+      key: newKey(),
+      types: ['message'],
+      tally: this.tally,
+      clock: this.#page.clock,
+      changed: this.#page.changed,
+      taken: (data) => this.#take(data),
+      after,
+    });
+  }
+
+  #close() {
+    this.stream?.close();
+    this.stream = null;
+  }
+
+  #take(data) {
+    const message = typeof data === 'string' ? JSON.parse(data) : data;
+    this.queries.find(({ id }) => id === message.query)?.result.take(message);
+  }
+}
+
+/** A definition as the server is told of it. */
+function told({ sql, everyMs }) {
+  return { sql, every_ms: everyMs };
+}
