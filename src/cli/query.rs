@@ -5,11 +5,11 @@ mod update;
 
 use std::future::Future;
 use std::io::{self, IsTerminal, Read, stdout};
-use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use hyper::StatusCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::interval;
@@ -119,35 +119,61 @@ fn read_sql(matches: &ArgMatches) -> Result<String, String> {
 }
 
 async fn watch(place: Place, patience: Patience, wish: Wish) -> Result<ExitCode, Failure> {
-    // From the first on, so that nothing is left behind whenever it ends.
-    let mut stopped = pin!(stopped()?);
-    let say = |words: &str| super::say(words);
-    let making = Query::make(&place, patience, &wish.sql, wish.every, say);
-    let made = tokio::select! {
-        made = making => made,
-        status = &mut stopped => return Ok(ExitCode::from(status)),
+    let stopped = stopped()?;
+    let mut query = Query::new();
+    let done = tokio::select! {
+        done = show(&place, patience, &wish, &mut query) => done,
+        status = stopped => Ok(ExitCode::from(status)),
     };
-    let query = match made {
-        Ok(query) => query,
-        Err(failure) if failure.fault == Fault::Refused(hyper::StatusCode::BAD_REQUEST) => {
-            super::say(&failure.words);
-            point(&wish.sql, &failure.words);
-            return Ok(ExitCode::FAILURE);
-        }
-        Err(failure) => return Err(failure),
-    };
-    let showing = async {
-        match stdout().is_terminal() {
-            true => draw(&place, patience, &wish, &query).await,
-            false => print(&place, patience, &wish, &query).await,
-        }
-    };
-    let shown = tokio::select! {
-        shown = showing => shown.map(|()| 0),
-        status = stopped => Ok(status),
-    };
+    // However it ends, nothing is left behind.
     query.remove(&place).await;
-    shown.map(ExitCode::from)
+    done
+}
+
+/// How far it came, whatever became of the query on the server.
+struct Progress {
+    /// Results, or rows, that are still to come.
+    left: u64,
+    /// Whether there was any since the query was made.
+    has_shown: bool,
+}
+
+async fn show(
+    place: &Place,
+    patience: Patience,
+    wish: &Wish,
+    query: &mut Query,
+) -> Result<ExitCode, Failure> {
+    let mut progress = Progress {
+        left: wish.limit.unwrap_or(u64::MAX),
+        has_shown: false,
+    };
+    loop {
+        let say = |words: &str| super::say(words);
+        let made = query.make(place, patience, &wish.sql, wish.every, say);
+        match made.await {
+            Err(failure) if failure.fault == Fault::Refused(StatusCode::BAD_REQUEST) => {
+                super::say(&failure.words);
+                point(&wish.sql, &failure.words);
+                return Ok(ExitCode::FAILURE);
+            }
+            made => made?,
+        }
+        let shown = match stdout().is_terminal() {
+            true => draw(place, patience, wish, query, &mut progress).await,
+            false => print(place, patience, wish, query, &mut progress).await,
+        };
+        match shown {
+            // After a restart, or away for too long.
+            Err(failure)
+                if failure.fault == Fault::Refused(StatusCode::NOT_FOUND)
+                    && std::mem::take(&mut progress.has_shown) =>
+            {
+                super::say("the server does not know the query any more; asking anew");
+            }
+            shown => return shown.map(|()| ExitCode::SUCCESS),
+        }
+    }
 }
 
 /// Ends with the exit status that a shell expects of a program that a signal has ended.
@@ -205,10 +231,11 @@ async fn print(
     patience: Patience,
     wish: &Wish,
     query: &Query,
+    progress: &mut Progress,
 ) -> Result<(), Failure> {
     let (lines, written) = write_lines();
     let printed = tokio::select! {
-        printed = print_lines(place, patience, wish, query, &lines) => printed,
+        printed = print_lines(place, patience, wish, query, progress, &lines) => printed,
         () = nobody_reads() => Ok(()),
     };
     // What is on its way is written, or there is nobody left to read it.
@@ -223,10 +250,10 @@ async fn print_lines(
     patience: Patience,
     wish: &Wish,
     query: &Query,
+    progress: &mut Progress,
     lines: &mpsc::Sender<Vec<u8>>,
 ) -> Result<(), Failure> {
     let mut follower = follower(place, patience, query, |words: &str| super::say(words));
-    let mut left = wish.limit.unwrap_or(u64::MAX);
     let mut is_first = true;
     loop {
         let update = match next(&mut follower).await? {
@@ -236,7 +263,7 @@ async fn print_lines(
                 continue;
             }
         };
-        let texts = match (update.kind, query.is_rows) {
+        let texts = match (update.kind, query.is_rows()) {
             (Kind::Whole, false) => vec![format!("{{\"result\":{}}}", update.result)],
             // The newest are first in a result, and last in a pipe.
             (Kind::Whole, true) if is_first => update.rows()?.into_iter().rev().collect(),
@@ -245,16 +272,17 @@ async fn print_lines(
             (Kind::More, _) => update.rows()?,
         };
         is_first = false;
+        progress.has_shown = true;
         let mut chunk = Vec::new();
-        for text in texts
-            .into_iter()
-            .take(usize::try_from(left).unwrap_or(usize::MAX))
-        {
+        for text in texts {
+            if progress.left == 0 {
+                break;
+            }
             chunk.extend_from_slice(text.as_bytes());
             chunk.push(b'\n');
-            left -= 1;
+            progress.left -= 1;
         }
-        if !send(lines, chunk).await || left == 0 || wish.once {
+        if !send(lines, chunk).await || progress.left == 0 || wish.once {
             return Ok(());
         }
     }
@@ -266,17 +294,13 @@ async fn draw(
     patience: Patience,
     wish: &Wish,
     query: &Query,
+    progress: &mut Progress,
 ) -> Result<(), Failure> {
     let (tell, mut told) = mpsc::unbounded_channel();
     let follower = follower(place, patience, query, move |words: &str| {
         let _ = tell.send(super::tame(words));
     });
-    let mut table = Table::new(query.is_rows);
-    let mut left = if wish.once {
-        1
-    } else {
-        wish.limit.unwrap_or(u64::MAX)
-    };
+    let mut table = Table::new(query.is_rows());
     let mut clock = interval(AGE);
     // One that is given up halfway would forget what it has read.
     let mut coming = Box::pin(step(follower));
@@ -285,7 +309,8 @@ async fn draw(
             (follower, update) = &mut coming => {
                 match update? {
                     Ok(update) => {
-                        left = left.saturating_sub(table.take(&update)?);
+                        progress.has_shown = true;
+                        progress.left = progress.left.saturating_sub(table.take(&update)?);
                     }
                     Err(words) => table.say(&super::tame(&words)),
                 }
@@ -296,7 +321,7 @@ async fn draw(
         }
         let drawn = table.draw();
         drawn.map_err(|error| Failure::local(format!("the terminal: {error}")))?;
-        if left == 0 {
+        if progress.left == 0 || (wish.once && progress.has_shown) {
             return Ok(());
         }
     }

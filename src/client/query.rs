@@ -17,68 +17,25 @@ use super::place::Place;
 /// How long it may take to remove it; what is left behind the server removes when nobody has used it for a while.
 const PARTING: Duration = Duration::from_secs(3);
 
-/// A query that is on a server.
+/// A query, with a name that nobody else has.
 #[derive(Debug)]
 pub struct Query {
     name: String,
+    /// Whether the server was asked to make it.
+    is_there: bool,
     subscription: String,
-    /// Whether it yields rows as they come, and not a result that is replaced.
-    pub is_rows: bool,
+    is_rows: bool,
 }
 
 impl Query {
-    /// Makes it, with a name that nobody else has. `say` is told, in words, what is waited for.
-    ///
-    /// # Errors
-    /// Whatever stands between; or what is wrong with the SQL, in the server's words.
-    pub async fn make(
-        place: &Place,
-        patience: Patience,
-        sql: &str,
-        every: Duration,
-        mut say: impl FnMut(&str),
-    ) -> Result<Query, Failure> {
-        let name = format!("triwire-query-{:016x}", fastrand::u64(..));
-        let mut tries = Tries::new(patience);
-        loop {
-            let failure = match Query::ask(place, &name, sql, every).await {
-                Ok(query) => return Ok(query),
-                Err(failure) => failure,
-            };
-            let words = failure.words.clone();
-            let pause = tries.failed(failure)?;
-            say(&format!("{words}; again in {:.1} s", pause.as_secs_f64()));
-            sleep(pause).await;
+    /// Nothing of it is on a server yet.
+    pub fn new() -> Query {
+        Query {
+            name: format!("triwire-query-{:016x}", fastrand::u64(..)),
+            is_there: false,
+            subscription: String::new(),
+            is_rows: false,
         }
-    }
-
-    async fn ask(place: &Place, name: &str, sql: &str, every: Duration) -> Result<Query, Failure> {
-        #[derive(Deserialize)]
-        struct Made {
-            class: u8,
-        }
-        #[derive(Deserialize)]
-        struct Subscribed {
-            subscription_id: String,
-        }
-        let mut connection = Connection::open(place).await?;
-        let path = format!("/queries/{name}");
-        let body = json!({ "sql": sql, "every_ms": every.as_millis() as u64 });
-        match post(&mut connection, &path, &body).await {
-            // An earlier try has made it, and its answer was lost.
-            Err(failure) if failure.fault == Fault::Refused(StatusCode::CONFLICT) => {}
-            made => drop(made?),
-        }
-        let made = connection.read(&path).await?;
-        let Made { class } = parse(&made)?;
-        let body = json!({ "queries": [name] });
-        let subscribed = post(&mut connection, "/subscriptions", &body).await?;
-        let Subscribed { subscription_id } = parse(&subscribed)?;
-        Ok(Query {
-            name: name.to_owned(),
-            subscription: subscription_id,
-            is_rows: class == 1,
-        })
     }
 
     /// The id of the subscription to it.
@@ -86,22 +43,86 @@ impl Query {
         &self.subscription
     }
 
-    /// Removes it. That it cannot be is no matter: the server removes a subscription that nobody uses.
+    /// Whether it yields rows as they come, and not a result that is replaced.
+    pub fn is_rows(&self) -> bool {
+        self.is_rows
+    }
+
+    /// Makes it on the server, and a subscription to it. `say` is told, in words, what is waited for.
+    ///
+    /// # Errors
+    /// Whatever stands between; or what is wrong with the SQL, in the server's words.
+    pub async fn make(
+        &mut self,
+        place: &Place,
+        patience: Patience,
+        sql: &str,
+        every: Duration,
+        mut say: impl FnMut(&str),
+    ) -> Result<(), Failure> {
+        let mut tries = Tries::new(patience);
+        while let Err(failure) = self.ask(place, sql, every).await {
+            let words = failure.words.clone();
+            let pause = tries.failed(failure)?;
+            say(&format!("{words}; again in {:.1} s", pause.as_secs_f64()));
+            sleep(pause).await;
+        }
+        Ok(())
+    }
+
+    async fn ask(&mut self, place: &Place, sql: &str, every: Duration) -> Result<(), Failure> {
+        #[derive(Deserialize)]
+        struct Made {
+            class: Option<u8>,
+        }
+        #[derive(Deserialize)]
+        struct Subscribed {
+            subscription_id: String,
+        }
+        let mut connection = Connection::open(place).await?;
+        let path = format!("/queries/{}", self.name);
+        let body = json!({ "sql": sql, "every_ms": every.as_millis() as u64 });
+        self.is_there = true;
+        match post(&mut connection, &path, &body).await {
+            // An earlier try has made it.
+            Err(failure) if failure.fault == Fault::Refused(StatusCode::CONFLICT) => {}
+            made => drop(made?),
+        }
+        let made = connection.read(&path).await?;
+        let Made { class } = parse(&made)?;
+        self.is_rows = class == Some(1);
+        let body = json!({ "queries": [self.name] });
+        let subscribed = post(&mut connection, "/subscriptions", &body).await?;
+        let Subscribed { subscription_id } = parse(&subscribed)?;
+        self.subscription = subscription_id;
+        Ok(())
+    }
+
+    /// Removes it. That it cannot be is no matter: the server lets go of a subscription that nobody uses.
     pub async fn remove(self, place: &Place) {
+        if !self.is_there {
+            return;
+        }
         let removing = async {
             let mut connection = Connection::open(place).await?;
-            for path in [
-                format!("/subscriptions/{}", self.subscription),
-                format!("/queries/{}", self.name),
-            ] {
+            let subscription = format!("/subscriptions/{}", self.subscription);
+            let query = format!("/queries/{}", self.name);
+            let none = self.subscription.is_empty();
+            for path in [subscription, query].iter().skip(none.into()) {
                 let answer = connection
-                    .send(Method::DELETE, &path, HeaderMap::new(), Bytes::new())
+                    .send(Method::DELETE, path, HeaderMap::new(), Bytes::new())
                     .await?;
                 connection.whole(answer.into_body()).await?;
             }
             Ok::<(), Failure>(())
         };
         let _ = timeout(PARTING, removing).await;
+    }
+}
+
+impl Default for Query {
+    fn default() -> Query {
+        Query::new()
     }
 }
 

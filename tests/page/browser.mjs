@@ -136,3 +136,57 @@ export class Comparison {
     return { name: download.suggestedFilename(), result: JSON.parse(await readFile(await download.path(), 'utf8')) };
   }
 }
+
+/** The workbench, by what it shows. */
+export class Workbench {
+  constructor(page) {
+    this.page = page;
+    this.region = page.getByRole('region', { name: 'Live SQL', exact: true });
+    this.panel = new Panel(this.region);
+  }
+
+  press(name) {
+    return this.region.getByRole('button', { name, exact: true }).click();
+  }
+
+  field(name) {
+    return this.region.locator(`[data-field=${name}]`).first();
+  }
+
+  wire(title) {
+    return this.field('wire').selectOption(title);
+  }
+
+  /** Asks for a query; what comes of it is to be waited for. */
+  async run(name, sql) {
+    await this.field('name').fill(name);
+    await this.field('sql').fill(sql);
+    await this.press('Run');
+  }
+
+  async edit(name, sql) {
+    await this.card(name).region.getByRole('button', { name: `Edit ${name}` }).click();
+    await this.field('sql').fill(sql);
+    await this.press('Change it');
+  }
+
+  async remove(name) {
+    await this.card(name).region.getByRole('button', { name: `Remove ${name}` }).click();
+  }
+
+  /** The names of the queries, the newest first. */
+  names() {
+    return this.region.getByRole('listitem').filter({ has: this.page.getByRole('heading') }).locator('h3').allTextContents();
+  }
+
+  /** One query: its region, and what it shows. */
+  card(name) {
+    const heading = this.page.getByRole('heading', { name, exact: true });
+    return new Panel(this.region.getByRole('listitem').filter({ has: heading }));
+  }
+
+  /** Waits until the fields of the editor and of the stream read so. */
+  shows(want) {
+    return this.panel.shows(want);
+  }
+}

@@ -4,3 +4,4 @@
 pub mod client;
 pub mod raw;
 pub mod server;
+pub mod tool;

@@ -1,0 +1,249 @@
+//! `triwire query`, as a shell runs it: what it prints, on a terminal and in a pipe, how it ends, and that it leaves
+//! nothing on the server.
+
+mod support;
+
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use support::server::{BINARY, PATIENCE, Server};
+use support::tool::{TRANSPORTS, Tool, plain, url};
+
+/// A table of numbers, `numbers(n int64, even bool)`.
+fn with_numbers(args: &[&str]) -> Server {
+    let server = Server::start(args);
+    let columns = json!([{"name": "n", "type": "int64"}, {"name": "even", "type": "bool"}]);
+    let table = json!({"name": "numbers", "columns": columns});
+    let (head, body) = send(&server, "POST", "/streams", &table);
+    assert!(head.starts_with("HTTP/1.1 201"), "{head}\n{body}");
+    server
+}
+
+fn send(server: &Server, method: &str, path: &str, body: &Value) -> (String, String) {
+    let body = body.to_string();
+    server.request(&format!(
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    ))
+}
+
+fn insert(server: &Server, numbers: impl IntoIterator<Item = i64>) {
+    let rows = numbers.into_iter().map(|n| json!([n, n % 2 == 0]));
+    let data = json!({"data": rows.collect::<Vec<_>>()});
+    let (head, body) = send(server, "POST", "/streams/numbers/ingest", &data);
+    assert!(head.starts_with("HTTP/1.1 201"), "{head}\n{body}");
+}
+
+/// What there is on the server, by name.
+fn left(server: &Server) -> Value {
+    let (head, body) =
+        server.request("GET /queries HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}\n{body}");
+    let all: Value = serde_json::from_str(&body).expect("JSON");
+    all["queries"].clone()
+}
+
+fn query(server: &Server, wire: &str, args: &[&str]) -> Tool {
+    let (_, listener, _) = TRANSPORTS
+        .into_iter()
+        .find(|(name, ..)| *name == wire)
+        .expect("a transport");
+    let (url, ca) = (url(server, listener), server.ca());
+    let ca = ca.to_str().expect("a path");
+    let mut all = vec!["query", "--wire", wire, "--url", &url, "--cacert", ca];
+    all.extend(["--every", "50ms"]);
+    all.extend(args);
+    Tool::start(&all)
+}
+
+#[test]
+fn a_result_is_a_line_on_every_transport() {
+    let server = with_numbers(&[]);
+    insert(&server, [1, 2, 3]);
+    for (round, (wire, ..)) in TRANSPORTS.into_iter().enumerate() {
+        let tool = query(
+            &server,
+            wire,
+            &["select count(*) from numbers", "--limit", "2"],
+        );
+        let before = 3 + round;
+        assert_eq!(tool.line(), json!({"result": before}), "{wire}");
+        insert(&server, [0]);
+        assert_eq!(tool.line(), json!({"result": before + 1}), "{wire}");
+        let (status, said) = tool.end();
+        assert_eq!((status.code(), &*said), (Some(0), ""), "{wire}");
+        assert_eq!(left(&server), json!([]), "{wire}");
+    }
+}
+
+#[test]
+fn rows_are_lines_in_the_order_in_which_they_came() {
+    let server = with_numbers(&[]);
+    insert(&server, 1..=4);
+    let sql = "select n, even from numbers where n <> 3";
+    let tool = query(&server, "sse-h2c", &[sql, "--limit", "5"]);
+    for (n, even) in [(1, false), (2, true), (4, true)] {
+        assert_eq!(tool.line(), json!({"n": n, "even": even}));
+    }
+    insert(&server, [3, 5]);
+    insert(&server, [6, 7]);
+    for (n, even) in [(5, false), (6, true)] {
+        assert_eq!(tool.line(), json!({"n": n, "even": even}));
+    }
+    let (status, said) = tool.end();
+    assert_eq!((status.code(), &*said), (Some(0), ""));
+}
+
+#[test]
+fn once_is_the_present_result() {
+    let server = with_numbers(&[]);
+    insert(&server, 1..=4);
+    let sql = "select even, sum(n) as sum from numbers group by even order by even";
+    let mut tool = query(&server, "ws", &["-", "--once"]);
+    tool.write(sql);
+    drop(tool.stdin.take());
+    let rows = json!([{"even": false, "sum": 4}, {"even": true, "sum": 6}]);
+    assert_eq!(tool.line(), json!({"result": rows}));
+    let (status, said) = tool.end();
+    assert_eq!((status.code(), &*said), (Some(0), ""));
+
+    let file = server.dir.join("query.sql");
+    std::fs::write(&file, sql).expect("it can be written");
+    let file = file.to_str().expect("a path");
+    let tool = query(&server, "sse-http1", &["--file", file, "--once"]);
+    assert_eq!(tool.line(), json!({"result": rows}));
+    assert_eq!(tool.end().0.code(), Some(0));
+}
+
+#[test]
+fn a_mistake_is_pointed_at() {
+    let server = with_numbers(&[]);
+    let tool = query(&server, "sse-http1", &["select n,\n  nn\nfrom numbers"]);
+    let (status, said) = tool.end();
+    assert_eq!(status.code(), Some(1));
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].contains("line 2, column 3"), "{said}");
+    assert_eq!(lines[1..], ["    nn", "    ^"], "{said}");
+    let (status, said) = query(&server, "sse-http1", &["drop table numbers"]).end();
+    assert_eq!(status.code(), Some(1), "{said}");
+    for args in [
+        &[][..],
+        &["select 1", "--every", "1ms"],
+        &["select 1", "--once", "--limit", "2"],
+    ] {
+        let (status, said) = query(&server, "sse-http1", args).end();
+        assert_eq!(status.code(), Some(2), "{args:?}: {said}");
+    }
+    let (status, said) = query(&server, "sse-http1", &["--file", "/nowhere/to.sql"]).end();
+    assert_eq!(status.code(), Some(2), "{said}");
+    assert_eq!(left(&server), json!([]));
+}
+
+#[test]
+fn a_signal_leaves_nothing_behind() {
+    let server = with_numbers(&[]);
+    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        let tool = query(&server, "sse-http2", &["select count(*) from numbers"]);
+        assert_eq!(tool.line(), json!({"result": 0}));
+        assert_eq!(left(&server).as_array().map(Vec::len), Some(1));
+        let pid = tool.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &pid]).status();
+        assert!(sent.expect("kill runs").success());
+        let (status, said) = tool.end();
+        assert_eq!((status.code(), &*said), (Some(code), ""), "{signal}");
+        assert_eq!(left(&server), json!([]), "{signal}");
+    }
+}
+
+#[test]
+fn a_closed_pipe_is_a_quiet_end() {
+    let server = with_numbers(&[]);
+    let url = url(&server, "http1");
+    let command = format!("{BINARY} query 'select count(*) from numbers' --url {url} | head -n 1");
+    let output = Command::new("bash")
+        .args(["-o", "pipefail", "-c", &command])
+        .output();
+    let output = output.expect("bash runs");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "{\"result\":0}\n");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(left(&server), json!([]));
+}
+
+#[test]
+fn a_server_that_has_forgotten_it_is_asked_anew() {
+    let server = Server::start(&[]);
+    let tool = query(&server, "sse-http1", &["select count(*) from metrics"]);
+    assert_eq!(tool.line(), json!({"result": 0}));
+    let address = server.addr("http1").to_string();
+    let server = Server::start_in(server.kill(), &["--http1", &address]);
+    tool.until_said("asking anew");
+    assert_eq!(tool.line(), json!({"result": 0}));
+    assert_eq!(left(&server).as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn it_resumes_where_it_was() {
+    let server = with_numbers(&[]);
+    let data = server.dir.join("data");
+    drop(server);
+    let data = data.to_str().expect("a path").to_owned();
+    let server = with_numbers(&["--data", &data]);
+    insert(&server, [1]);
+    let tool = query(&server, "ws", &["select n from numbers"]);
+    assert_eq!(tool.line(), json!({"n": 1}));
+    let address = server.addr("ws").to_string();
+    let dir = server.kill();
+    let server = Server::start_in(dir, &["--ws", &address, "--data", &data]);
+    tool.until_said("is back");
+    insert(&server, [2, 3]);
+    for n in [2, 3] {
+        assert_eq!(tool.line(), json!({"n": n}));
+    }
+}
+
+/// On a terminal of its own, made by script(1).
+#[test]
+fn a_terminal_shows_a_table_that_is_kept_fresh() {
+    let server = with_numbers(&[]);
+    insert(&server, 1..=3);
+    let url = url(&server, "http1");
+    let sql = "select even, count(*) as many from numbers group by even order by even";
+    let command =
+        format!("stty rows 20 cols 60; {BINARY} query '{sql}' --every 50ms --limit 2 --url {url}");
+    let mut child = Command::new("script")
+        .args(["-qfec", &command, "/dev/null"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script runs");
+    let mut stdout = child.stdout.take().expect("piped");
+    let mut seen = Vec::new();
+    let mut until = |words: &str| {
+        let deadline = Instant::now() + PATIENCE;
+        let mut buffer = [0; 4096];
+        loop {
+            let text = plain(&String::from_utf8_lossy(&seen));
+            let text: Vec<&str> = text.split_whitespace().collect();
+            if text.join(" ").contains(words) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "no {words:?} in {text:?}");
+            let count = stdout.read(&mut buffer).expect("it draws");
+            assert!(count > 0, "it ended without {words:?}: {text:?}");
+            seen.extend_from_slice(&buffer[..count]);
+        }
+    };
+    until("2 rows, 0 s old, 1 update even many false 2 true 1");
+    insert(&server, [4]);
+    until("2 rows, 0 s old, 2 updates even many false 2 true 2");
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    let deadline = Instant::now() + PATIENCE;
+    while left(&server) != json!([]) {
+        assert!(Instant::now() < deadline, "{}", left(&server));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
