@@ -37,6 +37,22 @@ fn insert(server: &Server, numbers: impl IntoIterator<Item = i64>) {
     assert!(head.starts_with("HTTP/1.1 201"), "{head}\n{body}");
 }
 
+/// Waits until the table has so many rows: they are appended first, and read after.
+fn until_rows(server: &Server, count: u64) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (_, body) = server.request(
+            "GET /streams/numbers HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
+        );
+        let table: Value = serde_json::from_str(&body).expect("JSON");
+        if table["rows"] == count {
+            return;
+        }
+        assert!(Instant::now() < deadline, "not {count} rows: {table}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 /// What there is on the server, by name.
 fn left(server: &Server) -> Value {
     let (head, body) =
@@ -63,6 +79,7 @@ fn query(server: &Server, wire: &str, args: &[&str]) -> Tool {
 fn a_result_is_a_line_on_every_transport() {
     let server = with_numbers(&[]);
     insert(&server, [1, 2, 3]);
+    until_rows(&server, 3);
     for (round, (wire, ..)) in TRANSPORTS.into_iter().enumerate() {
         let tool = query(
             &server,
@@ -76,6 +93,7 @@ fn a_result_is_a_line_on_every_transport() {
         let (status, said) = tool.end();
         assert_eq!((status.code(), &*said), (Some(0), ""), "{wire}");
         assert_eq!(left(&server), json!([]), "{wire}");
+        until_rows(&server, before as u64 + 1);
     }
 }
 
@@ -83,6 +101,7 @@ fn a_result_is_a_line_on_every_transport() {
 fn rows_are_lines_in_the_order_in_which_they_came() {
     let server = with_numbers(&[]);
     insert(&server, 1..=4);
+    until_rows(&server, 4);
     let sql = "select n, even from numbers where n <> 3";
     let tool = query(&server, "sse-h2c", &[sql, "--limit", "5"]);
     for (n, even) in [(1, false), (2, true), (4, true)] {
@@ -101,6 +120,7 @@ fn rows_are_lines_in_the_order_in_which_they_came() {
 fn once_is_the_present_result() {
     let server = with_numbers(&[]);
     insert(&server, 1..=4);
+    until_rows(&server, 4);
     let sql = "select even, sum(n) as sum from numbers group by even order by even";
     let mut tool = query(&server, "ws", &["-", "--once"]);
     tool.write(sql);
@@ -192,9 +212,12 @@ fn it_resumes_where_it_was() {
     drop(server);
     let data = data.to_str().expect("a path").to_owned();
     let server = with_numbers(&["--data", &data]);
-    insert(&server, [1]);
+    insert(&server, [0, 1]);
+    until_rows(&server, 2);
     let tool = query(&server, "ws", &["select n from numbers"]);
-    assert_eq!(tool.line(), json!({"n": 1}));
+    for n in [0, 1] {
+        assert_eq!(tool.line(), json!({"n": n}));
+    }
     let address = server.addr("ws").to_string();
     let dir = server.kill();
     let server = Server::start_in(dir, &["--ws", &address, "--data", &data]);
@@ -210,6 +233,7 @@ fn it_resumes_where_it_was() {
 fn a_terminal_shows_a_table_that_is_kept_fresh() {
     let server = with_numbers(&[]);
     insert(&server, 1..=3);
+    until_rows(&server, 3);
     let url = url(&server, "http1");
     let sql = "select even, count(*) as many from numbers group by even order by even";
     let command =

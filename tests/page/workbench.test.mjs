@@ -35,8 +35,8 @@ describe('a stream', () => {
       await bench.shows({ state: 'open' });
       const before = await streamsTotal();
 
-      await bench.run('count', 'select count(*) > 0 as yes from metrics');
-      await bench.card('count').shows({ value: /^true$/ });
+      await bench.run('count', 'select count(*) > 0 from metrics');
+      await bench.card('count').shows({ value: '1' });
       await bench.run('names', 'select name, count(*) as n from metrics group by name order by name');
       await bench.card('names').shows({ rows: /cpu_percent/ });
       await bench.edit('count', 'select 40 + 2');
@@ -61,10 +61,10 @@ describe('a stream', () => {
     const bench = new Workbench(page);
     await bench.run('names', 'select name, count(*) as n from metrics group by name order by name');
     for (const [wire] of [...WIRES, ...WIRES].slice(2, 7)) {
-      const { updates } = await bench.card('names').read();
+      const { standing } = await bench.card('names').read();
       await bench.wire(wire);
       await bench.shows({ state: 'open', status: new RegExp(`^Open: ${wire.replaceAll('/', '.')},`), same: /It took over from .* after \d+-\d+\./ });
-      await until('more results', () => bench.card('names').read(), (card) => card.standing !== updates && /cpu_percent/.test(card.rows));
+      await until('more results', () => bench.card('names').read(), (card) => card.standing !== standing && /cpu_percent/.test(card.rows));
     }
   });
 
