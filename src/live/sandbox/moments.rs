@@ -93,8 +93,7 @@ fn leading(text: &[u8]) -> f64 {
     number.parse().unwrap_or(0.0)
 }
 
-/// Registers them.
-pub fn register(connection: &Connection) -> Result<()> {
+pub(super) fn register(connection: &Connection) -> Result<()> {
     for (name, function) in [
         ("stddev", Function::StddevSamp),
         ("stddev_samp", Function::StddevSamp),
