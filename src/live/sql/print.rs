@@ -181,7 +181,8 @@ impl<'a> Printer<'a> {
             Expr::BinaryOp { left, op, right } => return self.binary(expr, left, op, right),
             Expr::UnaryOp { op, expr: of } => match op {
                 UnaryOperator::Not => Piece::new(format!("not {}", self.held(of, Not)?), Not),
-                UnaryOperator::Plus => return self.expr(of),
+                // Not nothing: it takes a column's affinity away.
+                UnaryOperator::Plus => Piece::new(format!("+{}", self.held(of, Atom)?), Unary),
                 UnaryOperator::Minus => Piece::new(format!("-{}", self.held(of, Atom)?), Unary),
                 UnaryOperator::BitwiseNot => {
                     Piece::new(format!("~{}", self.held(of, Atom)?), Unary)

@@ -1,0 +1,1 @@
+select * from metrics where value > 3 and name like 'cpu%' escape '\'

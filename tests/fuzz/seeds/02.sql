@@ -1,0 +1,1 @@
+select name, avg(value), stddev(value) from metrics where ts > now() - interval '60' second group by name having count(*) > 2 order by 2 desc limit 3

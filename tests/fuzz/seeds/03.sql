@@ -1,0 +1,1 @@
+select window_start, count(distinct agent) filter (where ivr_s > 1.5e0) from tumble(calls, ts, interval 5 second) group by window_start

@@ -1,0 +1,1 @@
+select k.window_end, max(k.duration_s) - min(k.duration_s) from hop(calls, interval '1 second', interval 5 second) as k group by 1

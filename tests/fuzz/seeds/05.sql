@@ -1,0 +1,1 @@
+with recursive n(i) as (select 1 union all select i + 1 from n where i < 10) select i, case i when 1 then 'a' else 'b' end from n

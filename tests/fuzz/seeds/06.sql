@@ -1,0 +1,1 @@
+select a.name, b.agent from metrics a left join calls b on a.ts = b.ts where a.value in (1, 2) or b.queue is not null

@@ -1,0 +1,1 @@
+select name, value, lag(value) over (partition by name order by ts rows between 1 preceding and current row) as l from metrics

@@ -1,0 +1,1 @@
+select upper(substr(trim(name), 1, 3)) || '!' as n, cast(value as integer), value::text from metrics where not (value between 1 and 2)

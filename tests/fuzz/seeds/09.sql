@@ -1,0 +1,1 @@
+select name from metrics union select agent from calls except values ('a') order by 1 limit 2 offset 1

@@ -1,0 +1,1 @@
+select agent from calls where exists (select 1 from metrics where name = agent) and duration_s > (select median(duration_s) from calls)

@@ -1,0 +1,1 @@
+select distinct coalesce(name, 'x'), date('now'), strftime('%H', ts / 1000, 'unixepoch'), json_extract('{"a":[1]}', '$.a[0]') from metrics

@@ -1,0 +1,1 @@
+select -1, ~2, +3, 1 << 2 | 3 & 4, 'it''s', null, true, 5 % 2, instr('abc', 'b'), replace('aa', 'a', 'b') -- and so on
