@@ -1,6 +1,7 @@
 //! SQL as strangers write it: read, checked against the tables, told apart by how it can be evaluated, and rewritten for
 //! SQLite.
 
+mod atoms;
 mod function;
 mod groups;
 mod interval;
@@ -9,6 +10,8 @@ mod names;
 mod parse;
 mod print;
 mod query;
+mod source;
+mod words;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -22,7 +25,7 @@ use crate::live::sandbox::{Sandbox, Stopped};
 use crate::live::schema::Schema;
 use crate::live::sql::locate::visit_queries;
 use crate::live::sql::print::Printer;
-use crate::live::sql::query::Source;
+use crate::live::sql::source::Source;
 use crate::problem::Problem;
 
 /// A query, understood.

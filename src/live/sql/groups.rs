@@ -7,7 +7,8 @@ use sqlparser::ast::{BinaryOperator, Expr, Interval, Query, Select, SelectItem, 
 
 use crate::live::sql::function::{Call, call};
 use crate::live::sql::print::{Level, Piece, Printer, Written, links, start};
-use crate::live::sql::query::{Parts, Source};
+use crate::live::sql::query::Parts;
+use crate::live::sql::source::Source;
 use crate::live::sql::{Aggregate, Function, Grouped, Groups, Window, interval};
 use crate::problem::Problem;
 

@@ -1,0 +1,160 @@
+//! What is said of mistakes, and where they are.
+
+use super::*;
+
+#[test]
+fn what_is_wrong_is_said_with_its_place() {
+    let table = [
+        (
+            "select valeu from metrics",
+            "line 1, column 8: there is no column valeu; did you mean value?",
+        ),
+        (
+            "select value\nfrom metric",
+            "line 2, column 6: there is no table metric; did you mean metrics?",
+        ),
+        (
+            "select *\nfrom metrics\nwhere  agv(value) > 1",
+            "line 3, column 8: there is no function agv; did you mean avg?",
+        ),
+        (
+            "select m.valeu from metrics m",
+            "line 1, column 10: there is no column valeu; did you mean value?",
+        ),
+        (
+            "select n.value from metrics m",
+            "line 1, column 8: there is no table n here",
+        ),
+        (
+            "select a.valeu from metrics a join calls b on a.ts = b.ts",
+            "line 1, column 8: there is no column a.valeu; did you mean value?",
+        ),
+        (
+            "select ts from metrics a join calls b on a.ts = b.ts",
+            "line 1, column 8: write table.column, since several tables have a column ts",
+        ),
+        (
+            "select 1 from metrics where (select agentt from calls) = 1",
+            "line 1, column 37: there is no column agentt; did you mean agent?",
+        ),
+        (
+            "select round() from metrics",
+            "line 1, column 8: wrong number of arguments to function round()",
+        ),
+        (
+            "select value from metrics where avg(value) > 1",
+            "line 1, column 33: misuse of aggregate function avg()",
+        ),
+        (
+            "selec value from metrics",
+            "line 1, column 1: only one SELECT can be run; this begins with selec",
+        ),
+        (
+            "select value frm metrics where 1",
+            "line 1, column 18: the query should end here, not go on with metrics; only one SELECT can be run",
+        ),
+        (
+            "select value from metrics where",
+            "expected: an expression, found: EOF",
+        ),
+        (
+            "select value,, name from metrics",
+            "line 1, column 14: expected: an expression, found: ,",
+        ),
+        (
+            "select 'abc from metrics",
+            "line 1, column 8: Unterminated string literal",
+        ),
+        (
+            "select \"value\"\" from metrics",
+            "line 1, column 8: Expected close delimiter '\"' before EOF.",
+        ),
+        (
+            "select 1 /* and on",
+            "line 1, column 19: Unexpected EOF while in a multi-line comment",
+        ),
+        (
+            "select 1; select 2",
+            "line 1, column 11: the query should end here, not go on with select; only one SELECT can be run",
+        ),
+        (
+            "select 1; drop table metrics",
+            "line 1, column 11: the query should end here, not go on with drop; only one SELECT can be run",
+        ),
+        (
+            "insert into metrics values (1)",
+            "line 1, column 1: only one SELECT can be run; this begins with insert",
+        ),
+        ("", "there is no query"),
+        (" -- nothing", "there is no query"),
+        (
+            "select value from metrics where name = ?",
+            "line 1, column 40: the parameter ? has no value here; write it out",
+        ),
+        (
+            "select value from metrics fetch first 3 rows only",
+            "line 1, column 1: FETCH (write LIMIT) cannot be used here",
+        ),
+        (
+            "select a.value, b.value from metrics a, metrics b",
+            "two columns of the result are called value; rename one with AS",
+        ),
+        (
+            "select * from tumble(metrics, 5)",
+            "line 1, column 15: write tumble(table [, time], interval '5' second) or hop(table [, time], interval '1' second, interval '5' second)",
+        ),
+        (
+            "select * from tumble(metrics, interval 'x' second)",
+            "line 1, column 40: an interval is a whole number of milliseconds, seconds, minutes, hours, days or weeks: interval '5' minute",
+        ),
+        (
+            "select * from tumble(metrics, tss, interval 1 second)",
+            "line 1, column 31: metrics has no column tss that is a time; did you mean ts?",
+        ),
+        (
+            "select * from hop(metrics, interval 2 second, interval 3 second)",
+            "line 1, column 15: a window is at least 1 ms long, and a whole number of slides, at most 1000",
+        ),
+        (
+            "select * from tumbel(metrics, interval 1 second)",
+            "line 1, column 15: there is no function tumbel that gives rows; did you mean tumble?",
+        ),
+        (
+            "select * from main.metrics",
+            "line 1, column 15: a table has a name of one part",
+        ),
+        (
+            "select rowid from metrics",
+            "line 1, column 8: there is no column rowid",
+        ),
+        (
+            "select value from metrics where x'00' = name",
+            "line 1, column 33: X'00' is no number and no 'text'",
+        ),
+        (
+            "select current_timestamp",
+            "line 1, column 8: write now() for the present, in milliseconds; there is no current_timestamp",
+        ),
+        (
+            "select value\0 from metrics",
+            "line 1, column 13: there is a NUL in the query",
+        ),
+        (
+            "select “value” from metrics",
+            "line 1, column 8: expected: an expression, found: “",
+        ),
+    ];
+    with_front(|front| {
+        let mut wrong = Vec::new();
+        for (sql, words) in table {
+            let said = front
+                .plan(sql)
+                .err()
+                .map_or("nothing".to_owned(), |e| e.detail.into_owned());
+            if !said.starts_with(words) {
+                wrong.push(format!("{sql}\n  wanted: {words}\n  got:    {said}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}
