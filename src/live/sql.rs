@@ -73,7 +73,7 @@ pub struct Groups {
 pub struct Grouped {
     /// The table.
     pub table: Topic,
-    /// `FROM … WHERE …` but for the window; it names the table as itself.
+    /// What stands after FROM: `… WHERE …`, but for the window; it names the table as itself.
     pub from: String,
     /// The keys, as expressions; none groups all rows together, and then there is a group without any row too.
     pub keys: Vec<String>,

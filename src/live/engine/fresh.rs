@@ -324,7 +324,8 @@ impl<'s> Fresh<'s> {
     }
 
     /// Gives the queries of a shape to those who can run them one by one, so that only those fail that must.
-    fn give_up(&mut self, shape: u64) {
+    fn give_up(&mut self, shape: u64, why: &Stopped) {
+        tracing::debug!("queries of groups {shape} are run again and again from now on: {why}");
         let of_it = self.groups.iter().filter(|(_, query)| query.shape == shape);
         let keys: Vec<Key> = of_it.map(|(key, _)| key.clone()).collect();
         for key in keys {
@@ -347,7 +348,7 @@ impl<'s> Fresh<'s> {
                 panes,
             } => match panes {
                 Ok(panes) => self.filled_groups(shape, program, place, panes, now),
-                Err(_) => self.give_up(shape),
+                Err(why) => self.give_up(shape, &why),
             },
         }
     }
@@ -455,8 +456,8 @@ impl<'s> Fresh<'s> {
         else {
             return;
         };
-        if fed.batch.make(self.sandbox).is_err() {
-            return self.give_up(id);
+        if let Err(error) = fed.batch.make(self.sandbox) {
+            return self.give_up(id, &query::own(&error));
         }
         let mut from = place;
         while from < fed.feed.place {
@@ -470,9 +471,8 @@ impl<'s> Fresh<'s> {
                 }
                 Ok(())
             });
-            if added.is_err() {
-                self.give_up(id);
-                return;
+            if let Err(why) = added {
+                return self.give_up(id, &why);
             }
             from = pulled.end;
         }
@@ -562,9 +562,9 @@ impl<'s> Fresh<'s> {
             Ok(()) => {}
             // There will be memory again.
             Err(NoTotals::Stopped(Stopped::Memory)) => return,
-            Err(NoTotals::Stopped(_)) => {
+            Err(NoTotals::Stopped(why)) => {
                 let shape = query.shape;
-                return self.give_up(shape);
+                return self.give_up(shape, &why);
             }
             Err(NoTotals::TooMany) => {
                 let (shape, problem) = (query.shape, query::too_many_groups(&self.limits));
@@ -668,7 +668,7 @@ impl<'s> Fresh<'s> {
             match added {
                 Ok(()) => {}
                 Err(Stopped::Memory) => return shape.tear(),
-                Err(_) => return self.give_up(id),
+                Err(why) => return self.give_up(id, &why),
             }
         }
     }

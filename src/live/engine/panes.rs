@@ -66,7 +66,7 @@ impl Program {
         }
         // The table's name stands for the rows of one block.
         let sql = format!(
-            "WITH \"{table}\" AS (SELECT * FROM main.\"{table}\" WHERE rowid >= :first AND rowid < :end) SELECT {} {}",
+            "WITH \"{table}\" AS (SELECT * FROM main.\"{table}\" WHERE rowid >= :first AND rowid < :end) SELECT {} FROM {}",
             columns.join(", "),
             grouped.from,
             table = grouped.table,

@@ -19,12 +19,9 @@ use super::{Counters, Limits, Time};
 use crate::event::Topic;
 use crate::live::sandbox::{Sandbox, Stopper};
 use crate::live::schema::Schema;
-use crate::live::sql::{Front, Plan};
+use crate::live::sql::{Front, Plan, STACK};
 use crate::log::Log;
 use crate::problem::Problem;
-
-/// The trees of strangers are deep.
-const FRONT_STACK: usize = 64 << 20;
 
 /// Queries that may wait to be read.
 const MOST_WAITING: usize = 1_000;
@@ -84,7 +81,7 @@ impl Threads {
         let stoppers = [new_rows.stopper(), all_rows.stopper()];
         let named = |name: &str| Builder::new().name(format!("triwire-{name}"));
         let mut running = Vec::new();
-        running.push(named("front").stack_size(FRONT_STACK).spawn({
+        running.push(named("front").stack_size(STACK).spawn({
             let counters = counters.clone();
             move || read(reader, &reads, &counters)
         })?);

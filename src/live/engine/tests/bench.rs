@@ -261,9 +261,9 @@ impl Shape {
                 },
             )
         });
-        let from = format!("FROM t WHERE ({})", self.filter);
+        let from = format!("t WHERE ({})", self.filter);
         let mut text = format!(
-            "SELECT {} {from}{}",
+            "SELECT {} FROM {from}{}",
             over_rows.join(", "),
             window.as_ref().map_or("", |w| &w.0)
         );

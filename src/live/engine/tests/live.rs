@@ -1,9 +1,11 @@
 //! What happens to queries while they are watched.
 
+use std::sync::Arc;
+
 use super::bench::{Bench, MANY, Shape, rows, schema, whole};
 use crate::event::Topic;
 use crate::live::engine::Limits;
-use crate::live::sql::Function;
+use crate::live::sql::{Class, Front, Function};
 
 const COUNT: Shape = Shape {
     filter: "true",
@@ -162,4 +164,65 @@ fn a_thousand_views_leave_nothing_behind() {
     views.into_iter().for_each(|view| bench.unwatch(view));
     assert_eq!(bench.fresh.held(), (0, 0, 0, 0));
     assert_eq!(bench.whole.held(), (0, 0));
+}
+
+#[test]
+fn what_is_read_is_kept_fresh_as_it_is_classed() {
+    let mut front = Front::new(Limits::default()).expect("a front");
+    front.create(&schema(MANY)).expect("a table");
+    for (sql, class, first, then) in [
+        (
+            "select k, v from t where n > 0",
+            1,
+            r#"{"k":"a","v":1.5}"#,
+            "{\"k\":\"a\",\"v\":1.5}\n{\"k\":\"b\",\"v\":2}",
+        ),
+        (
+            "select count(*) from t",
+            2,
+            r#"{"count(*)":1}"#,
+            r#"{"count(*)":2}"#,
+        ),
+        (
+            "select avg(v) as m from t where _tp_time > now() - interval 1 minute",
+            2,
+            r#"{"m":1.5}"#,
+            r#"{"m":1.75}"#,
+        ),
+        (
+            "select b, max(k) as k from t group by b having count(*) > 0 order by b desc limit 1",
+            2,
+            r#"{"b":true,"k":"a"}"#,
+            r#"{"b":true,"k":"b"}"#,
+        ),
+        (
+            "select window_start, sum(n) as n from tumble(t, interval 1 hour) group by window_start",
+            2,
+            r#"{"window_start":0,"n":1}"#,
+            r#"{"window_start":0,"n":3}"#,
+        ),
+        (
+            "select count(*) as n from t as a join t as b on a.k = b.k",
+            3,
+            r#"{"n":1}"#,
+            r#"{"n":2}"#,
+        ),
+    ] {
+        let mut bench = self::bench();
+        bench.publish("t", r#"{"k":"a","v":1.5,"n":1,"b":true}"#);
+        let plan = Arc::new(front.plan(sql).expect(sql));
+        let (_, heard) = bench.watch(&plan, 1_000);
+        bench.settle();
+        assert_eq!(heard.present().as_deref(), Some(first), "{plan:?}");
+        bench.publish("t", r#"{"k":"b","v":2,"n":2,"b":true}"#);
+        bench.pass(1_000);
+        assert_eq!(heard.present().as_deref(), Some(then), "{plan:?}");
+        assert_eq!(bench.given_up, 0, "{plan:?}");
+        let classed = match plan.class {
+            Class::Rows { .. } => 1,
+            Class::Groups(_) => 2,
+            Class::Whole => 3,
+        };
+        assert_eq!(classed, class, "{sql}");
+    }
 }
