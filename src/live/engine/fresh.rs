@@ -34,6 +34,10 @@ const SLEEP: Duration = Duration::from_secs(3_600);
 /// A run over the new rows may take this part of [`Limits::query_time`]: the others wait for it.
 const PART: u32 = 4;
 
+/// How often a run is tried again that found no memory, and after how long.
+const TRIES: u32 = 20;
+const BREATH: Duration = Duration::from_millis(10);
+
 /// What is kept fresh by the new rows.
 pub(super) struct Fresh<'s> {
     sandbox: &'s Sandbox,
@@ -84,6 +88,8 @@ struct GroupsQuery {
     last: Option<Rows>,
     /// The version of the totals that the last result is of.
     seen: u64,
+    /// Ticks without memory for it.
+    tries: u32,
 }
 
 impl<'s> Fresh<'s> {
@@ -168,6 +174,7 @@ impl<'s> Fresh<'s> {
             }
             Class::Whole => {}
         }
+        self.size_cache();
     }
 
     fn watch_rows(&mut self, key: Key, watch: Watch, table: Topic, newest: &str) {
@@ -176,8 +183,10 @@ impl<'s> Fresh<'s> {
             table: table.clone(),
             sql: newest.to_owned(),
         }));
-        if let Some(fed) = self.tables.get_mut(&table) {
-            fed.rows.insert(key.clone());
+        if let Some(fed) = self.tables.get_mut(&table)
+            && fed.rows.insert(key.clone())
+        {
+            fed.batch.compared(self.sandbox, &key.text, 1);
         }
         let query = self.rows.entry(key).or_insert_with(|| RowsQuery {
             table,
@@ -221,6 +230,7 @@ impl<'s> Fresh<'s> {
                 viewers: Viewers::new(2),
                 last: None,
                 seen: 0,
+                tries: 0,
             }
         });
         match &query.last {
@@ -232,6 +242,8 @@ impl<'s> Fresh<'s> {
 
     pub(super) fn unwatch(&mut self, id: u64) {
         let Some(key) = self.views.remove(&id) else {
+            // It may be on its way to the other thread, and must not come after its own end.
+            self.out.push(Ask::Unwatch(id));
             return;
         };
         if let Some(query) = self.rows.get_mut(&key) {
@@ -270,6 +282,7 @@ impl<'s> Fresh<'s> {
         };
         if let Some(fed) = self.tables.get_mut(&query.table) {
             fed.rows.remove(key);
+            fed.batch.compared(self.sandbox, &key.text, -1);
         }
         let mut watches = query.viewers.take();
         watches.append(&mut query.joining);
@@ -303,8 +316,17 @@ impl<'s> Fresh<'s> {
         }
     }
 
+    /// Has SQLite keep the statements of the queries that there are, and no others for long.
+    fn size_cache(&self) {
+        let queries = self.rows.len() + self.groups.len();
+        let own = 4 * (self.shapes.len() + self.tables.len());
+        let connection = self.sandbox.connection();
+        connection.set_prepared_statement_cache_capacity(queries + own + 16);
+    }
+
     /// Forgets what only the queries that are gone needed.
     fn tidy(&mut self) {
+        self.size_cache();
         if self.rows.is_empty() && self.groups.is_empty() {
             self.ticks.clear();
             self.sandbox.connection().flush_prepared_statement_cache();
@@ -593,6 +615,10 @@ impl<'s> Fresh<'s> {
                     query.viewers.tell(&Outcome::Whole(rows.clone()));
                     query.last = Some(rows);
                 }
+                query.tries = 0;
+            }
+            Err(problem) if problem.kind == query::MEMORY && query.tries < TRIES => {
+                query.tries += 1
             }
             Err(problem) => self.fail(key, &problem),
         }
@@ -693,21 +719,37 @@ impl RowsQuery {
         sandbox: &Sandbox,
         limits: &Limits,
         now: &Time,
-        into: Option<&mut Written>,
+        mut into: Option<&mut Written>,
     ) -> Result<(), Stopped> {
         let (time, parameters) = (limits.query_time / PART, [(":now", now.wall_ms)]);
         let viewers = &self.viewers;
         let is_pending = into.is_none();
-        let written = into.unwrap_or(&mut self.pending);
-        self.select
-            .each(sandbox, &parameters, time, |columns, row| {
-                written.push(columns, row)?;
-                // In as many pieces as it takes.
-                if is_pending && written.len() > limits.result_bytes / 2 {
-                    viewers.tell(&Outcome::More(std::mem::take(written).finish()));
+        let mut tries = 0;
+        loop {
+            let written = into.as_deref_mut().unwrap_or(&mut self.pending);
+            let before = written.count();
+            let mut has_told = false;
+            let run = self
+                .select
+                .each(sandbox, &parameters, time, |columns, row| {
+                    written.push(columns, row)?;
+                    // In as many pieces as it takes.
+                    if is_pending && written.len() > limits.result_bytes / 2 {
+                        viewers.tell(&Outcome::More(std::mem::take(written).finish()));
+                        has_told = true;
+                    }
+                    Ok(true)
+                });
+            match run {
+                // Another query may have it all for the moment.
+                Err(Stopped::Memory) if tries < TRIES && !has_told => {
+                    tries += 1;
+                    written.truncate(before);
+                    std::thread::sleep(BREATH);
                 }
-                Ok(true)
-            })
+                other => return other,
+            }
+        }
     }
 
     fn flush(&mut self) {

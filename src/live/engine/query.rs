@@ -117,6 +117,9 @@ impl Viewers {
     }
 }
 
+/// The kind of problem when there was no memory.
+pub(super) const MEMORY: &str = "query-memory";
+
 /// A SELECT that is run again and again.
 #[derive(Debug)]
 pub(super) struct Select {
@@ -215,7 +218,7 @@ pub(super) fn stopped(why: Stopped, limits: &Limits) -> Problem {
             ),
         ),
         Stopped::Memory => ended(
-            "query-memory",
+            MEMORY,
             format!(
                 "the query wanted more memory than there is of {} bytes (query-memory), or made a value of more than {} bytes (query-result); let it hold less",
                 limits.query_memory, limits.result_bytes

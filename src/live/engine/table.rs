@@ -16,6 +16,9 @@ use crate::log::{Log, Scan};
 /// Rows of a block at most: what is over its bytes is let go in blocks too.
 const MOST_ROWS: u64 = 4_096;
 
+/// From so many queries on that compare a column, it has an index.
+const MANY_QUERIES: usize = 16;
+
 /// Into how many blocks the rows, and the time, of what is retained are divided at least.
 const BLOCKS: u64 = 64;
 
@@ -106,6 +109,8 @@ impl Row {
 #[derive(Debug)]
 pub(super) struct Batch {
     name: Topic,
+    /// For each column, how many queries compare it with a constant, and whether it has an index.
+    columns: Vec<(String, usize, bool)>,
     ddl: String,
     insert: String,
     /// Whether SQLite has the table.
@@ -119,6 +124,7 @@ impl Batch {
         let names: Vec<String> = names.collect();
         Batch {
             name: schema.name.clone(),
+            columns: names.iter().map(|name| (name.clone(), 0, false)).collect(),
             ddl: schema.ddl(),
             insert: format!(
                 "INSERT INTO \"{}\" (rowid, {}) VALUES (?{})",
@@ -139,6 +145,35 @@ impl Batch {
             self.is_made = true;
         }
         Ok(())
+    }
+
+    /// Counts the queries that pick rows by the value of one column: with many of them, an index is cheaper than to
+    /// look at each row for each query. It is told from the text, where a mistake costs time and nothing else.
+    pub(super) fn compared(&mut self, sandbox: &Sandbox, text: &str, by: isize) {
+        for (name, queries, has_index) in &mut self.columns {
+            let compares = |pattern: &str| text.contains(&format!("{name} {pattern} "));
+            if !compares("=") && !compares("is") {
+                continue;
+            }
+            *queries = queries.saturating_add_signed(by);
+            let index = format!("\"{}${}\"", self.name, name.trim_matches('"'));
+            let (wanted, ddl) = match *has_index {
+                false if *queries >= MANY_QUERIES => (
+                    true,
+                    format!("CREATE INDEX {index} ON \"{}\" ({name})", self.name),
+                ),
+                true if *queries == 0 => (false, format!("DROP INDEX {index}")),
+                _ => continue,
+            };
+            let done = self
+                .is_made
+                .then(|| sandbox.connection().execute_batch(&ddl));
+            match done {
+                Some(Ok(())) => *has_index = wanted,
+                Some(Err(error)) => tracing::warn!("index {index}: {error}"),
+                None => {}
+            }
+        }
     }
 
     /// Adds all rows to the table, or none.

@@ -158,6 +158,9 @@ impl<'s> Whole<'s> {
         }
         self.views.insert(watch.id, key);
         rerun.viewers.add(watch);
+        let queries = self.reruns.len() + 4 * self.tables.len();
+        let connection = self.sandbox.connection();
+        connection.set_prepared_statement_cache_capacity(queries + 16);
     }
 
     pub(super) fn unwatch(&mut self, id: u64) {

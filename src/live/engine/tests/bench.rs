@@ -164,6 +164,7 @@ impl Bench {
                         self.given_up += 1;
                         self.whole.watch(watch);
                     }
+                    Ask::Unwatch(view) => self.whole.unwatch(view),
                     _ => panic!("this is not asked of it"),
                 }
             }
