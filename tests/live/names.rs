@@ -80,7 +80,7 @@ async fn queries() {
     let wrong = desk
         .post(
             "/queries/r",
-            json!({ "sql": "select count(*)\nfrom t whre" }),
+            json!({ "sql": "select count(*)\nfrom t where" }),
         )
         .await;
     assert_eq!(wrong.status, 400, "{wrong:?}");
