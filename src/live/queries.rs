@@ -136,7 +136,7 @@ enum Latest {
     Rows(Newest),
 }
 
-/// The newest rows of a query of rows, newest first.
+/// The newest rows of a query of rows, in the order in which they were appended.
 #[derive(Default)]
 struct Newest {
     rows: VecDeque<Bytes>,
@@ -464,19 +464,17 @@ impl Newest {
         }
     }
 
-    /// Rows come in the order in which they were appended.
     fn add(&mut self, rows: Rows) {
         (self.event, self.bare) = (None, None);
-        for row in rows.objects {
-            self.rows.push_front(row);
-        }
+        self.rows.extend(rows.objects);
         let mut room = NEWEST_BYTES;
         let fits = |row: &&Bytes| {
             room = room.saturating_sub(row.len());
             room > 0
         };
-        let most = self.rows.iter().take(NEWEST).take_while(fits).count();
-        self.rows.truncate(most.max(1));
+        let newest = self.rows.iter().rev().take(NEWEST);
+        let most = newest.take_while(fits).count().max(1);
+        self.rows.drain(..self.rows.len().saturating_sub(most));
     }
 
     fn event(&mut self, of: &Query) -> &Arc<Event> {

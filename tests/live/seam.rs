@@ -79,7 +79,7 @@ fn results(told: &[Told], query: &str) -> Vec<Value> {
     of_query.map(|t| t.said["result"].clone()).collect()
 }
 
-/// All rows, oldest first: a whole result has the newest first.
+/// All rows: a whole result is in place of what was before it.
 fn additions(told: &[Told]) -> Vec<i64> {
     let mut all = Vec::new();
     for said in told
@@ -91,12 +91,11 @@ fn additions(told: &[Told]) -> Vec<i64> {
             Value::Array(rows) => rows.clone(),
             bare => vec![json!({ "n": bare })],
         };
-        let mut rows: Vec<i64> = rows
+        let rows: Vec<i64> = rows
             .iter()
             .map(|row| row["n"].as_i64().expect("n"))
             .collect();
         if said["mode"] != "append" {
-            rows.reverse();
             all.clear();
         }
         all.extend(rows);
