@@ -23,7 +23,7 @@ use serde_json::Value;
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 
 use self::definitions::{Change, Definitions, Kind, Stored};
-use self::engine::{Engine, Table};
+use self::engine::{Engine, Load, Table};
 use self::queries::{Definition, Name, Query};
 use self::schema::Schema;
 use self::subscriptions::{Member, Subscription};
@@ -56,6 +56,17 @@ pub struct Live {
     changing: tokio::sync::Mutex<()>,
     queries: Mutex<BTreeMap<Name, Arc<Query>>>,
     subscriptions: Mutex<HashMap<Box<str>, Arc<Subscription>>>,
+}
+
+/// How many definitions there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Queries.
+    pub queries: usize,
+    /// Subscriptions.
+    pub subscriptions: usize,
+    /// Tables.
+    pub tables: usize,
 }
 
 /// What `If-Match` wants a thing to be before it is changed.
@@ -126,6 +137,20 @@ impl Live {
             self.end_unused().await;
             self.rest();
         }
+    }
+
+    /// How many definitions there are.
+    pub fn held(&self) -> Held {
+        Held {
+            queries: self.queries().values().filter(|q| q.is_defined()).count(),
+            subscriptions: self.subscriptions().len(),
+            tables: self.engine.tables().len(),
+        }
+    }
+
+    /// What the engine has done.
+    pub fn load(&self) -> Load {
+        self.engine.load()
     }
 
     async fn end_unused(&self) {
@@ -213,8 +238,7 @@ impl Live {
         if self.defined(&name).is_some() {
             return Err(taken());
         }
-        let queries = self.queries().values().filter(|q| q.is_defined()).count();
-        if queries >= self.limits.queries {
+        if self.held().queries >= self.limits.queries {
             return Err(too_many("queries", self.limits.queries, "queries"));
         }
         self.put_query(&name, asked, plan).await

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::stats::Stats;
 use super::{Api, Context};
 use crate::body::Body;
+use crate::live::Live;
 use crate::openapi::{self, Path};
 use crate::problem::Problem;
 
@@ -42,7 +43,7 @@ impl Api for Metrics {
         _: Request<Incoming>,
         context: &'a Context,
     ) -> BoxFuture<'a, Result<Response<Body>, Problem>> {
-        std::future::ready(Ok(answer(&context.stats))).boxed()
+        std::future::ready(Ok(answer(context))).boxed()
     }
 }
 
@@ -53,9 +54,10 @@ fn describe() -> Value {
     })
 }
 
-fn answer(stats: &Arc<Stats>) -> Response<Body> {
+fn answer(context: &Context) -> Response<Body> {
     let mut registry = Registry::with_prefix("triwire");
-    registry.register_collector(Box::new(Snapshot(stats.clone())));
+    registry.register_collector(Box::new(Snapshot(context.stats.clone())));
+    registry.register_collector(Box::new(LiveSql(context.live.clone())));
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).expect("a String takes all");
     let mut response = Response::new(Body::from(text));
@@ -141,6 +143,56 @@ impl Collector for Snapshot {
             stats.uptime(),
         )
     }
+}
+
+/// What live SQL costs.
+struct LiveSql(Arc<Live>);
+
+impl fmt::Debug for LiveSql {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LiveSql")
+    }
+}
+
+impl Collector for LiveSql {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let held = self.0.held();
+        for (name, help, count) in [
+            ("live_queries", "Queries", held.queries),
+            ("live_subscriptions", "Subscriptions", held.subscriptions),
+            ("live_tables", "Tables", held.tables),
+        ] {
+            single(&mut encoder, name, help, count as f64)?;
+        }
+        let load = self.0.load();
+        let threads = ["front", "fresh", "whole"].into_iter().zip(load.busy_us);
+        let help = "Microseconds that a thread of the engine was busy";
+        counters(&mut encoder, "engine_busy_us", help, "thread", threads)?;
+        let classes = ["rows", "groups", "whole"].into_iter().zip(load.runs);
+        let help = "Evaluations by how a query is kept fresh";
+        counters(&mut encoder, "engine_runs", help, "kind", classes)?;
+        let what = [("rows", load.rows), ("fills", load.fills)].into_iter();
+        let help = "Events that became rows, and first results that were made of all rows";
+        counters(&mut encoder, "engine_work", help, "what", what)
+    }
+}
+
+/// What only grows, by one label.
+fn counters(
+    encoder: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    label: &'static str,
+    rows: impl Iterator<Item = (&'static str, u64)>,
+) -> fmt::Result {
+    let metric_type = ConstCounter::new(0u64).metric_type();
+    let mut family = encoder.encode_descriptor(name, help, None, metric_type)?;
+    for (value_of, value) in rows {
+        let labels = [(label, value_of)];
+        let row = family.encode_family(&labels)?;
+        ConstCounter::new(value).encode(row)?;
+    }
+    Ok(())
 }
 
 /// One count of every wire or listener. What only grows is a counter, the rest are gauges.
