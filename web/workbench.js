@@ -90,8 +90,14 @@ export class Workbench {
   /** Replaces what a query says. The stream is told the new result under the same name. */
   replace(query, definition) {
     return this.#inTurn(async () => {
-      await this.#server.replaceQuery(query.id, told(definition));
-      Object.assign(query, definition, { name: query.name, result: query.result.kind === 'none' ? query.result : new Result() });
+      // Before it is asked for: the new result may be here before the answer.
+      const old = query.result;
+      query.result = new Result();
+      await this.#server.replaceQuery(query.id, told(definition)).catch((error) => {
+        query.result = old;
+        throw error;
+      });
+      Object.assign(query, definition, { name: query.name });
       this.edits += 1;
       query.number = (await this.#server.query(query.id)).class;
       query.emptyTable = await this.#emptyTable(query.sql);
