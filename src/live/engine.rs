@@ -43,7 +43,8 @@ pub trait Sink: Send + Sync {
 /// What comes of a query that is watched.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// The result, in place of what was told before: first of all, and then whenever it has changed.
+    /// The result, in place of what was told before: first of all, and then whenever it has changed. Of a query of
+    /// rows the newest of those that are retained, in the order in which they came.
     Whole(Rows),
     /// More rows, in addition: of a query of rows, after the first.
     More(Rows),
