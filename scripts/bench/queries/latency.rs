@@ -14,12 +14,12 @@ use super::server::{Api, Server};
 use super::watch::Watch;
 
 const EVERY_MS: u64 = 50;
-/// The longest pause between two rows: several ticks, so that they fall anywhere between two.
-const PAUSE_MS: u64 = 120;
+/// Between two rows: they fall anywhere between two ticks.
+const PAUSE_MS: std::ops::Range<u64> = 10..10 + 2 * EVERY_MS;
 const LOST: Duration = Duration::from_secs(5);
 
 pub async fn run(options: &Options) -> Result<()> {
-    let samples = if options.quick { 20 } else { 1_000 };
+    let samples = if options.quick { 20 } else { 500 };
     println!("\n## From a row to its subscriber, every_ms {EVERY_MS}\n");
     println!("From before the POST of one row to its arrival on SSE (h2c).\n");
     println!("| beside | query | samples | p50 | p99 | greatest |");
@@ -68,8 +68,7 @@ async fn sample(api: &mut Api, watch: &Watch, samples: usize) -> Result<Histogra
     // The first result.
     sleep(Duration::from_millis(10 * EVERY_MS)).await;
     for n in 0..samples as u64 {
-        let pause = Duration::from_millis(EVERY_MS).mul_f64(1.0 + fastrand::f64());
-        sleep(pause.max(Duration::from_millis(fastrand::u64(EVERY_MS..PAUSE_MS)))).await;
+        sleep(Duration::from_millis(fastrand::u64(PAUSE_MS))).await;
         watch.begin();
         let mut row = rows::row(n, 1);
         row[2] = Value::from("marked");
