@@ -593,7 +593,15 @@ fn top_draws_what_the_server_counts() {
 
 #[test]
 fn completions_and_the_manual_name_everything() {
-    let names = ["serve", "subscribe", "publish", "generate", "top", "certs"];
+    let names = [
+        "serve",
+        "subscribe",
+        "query",
+        "publish",
+        "generate",
+        "top",
+        "certs",
+    ];
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let made = Command::new(BINARY).args(["completions", shell]).output();
         let script = String::from_utf8(made.expect("it runs").stdout).expect("UTF-8");
