@@ -11,7 +11,7 @@ export class Result {
   /** `none`, `value` (one row of one column), `rows`, `added` (rows that come in addition) or `failed`. */
   kind = 'none';
   value = null;
-  /** Objects; of those that were added the newest first. */
+  /** Objects, in the order in which they came. */
   rows = [];
   /** How many rows were added and are not kept. */
   forgotten = 0;
@@ -48,8 +48,8 @@ export class Result {
 
   #add(rows) {
     this.kind = 'added';
-    const all = [...rows].reverse().concat(this.rows);
-    this.rows = all.slice(0, ROWS);
+    const all = this.rows.concat(rows);
+    this.rows = all.slice(-ROWS);
     this.forgotten += all.length - this.rows.length;
   }
 

@@ -221,8 +221,8 @@ class Card {
     write(field.pace, `every ${words.figures.milliseconds(everyMs)}`);
     write(field.text, sql);
     write(field.standing, words.standing(result, now));
-    if (this.#drawn.result === result && this.#drawn.updates === result.updates) return;
-    this.#drawn = { result, updates: result.updates };
+    if (this.#drawn.result === result && this.#drawn.updates === result.updates && this.#drawn.number === number) return;
+    this.#drawn = { result, updates: result.updates, number };
     const isFailed = result.kind === 'failed';
     field.problem.hidden = !isFailed;
     write(field.problem, isFailed ? result.error.detail ?? result.error.title : '');
@@ -231,11 +231,12 @@ class Card {
     const isUnexplained = this.#query.emptyTable === null || !result.isNothing;
     field.empty.hidden = isUnexplained;
     write(field.empty, isUnexplained ? '' : words.emptiness(this.#query.emptyTable));
-    this.#drawTable(result);
+    // Of rows that come one after another, the newest are looked for.
+    this.#drawTable(result, number === 1 ? [...result.rows].reverse() : result.rows);
     this.#drawDrawing(result);
   }
 
-  #drawTable({ kind, rows, columns }) {
+  #drawTable({ kind, columns }, rows) {
     const { table, head, rows: body } = this.#field;
     table.hidden = (kind !== 'rows' && kind !== 'added') || rows.length === 0;
     if (table.hidden) return;

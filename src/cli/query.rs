@@ -265,8 +265,7 @@ async fn print_lines(
         };
         let texts = match (update.kind, query.is_rows()) {
             (Kind::Whole, false) => vec![format!("{{\"result\":{}}}", update.result)],
-            // The newest are first in a result, and last in a pipe.
-            (Kind::Whole, true) if is_first => update.rows()?.into_iter().rev().collect(),
+            (Kind::Whole, true) if is_first => update.rows()?,
             // They were printed as they came.
             (Kind::Whole, true) => Vec::new(),
             (Kind::More, _) => update.rows()?,

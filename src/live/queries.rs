@@ -346,11 +346,7 @@ impl Query {
             return;
         }
         match outcome {
-            Outcome::Whole(mut rows) => {
-                // Whoever shows only a few of them shows the newest.
-                if is_of_rows {
-                    rows.objects.reverse();
-                }
+            Outcome::Whole(rows) => {
                 let draft = self.draft("result", &rows.json(), "");
                 if let Some(id) = self.append(&mut told, &draft) {
                     let event = self.log.unlogged(draft);

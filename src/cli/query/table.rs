@@ -92,7 +92,12 @@ impl Table {
             Kind::Whole => {
                 self.rows.clear();
                 self.count = rows.len();
-                for row in rows.iter().take(ROWS) {
+                // Rows by themselves come oldest first, and the newest are shown on top.
+                let shown: Vec<&Value> = match self.is_rows {
+                    true => rows.iter().rev().take(ROWS).collect(),
+                    false => rows.iter().take(ROWS).collect(),
+                };
+                for row in shown {
                     let row = self.row(row);
                     self.rows.push_back(row);
                 }
@@ -324,7 +329,7 @@ mod tests {
     fn more_rows_are_on_top() {
         let mut table = Table::new(true);
         table
-            .take(&update(r#"{"result":[{"n":2},{"n":1}]}"#))
+            .take(&update(r#"{"result":[{"n":1},{"n":2}]}"#))
             .expect("rows");
         let more = r#"{"result":[{"n":3},{"n":4}],"mode":"append"}"#;
         assert_eq!(table.take(&update(more)).expect("rows"), 2);
