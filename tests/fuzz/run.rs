@@ -22,7 +22,9 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
             return Corpus::Reject;
         };
         tables::with_rows(|sandbox| {
-            let mut statement = sandbox.prepare_stranger(&plan.text).expect("the front took it");
+            let mut statement = sandbox
+                .prepare_stranger(&plan.text)
+                .expect("the front took it");
             let began = Instant::now();
             let ended = sandbox.within(BUDGET, || {
                 if let Some(at) = statement.parameter_index(":now")? {
@@ -32,7 +34,11 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
                 while rows.next()?.is_some() {}
                 Ok(())
             });
-            assert!(began.elapsed() < LATE, "{ended:?} after {:?}", began.elapsed());
+            assert!(
+                began.elapsed() < LATE,
+                "{ended:?} after {:?}",
+                began.elapsed()
+            );
             assert_ne!(ended, Err(Stopped::Aborted), "nobody did");
         });
         Corpus::Keep

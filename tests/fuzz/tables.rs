@@ -24,12 +24,19 @@ static ROWS: LazyLock<Mutex<Sandbox>> = LazyLock::new(|| {
     let sandbox = Sandbox::open(&Limits::default()).expect("SQLite starts");
     for schema in built_in(1_000) {
         let connection = sandbox.connection();
-        connection.execute_batch(&schema.ddl()).expect("the schema is good");
+        connection
+            .execute_batch(&schema.ddl())
+            .expect("the schema is good");
         sandbox.permit(schema.name.as_str());
         for n in 0..50 {
-            let insert = format!("insert into {} values (?1, ?2, 'b', 'c', ?1 * 0.5, ?1)", schema.name);
+            let insert = format!(
+                "insert into {} values (?1, ?2, 'b', 'c', ?1 * 0.5, ?1)",
+                schema.name
+            );
             let row = (NOW - n * 1_000, format!("a{}", n % 5));
-            connection.execute(&insert, row).expect("there is memory for a row");
+            connection
+                .execute(&insert, row)
+                .expect("there is memory for a row");
         }
     }
     sandbox.into()
@@ -39,7 +46,9 @@ static ROWS: LazyLock<Mutex<Sandbox>> = LazyLock::new(|| {
 pub fn on_its_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         let worker = thread::Builder::new().stack_size(STACK);
-        let worker = worker.spawn_scoped(scope, work).expect("there is memory for a thread");
+        let worker = worker
+            .spawn_scoped(scope, work)
+            .expect("there is memory for a thread");
         worker.join().expect("a panic ends the process before")
     })
 }
@@ -70,11 +79,16 @@ pub fn hold_to_its_word(plan: &Plan) {
                 let items: String = items.iter().map(|item| format!(", {item}")).collect();
                 takes(&format!("select 1{items} from {}", groups.rows.from));
                 let keys = (0..groups.rows.keys.len()).map(|n| format!(", k{n}"));
-                let kept = groups.aggregates.iter().map(|a| format!(", \"{}\"", a.name));
+                let kept = groups
+                    .aggregates
+                    .iter()
+                    .map(|a| format!(", \"{}\"", a.name));
                 let columns: String = keys.chain(kept).collect();
                 let connection = sandbox.connection();
                 connection
-                    .execute_batch(&format!("drop table if exists totals; create table totals (nothing{columns})"))
+                    .execute_batch(&format!(
+                        "drop table if exists totals; create table totals (empty{columns})"
+                    ))
                     .expect("the names are columns");
                 sandbox.permit("totals");
                 takes(&groups.result);

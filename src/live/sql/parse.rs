@@ -43,7 +43,7 @@ pub fn query(sql: &str, most_bytes: usize) -> Result<Query, Problem> {
     let dialect = Select::default();
     let tokens = Tokenizer::new(&dialect, sql)
         .tokenize_with_location()
-        .map_err(|e| refuse(e.location, e.message))?;
+        .map_err(|e| refuse(e.location, lower_first(&e.message)))?;
     let mut words = tokens
         .iter()
         .filter(|t| !matches!(t.token, Token::Whitespace(_) | Token::LParen));
@@ -69,7 +69,7 @@ pub fn query(sql: &str, most_bytes: usize) -> Result<Query, Problem> {
     let mut parser = Parser::new(&dialect)
         .with_recursion_limit(LEVELS)
         .with_tokens_with_locations(tokens);
-    let query = parser.parse_query().map_err(|e| syntax(&e))?;
+    let query = parser.parse_query().map_err(|e| syntax(&e, sql))?;
     while parser.consume_token(&Token::SemiColon) {}
     let next = parser.next_token();
     match next.token {
@@ -88,7 +88,7 @@ pub fn query(sql: &str, most_bytes: usize) -> Result<Query, Problem> {
 }
 
 /// In the parser's words, but for the place.
-fn syntax(error: &ParserError) -> Problem {
+fn syntax(error: &ParserError, sql: &str) -> Problem {
     let text = match error {
         ParserError::ParserError(text) | ParserError::TokenizerError(text) => text,
         ParserError::RecursionLimitExceeded => {
@@ -108,7 +108,9 @@ fn syntax(error: &ParserError) -> Problem {
         };
         Some(refuse(at, lower_first(words)))
     });
-    located.unwrap_or_else(|| Problem::bad_request("sql", lower_first(text)))
+    // What is missing at the end has no place in the parser's words.
+    let end = place(sql, sql.trim_end().len());
+    located.unwrap_or_else(|| refuse(end, lower_first(text)))
 }
 
 fn lower_first(words: &str) -> String {

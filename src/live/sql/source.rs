@@ -293,6 +293,12 @@ impl<'a> Printer<'a> {
     fn table(&self, name: &str, at: Location) -> Result<&'a Schema, Problem> {
         self.tables.get(name).ok_or_else(|| {
             let with = self.with.borrow();
+            if with.iter().any(|own| own == name) {
+                return refuse(
+                    at,
+                    format!("{name} is no declared table, as it must be here"),
+                );
+            }
             let known = self.tables.values().map(|s| s.name.as_str());
             let hint = nearest(name, known.chain(with.iter().map(String::as_str)));
             refuse(at, format!("there is no table {name}{hint}"))

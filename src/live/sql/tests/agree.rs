@@ -257,7 +257,7 @@ fn groups_of(connection: &Connection, groups: &Groups) -> Vec<Vec<Value>> {
         .unwrap();
     // A key alone, or nothing at all, is still a table.
     let columns = if columns.is_empty() {
-        vec!["nothing".to_owned()]
+        vec!["empty".to_owned()]
     } else {
         columns
     };

@@ -55,7 +55,7 @@ fn what_is_wrong_is_said_with_its_place() {
         ),
         (
             "select value from metrics where",
-            "expected: an expression, found: EOF",
+            "line 1, column 33: expected: an expression, found: EOF",
         ),
         (
             "select value,, name from metrics",
@@ -63,15 +63,15 @@ fn what_is_wrong_is_said_with_its_place() {
         ),
         (
             "select 'abc from metrics",
-            "line 1, column 8: Unterminated string literal",
+            "line 1, column 8: unterminated string literal",
         ),
         (
             "select \"value\"\" from metrics",
-            "line 1, column 8: Expected close delimiter '\"' before EOF.",
+            "line 1, column 8: expected close delimiter '\"' before EOF.",
         ),
         (
             "select 1 /* and on",
-            "line 1, column 19: Unexpected EOF while in a multi-line comment",
+            "line 1, column 19: unexpected EOF while in a multi-line comment",
         ),
         (
             "select 1; select 2",
@@ -98,6 +98,10 @@ fn what_is_wrong_is_said_with_its_place() {
         (
             "select a.value, b.value from metrics a, metrics b",
             "two columns of the result are called value; rename one with AS",
+        ),
+        (
+            "with c as (select * from calls) select * from tumble(c, interval 1 second)",
+            "line 1, column 54: c is no declared table, as it must be here",
         ),
         (
             "select * from tumble(metrics, 5)",
