@@ -137,7 +137,7 @@ impl Schema {
                     "{name:?} cannot be the name of a column: begin with a letter or _, go on with letters, digits and _, at most 64"
                 )));
             }
-            if ROW_NUMBER.iter().any(|own| is_name(own)) {
+            if ROW_NUMBER.iter().any(is_name) {
                 return Err(wrong(format!(
                     "column {name:?}: SQLite means something else by that name; choose another"
                 )));

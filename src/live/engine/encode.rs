@@ -31,7 +31,7 @@ impl Columns {
     /// Those of a statement. An object has each name once, so one that comes again is numbered.
     pub(super) fn of(statement: &Statement<'_>) -> Columns {
         let mut names: Vec<String> = Vec::new();
-        let columns = statement.columns().into_iter().map(|column| {
+        let columns = statement.columns().map(|column| {
             let mut name = column.name().to_owned();
             let mut number = 2;
             while names.contains(&name) {

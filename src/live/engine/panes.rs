@@ -132,7 +132,7 @@ impl Program {
     /// What SQLite is told of each key, so that results are written as those of the table's own columns.
     pub(super) fn key_types(&self, sandbox: &Sandbox) -> Result<Vec<String>, Stopped> {
         let statement = sandbox.prepare_stranger(&self.sql)?;
-        let columns = statement.columns().into_iter();
+        let columns = statement.columns();
         let keys = columns.skip(1).take(self.grouped.keys.len());
         Ok(keys
             .map(|column| column.decl_type().unwrap_or_default().to_owned())

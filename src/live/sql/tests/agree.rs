@@ -213,6 +213,9 @@ fn aggregate(function: Function, parts: [&[Value]; 2]) -> Value {
     }
 }
 
+/// The values of a group's keys, and the arguments of its rows in either part.
+type Parts = (Vec<Value>, [Vec<Vec<Value>>; 2]);
+
 /// Evaluates groups as the engine does, in two parts.
 fn groups_of(connection: &Connection, groups: &Groups) -> Vec<Vec<Value>> {
     let Grouped {
@@ -226,7 +229,7 @@ fn groups_of(connection: &Connection, groups: &Groups) -> Vec<Vec<Value>> {
     let time = window.as_ref().map_or("null", |w| &w.time);
     let items: Vec<&String> = keys.iter().chain(arguments).collect();
     let items: String = items.iter().map(|item| format!(", {item}")).collect();
-    let mut parts: BTreeMap<String, (Vec<Value>, [Vec<Vec<Value>>; 2])> = BTreeMap::new();
+    let mut parts: BTreeMap<String, Parts> = BTreeMap::new();
     if keys.is_empty() {
         parts.entry(String::new()).or_default();
     }
