@@ -189,6 +189,10 @@ async fn read_json<T: DeserializeOwned>(
     }
     let limits = context.publisher.limits;
     let bytes = read_body(body, limits.event_bytes, "event-bytes", limits.body_time).await?;
+    // A list would do for serde too, which tells members by their places then.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Problem::bad_request("body", "the body is a JSON object"));
+    }
     serde_json::from_slice(&bytes).map_err(|error| {
         Problem::bad_request(
             "body",

@@ -31,7 +31,11 @@ async fn what_breaks_the_schema_is_refused_whoever_publishes_it() {
     let server = Server::start(&[]);
     let mut desk = Desk::of(&server).await;
     desk.table("t").await;
-    for link in Link::ALL {
+    // The request that upgrades has no body.
+    for link in Link::ALL
+        .into_iter()
+        .filter(|link| *link != Link::H2cUpgrade)
+    {
         let mut publisher = Publisher::over(&desk.target, link).await;
         let json = "application/json";
         let post = |body: &'static str, kind: &str| {

@@ -45,7 +45,7 @@ pub const HANDSHAKE: &str = "connection: upgrade\r\nupgrade: websocket\r\nsec-we
     sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const FOREIGN: &str = "origin: https://foreign.example\r\n";
 
-const PAGE: [&str; 28] = [
+const PAGE: [&str; 36] = [
     "/",
     "/page.css",
     "/compare.css",
@@ -73,6 +73,14 @@ const PAGE: [&str; 28] = [
     "/wait.js",
     "/words.js",
     "/wires.js",
+    "/workbench-chart.js",
+    "/workbench-examples.js",
+    "/workbench-result.js",
+    "/workbench-server.js",
+    "/workbench-view.js",
+    "/workbench-words.js",
+    "/workbench.css",
+    "/workbench.js",
     "/favicon.ico",
 ];
 
