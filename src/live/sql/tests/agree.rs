@@ -15,6 +15,9 @@ const NOW: i64 = 100_000;
 
 type Reading = (Option<&'static str>, Option<i64>, Option<f64>, i64);
 
+/// A group's keys, and the arguments of its rows in two parts.
+type Group = (Vec<Value>, [Vec<Vec<Value>>; 2]);
+
 fn reading() -> impl Strategy<Value = Reading> {
     (
         prop::option::of(prop::sample::select(vec!["a", "b", "B", ""])),
@@ -213,9 +216,6 @@ fn aggregate(function: Function, parts: [&[Value]; 2]) -> Value {
     }
 }
 
-/// The values of a group's keys, and the arguments of its rows in either part.
-type Parts = (Vec<Value>, [Vec<Vec<Value>>; 2]);
-
 /// Evaluates groups as the engine does, in two parts.
 fn groups_of(connection: &Connection, groups: &Groups) -> Vec<Vec<Value>> {
     let Grouped {
@@ -229,7 +229,7 @@ fn groups_of(connection: &Connection, groups: &Groups) -> Vec<Vec<Value>> {
     let time = window.as_ref().map_or("null", |w| &w.time);
     let items: Vec<&String> = keys.iter().chain(arguments).collect();
     let items: String = items.iter().map(|item| format!(", {item}")).collect();
-    let mut parts: BTreeMap<String, Parts> = BTreeMap::new();
+    let mut parts: BTreeMap<String, Group> = BTreeMap::new();
     if keys.is_empty() {
         parts.entry(String::new()).or_default();
     }
