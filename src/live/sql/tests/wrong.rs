@@ -55,7 +55,7 @@ fn what_is_wrong_is_said_with_its_place() {
         ),
         (
             "select value from metrics where",
-            "line 1, column 33: expected: an expression, found: EOF",
+            "line 1, column 32: expected: an expression, found: EOF",
         ),
         (
             "select value,, name from metrics",
