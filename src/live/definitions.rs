@@ -77,7 +77,10 @@ impl Definitions {
     pub fn open(dir: &Path) -> Result<(Definitions, Stored), String> {
         let path = dir.join(FILE);
         let place = path.display();
-        std::fs::create_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+        std::fs::create_dir_all(dir).map_err(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => format!("{} is no directory", dir.display()),
+            _ => format!("{}: {error}", dir.display()),
+        })?;
         let (file, stored) = open(&path).map_err(|error| match error {
             Error::SqliteFailure(code, _) if code.code == rusqlite::ErrorCode::DatabaseBusy => {
                 format!("{place} is used by another process; give each its own directory")

@@ -21,6 +21,9 @@ use crate::problem::Problem;
 /// How long a query is kept fresh after the last who watched it: a client that polls is away between its polls.
 const LINGER: Duration = Duration::from_secs(15);
 
+/// How soon a query that has failed is tried again for a newcomer: each try may take all the time that a query may.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
+
 /// How many rows of a query of rows a newcomer is told.
 const NEWEST: usize = 100;
 const NEWEST_BYTES: usize = 256 << 10;
@@ -126,7 +129,7 @@ struct Told {
     /// Whether [`Told::latest`] is of the view that is open.
     is_present: bool,
     latest: Option<(EventId, Latest)>,
-    has_failed: bool,
+    failed_at: Option<Instant>,
     results: u64,
 }
 
@@ -210,7 +213,7 @@ impl Query {
         );
         let problem = Problem::new(StatusCode::GONE, "deleted", detail);
         self.tell_failure(&mut told, &problem);
-        told.has_failed = false;
+        told.failed_at = None;
         drop(told);
         drop(life);
         drop(old);
@@ -221,13 +224,15 @@ impl Query {
         let mut life = self.life();
         life.watchers += streams;
         life.left_at = None;
-        if life.watchers == 0 || life.view.is_some() {
+        let failed_at = self.told().failed_at;
+        let may_try = failed_at.is_none_or(|at| at.elapsed() >= TRY_AGAIN);
+        if life.watchers == 0 || !may_try || (life.view.is_some() && failed_at.is_none()) {
             return;
         }
         let Some(definition) = &life.definition else {
             return;
         };
-        if definition.plan.is_ok() && !self.told().has_failed {
+        if definition.plan.is_ok() && failed_at.is_none() {
             return self.open(&mut life);
         }
         // What was wrong may be right by now, such as a table that was not there.
@@ -271,9 +276,13 @@ impl Query {
             return;
         }
         definition.plan = plan;
+        let failed = self.told().failed_at.is_some();
+        let old = life.view.take_if(|_| failed);
         if life.watchers > 0 && life.view.is_none() {
             self.open(&mut life);
         }
+        drop(life);
+        drop(old);
     }
 
     fn open(self: &Arc<Query>, life: &mut Life) {
@@ -283,7 +292,7 @@ impl Query {
         let mut told = self.told();
         told.session += 1;
         told.is_present = false;
-        told.has_failed = false;
+        told.failed_at = None;
         let session = told.session;
         let plan = match plan {
             Ok(plan) => plan,
@@ -375,7 +384,7 @@ impl Query {
     }
 
     fn tell_failure(&self, told: &mut Told, problem: &Problem) {
-        told.has_failed = true;
+        told.failed_at = Some(Instant::now());
         let draft = self.draft("error", problem.json().as_bytes(), "");
         if let Some(id) = self.append(told, &draft) {
             told.latest = Some((id, Latest::Event(self.log.unlogged(draft))));
@@ -387,7 +396,12 @@ impl Query {
         let life = self.life();
         let definition = life.definition.as_ref()?;
         let cost = life.view.as_ref().map(View::cost).unwrap_or_default();
-        let class = definition.plan.as_ref().ok().map(|plan| class(&plan.class));
+        // As it is kept fresh now, which the plan alone does not decide.
+        let planned = definition.plan.as_ref().ok().map(|plan| class(&plan.class));
+        let class = CLASSES
+            .into_iter()
+            .find(|(number, _)| *number == cost.class);
+        let class = class.or(planned);
         let mut told = self.told();
         let (at, latest) = match &mut told.latest {
             Some((id, Latest::Event(event))) => (Some(*id), Some(event.clone())),
@@ -447,11 +461,13 @@ struct Said<'a> {
 }
 
 /// How a query is kept fresh: a number, and a word for it.
-pub fn class(class: &Class) -> (u8, &'static str) {
+const CLASSES: [(u8, &str); 3] = [(1, "rows"), (2, "groups"), (3, "whole")];
+
+fn class(class: &Class) -> (u8, &'static str) {
     match class {
-        Class::Rows { .. } => (1, "rows"),
-        Class::Groups(_) => (2, "groups"),
-        Class::Whole => (3, "whole"),
+        Class::Rows { .. } => CLASSES[0],
+        Class::Groups(_) => CLASSES[1],
+        Class::Whole => CLASSES[2],
     }
 }
 

@@ -1,6 +1,8 @@
 //! What goes wrong while queries run: a table is dropped, a query breaks a limit, a client leaves. Everybody else goes
 //! on.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use super::WIRES;
@@ -43,6 +45,29 @@ async fn a_table_that_is_dropped_ends_its_queries_and_no_other() {
     for stream in &mut streams {
         stream.until("of_t", json!(1)).await;
     }
+}
+
+/// Whoever opens a stream has what has failed tried again, though not at once, and who reads it already is told too.
+#[tokio::test]
+async fn a_query_goes_on_when_its_table_is_back() {
+    let server = Server::start(&[]);
+    let mut desk = Desk::of(&server).await;
+    desk.table("t").await;
+    desk.query("of_t", "select count(*) from t").await;
+    let id = desk.subscription(&["of_t"], &[]).await;
+    let mut stream = desk.open(WIRES[0], &id).await;
+    stream.until("of_t", json!(0)).await;
+    assert_eq!(desk.delete("/streams/t").await.status, 204);
+    stream.failure("of_t").await;
+    desk.table("t").await;
+    desk.rows("t", [1, 2]).await;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while desk.get("/queries/of_t").await.body["state"] == "failed" {
+        assert!(Instant::now() < deadline, "it is never tried again");
+        drop(desk.open(WIRES[0], &id).await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    stream.until("of_t", json!(2)).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What a stream says of a query.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::client::{Failure, Fault};
@@ -31,6 +31,7 @@ impl Update {
         #[derive(Deserialize)]
         struct Message {
             mode: Option<String>,
+            #[serde(default, deserialize_with = "given")]
             result: Option<Box<RawValue>>,
             error: Option<Problem>,
         }
@@ -58,6 +59,11 @@ impl Update {
         let rows: Vec<&RawValue> = parse(self.result.get())?;
         Ok(rows.iter().map(|row| row.get().to_owned()).collect())
     }
+}
+
+/// NULL is a result too, and not none.
+fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(from).map(Some)
 }
 
 pub(super) fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Failure> {

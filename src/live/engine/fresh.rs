@@ -347,7 +347,7 @@ impl<'s> Fresh<'s> {
 
     /// Gives the queries of a shape to those who can run them one by one, so that only those fail that must.
     fn give_up(&mut self, shape: u64, why: &Stopped) {
-        tracing::debug!("queries of groups {shape} are run again and again from now on: {why}");
+        tracing::warn!("queries of groups are run again over all rows from now on: {why}");
         let of_it = self.groups.iter().filter(|(_, query)| query.shape == shape);
         let keys: Vec<Key> = of_it.map(|(key, _)| key.clone()).collect();
         for key in keys {

@@ -308,7 +308,7 @@ impl<'de> Visitor<'de> for Cell<'_> {
                     bits: 64,
                 },
             ) => Err(format!(
-                "{value} cannot be held: integers go up to {}; send it as a string or a float",
+                "{value} cannot be held: integers go up to {}; declare the column string or float64",
                 i64::MAX
             )),
             (Err(_), _) => self.wrong(value),

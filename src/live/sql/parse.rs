@@ -106,7 +106,14 @@ fn syntax(error: &ParserError, sql: &str) -> Problem {
             line: line.parse().ok()?,
             column: column.parse().ok()?,
         };
-        Some(refuse(at, lower_first(words)))
+        // Of an operator that is none here the parser tells its own names.
+        let operator = words
+            .strip_prefix("No infix parser for token Word(Word { value: \"")
+            .and_then(|rest| rest.split('"').next());
+        Some(match operator {
+            Some(word) => refuse(at, format!("there is no operator {word}")),
+            None => refuse(at, lower_first(words)),
+        })
     });
     // What is missing at the end has no place in the parser's words.
     let end = place(sql, sql.trim_end().len());

@@ -272,6 +272,10 @@ impl<'a> Printer<'a> {
             return Err(refuse(at, "this is no table"));
         };
         plain(factor)?;
+        if let Some(alias) = alias.as_ref().filter(|alias| !alias.columns.is_empty()) {
+            let why = "columns are renamed with AS in a subquery";
+            return Err(refuse(alias.name.span.start, why));
+        }
         let called = single(name).ok_or_else(|| refuse(at, "a table has a name of one part"))?;
         let mut source = match (args, called.as_str()) {
             (None, _) => Source {

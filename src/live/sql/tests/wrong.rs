@@ -85,6 +85,14 @@ fn what_is_wrong_is_said_with_its_place() {
             "insert into metrics values (1)",
             "line 1, column 1: only one SELECT can be run; this begins with insert",
         ),
+        (
+            "select * from metrics where name glob 'cpu*'",
+            "line 1, column 34: there is no operator glob",
+        ),
+        (
+            "select a from metrics as m(a, b)",
+            "line 1, column 26: columns are renamed with AS in a subquery",
+        ),
         ("", "there is no query"),
         (" -- nothing", "there is no query"),
         (
