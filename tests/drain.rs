@@ -262,22 +262,10 @@ async fn stuck(target: &Target) -> Reader {
     reader.ready().await;
     reader.valve().close();
     let mut publisher = Publisher::new(target).await;
-    for _ in 0..=most_that_the_kernel_takes() / EVENT {
+    for _ in 0..=support::server::most_that_the_kernel_takes() / EVENT {
         publisher.text("drain/stuck", &"x".repeat(EVENT)).await;
     }
     reader
-}
-
-/// Both ends' buffers at their largest: they grow as the kernel sees fit, also for a reader that takes nothing.
-fn most_that_the_kernel_takes() -> usize {
-    let largest = |name: &str| {
-        let sizes = std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}"));
-        let sizes = sizes.expect("the kernel says");
-        let largest = sizes.split_whitespace().last();
-        largest.and_then(|size| size.parse::<usize>().ok())
-    };
-    let sizes = ["tcp_rmem", "tcp_wmem"].map(largest);
-    sizes.map(|size| size.expect("three numbers")).iter().sum()
 }
 
 async fn until_draining(target: &Target) {

@@ -232,3 +232,15 @@ pub fn new_dir() -> PathBuf {
     std::fs::create_dir_all(&dir).expect("a directory can be made");
     dir
 }
+
+/// Both ends' buffers at their largest: they grow as the kernel sees fit, also for a reader that takes nothing.
+pub fn most_that_the_kernel_takes() -> usize {
+    let largest = |name: &str| {
+        let sizes = std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}"));
+        let sizes = sizes.expect("the kernel says");
+        let largest = sizes.split_whitespace().last();
+        largest.and_then(|size| size.parse::<usize>().ok())
+    };
+    let sizes = ["tcp_rmem", "tcp_wmem"].map(largest);
+    sizes.map(|size| size.expect("three numbers")).iter().sum()
+}
