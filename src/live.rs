@@ -540,11 +540,12 @@ impl Live {
         self.engine.schema(topic)
     }
 
-    /// Holds what is published to the schemas of the tables that it would be rows of.
+    /// Holds what is published to the schemas of the tables that it would be rows of; how many of it go to tables.
     ///
     /// # Errors
     /// 400 that names the first event, if they are several, and the column.
-    pub fn check(&self, drafts: &[Draft]) -> Result<(), Problem> {
+    pub fn check(&self, drafts: &[Draft]) -> Result<usize, Problem> {
+        let mut rows = 0;
         let mut last: Option<(&Topic, Option<Arc<Schema>>)> = None;
         for (index, draft) in drafts.iter().enumerate() {
             if last
@@ -566,8 +567,14 @@ impl Live {
                 };
                 Problem { detail, ..problem }
             })?;
+            rows += 1;
         }
-        Ok(())
+        Ok(rows)
+    }
+
+    /// What was checked has been appended.
+    pub fn came(&self, rows: usize) {
+        self.engine.came(rows);
     }
 }
 

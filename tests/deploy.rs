@@ -35,8 +35,8 @@ fn list(dockerfile: &str, instruction: &str) -> Vec<String> {
     serde_json::from_str(&line[start..]).expect("a list in JSON")
 }
 
-/// Starts what a command starts, on free ports of the same addresses, with certificates of its own.
-fn start(command: &[String]) -> Server {
+/// Starts what a command starts, on free ports of the same addresses, with directories of its own.
+fn start(command: &[String]) -> (Server, PathBuf) {
     assert_eq!(command[0], "serve");
     let mut args = Vec::new();
     let mut words = command[1..].iter();
@@ -48,6 +48,10 @@ fn start(command: &[String]) -> Server {
             args.push(word.clone());
         }
     }
+    let data = new_dir();
+    if let Some(at) = args.iter().position(|arg| *arg == "--data") {
+        args[at + 1] = data.display().to_string();
+    }
     for listener in LISTENERS {
         if let Some(at) = args.iter().position(|arg| *arg == format!("--{listener}")) {
             let (address, port) = args[at + 1]
@@ -57,12 +61,14 @@ fn start(command: &[String]) -> Server {
             args[at + 1] = format!("{address}:0");
         }
     }
-    Server::start(&args.iter().map(String::as_str).collect::<Vec<_>>())
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    (Server::start(&args), data)
 }
 
-fn ends_in_peace(mut server: Server) {
+fn ends_in_peace(mut server: Server, data: &Path) {
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0), "{}", server.stderr());
+    fs::remove_dir_all(data).expect("it was made");
 }
 
 fn seconds(time: &str) -> u64 {
@@ -76,7 +82,8 @@ fn the_service_starts_and_has_the_time_to_drain() {
     let line = setting(&unit, "ExecStart");
     let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
     assert_eq!(words[0], "/usr/local/bin/triwire");
-    ends_in_peace(start(&words[1..]));
+    let (server, data) = start(&words[1..]);
+    ends_in_peace(server, &data);
     let drain = words
         .iter()
         .position(|word| word == "--drain")
@@ -114,7 +121,7 @@ fn systemd_knows_every_line_of_the_service() {
 #[test]
 fn the_image_starts_and_is_found_healthy() {
     let dockerfile = read("docs/deploy/Dockerfile");
-    let server = start(&list(&dockerfile, "CMD [\"serve"));
+    let (server, data) = start(&list(&dockerfile, "CMD [\"serve"));
     let ready: &Value = &server.ready["listeners"];
     for listener in LISTENERS {
         let address = ready[listener].as_str().expect("all are on");
@@ -131,7 +138,7 @@ fn the_image_starts_and_is_found_healthy() {
     };
     let port = server.addr("http1").port();
     assert!(ask(port), "it is healthy");
-    ends_in_peace(server);
+    ends_in_peace(server, &data);
     assert!(!ask(port), "nobody listens there any more");
 }
 

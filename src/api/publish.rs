@@ -73,8 +73,10 @@ impl Publisher {
                 ));
             }
         }
-        self.live.check(&drafts)?;
-        self.log.append_all(drafts, key)
+        let rows = self.live.check(&drafts)?;
+        let appended = self.log.append_all(drafts, key)?;
+        self.live.came(rows);
+        Ok(appended)
     }
 }
 

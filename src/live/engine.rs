@@ -16,7 +16,7 @@ mod whole;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -189,6 +189,8 @@ struct Counters {
     rows: AtomicU64,
     runs: [AtomicU64; 3],
     fills: AtomicU64,
+    /// Rows that have been published since the thread of all rows took some.
+    came: AtomicUsize,
 }
 
 /// The time: of the day, and one that never steps.
@@ -303,6 +305,15 @@ impl Engine {
     pub fn tables(&self) -> Vec<Table> {
         let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
         tables.values().map(|shared| shared.table()).collect()
+    }
+
+    /// So many rows have been published. Many at once are taken at once: the log holds them only for so long.
+    pub fn came(&self, rows: usize) {
+        const MANY: usize = 10_000;
+        let before = self.counters.came.fetch_add(rows, Ordering::Relaxed);
+        if before < MANY && before + rows >= MANY {
+            self.threads.whole(Ask::Look);
+        }
     }
 
     /// The schema of a topic that is a table: whoever publishes there is held to it.

@@ -14,7 +14,7 @@ use crate::event::Topic;
 use crate::live::sandbox::{Sandbox, Stopped};
 use crate::live::sql::{Aggregate, Grouped};
 
-/// Groups and values of all panes together, for each group that a query may have.
+/// Groups and values that are kept in all panes together, for each group that a query may have.
 const PANES_OF_A_GROUP: usize = 10;
 
 /// One table of totals, kept fresh.
@@ -170,8 +170,10 @@ impl Shape {
         let Some(program) = self.program.clone() else {
             return Ok(());
         };
+        // Of all queries together, which is nobody's fault: run again one by one, those with too many groups are found.
         if self.panes.cells > most_groups.saturating_mul(PANES_OF_A_GROUP) {
-            return Err(NoTotals::TooMany);
+            let why = format!("{} parts of groups are too many to keep", self.panes.cells);
+            return Err(NoTotals::Stopped(Stopped::Other(why)));
         }
         if !self.is_made {
             self.make(sandbox, &program).map_err(NoTotals::Stopped)?;

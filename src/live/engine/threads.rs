@@ -45,6 +45,8 @@ pub(super) enum Ask {
     Unwatch(u64),
     Fill(Fill),
     Filled(Filled),
+    /// Many rows have come.
+    Look,
     Quit,
 }
 
@@ -230,13 +232,17 @@ fn keep_whole(
                 Ask::Watch(watch) => whole.watch(watch),
                 Ask::Unwatch(id) => whole.unwatch(id),
                 Ask::Fill(fill) => whole.fill(fill),
-                Ask::Filled(_) => {}
+                Ask::Filled(_) | Ask::Look => {}
                 Ask::Quit => return,
             }
         }
         let now = now(steady);
-        whole.pull(&now);
+        counters.came.store(0, Ordering::Relaxed);
+        let is_more = whole.pull(&now);
         pause = whole.step(&now, &mut filled);
+        if is_more {
+            pause = Duration::ZERO;
+        }
         for filled in filled.drain(..) {
             let _ = fresh.send(Ask::Filled(filled));
         }
@@ -263,7 +269,7 @@ fn keep_fresh(
                 Ask::Watch(watch) => fresh.watch(watch),
                 Ask::Unwatch(id) => fresh.unwatch(id),
                 Ask::Filled(filled) => fresh.filled(filled, &time),
-                Ask::Fill(_) => {}
+                Ask::Fill(_) | Ask::Look => {}
                 Ask::Quit => return,
             }
         }

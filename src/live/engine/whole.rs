@@ -21,6 +21,9 @@ use crate::problem::Problem;
 /// Events that are taken from the log at once.
 const BATCH: usize = 1_000;
 
+/// Batches of one table before the others, and whoever asks for something, have their turn.
+const TURNS: usize = 50;
+
 /// How long nothing is looked at when nothing is due.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -181,11 +184,12 @@ impl<'s> Whole<'s> {
         self.fills.push_back(fill);
     }
 
-    /// Takes new rows from the log and lets old ones go.
-    pub(super) fn pull(&mut self, now: &Time) {
+    /// Takes new rows from the log and lets old ones go; whether there may be more of them.
+    pub(super) fn pull(&mut self, now: &Time) -> bool {
+        let mut is_more = false;
         for kept in self.tables.values_mut() {
             // Many at once, and yet not for ever: somebody may want something else.
-            for _ in 0..50 {
+            for turn in 1..=TURNS {
                 match kept.pull(self.sandbox, BATCH, &self.counters) {
                     Ok(true) => kept.retain(self.sandbox, now.wall_ms, &self.limits),
                     Ok(false) => break,
@@ -197,10 +201,12 @@ impl<'s> Whole<'s> {
                         break;
                     }
                 }
+                is_more |= turn == TURNS;
             }
             kept.retain(self.sandbox, now.wall_ms, &self.limits);
         }
         self.retain_all();
+        is_more
     }
 
     /// Holds all tables together to their limit; the oldest rows go first.

@@ -208,10 +208,17 @@ impl Totals {
     pub fn stand_in(&self, printer: &Printer<'_>, expr: &Expr) -> Written {
         let mut base = Printer::new(printer.tables);
         base.source = printer.source;
-        if let Ok(text) = base.text(expr)
+        // A number by itself may also be a place, and is what it is without a key.
+        if !matches!(expr, Expr::Value(_))
+            && let Ok(text) = base.text(expr)
             && let Some(at) = self.keys.iter().position(|key| *key == text)
         {
-            return Ok(Piece::atom(format!("k{at}")));
+            // What is compared with a cast takes its type; a column of totals has none.
+            let cast = matches!(bare(expr), Expr::Cast { .. });
+            return Ok(Piece::atom(match text.rsplit_once(" as ") {
+                Some((_, kind)) if cast => format!("cast(k{at} as {kind}"),
+                _ => format!("k{at}"),
+            }));
         }
         match expr {
             Expr::Identifier(name) => {
@@ -280,7 +287,16 @@ impl Totals {
         let name = name
             .replace('\\', "\\\\")
             .replace('`', "\\`")
-            .replace('"', "`");
+            .replace('"', "`")
+            .replace('^', "^^");
+        // SQLite tells names of columns apart without case.
+        let name = name.chars().fold(String::new(), |mut name, letter| {
+            if letter.is_ascii_uppercase() {
+                name.push('^');
+            }
+            name.push(letter.to_ascii_lowercase());
+            name
+        });
         let mut aggregates = self.aggregates.borrow_mut();
         if !aggregates.iter().any(|a| a.name == name) {
             aggregates.push(Aggregate {

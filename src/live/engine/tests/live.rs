@@ -201,6 +201,27 @@ fn what_is_read_is_kept_fresh_as_it_is_classed() {
             r#"{"window_start":0,"n":1}"#,
             r#"{"window_start":0,"n":3}"#,
         ),
+        // A key that is a number is no place in the result.
+        (
+            "select 2 as c, n, count(*) as m from t group by c, n order by 2 desc limit 2",
+            2,
+            r#"{"c":2,"n":1,"m":1}"#,
+            "{\"c\":2,\"n\":2,\"m\":1}\n{\"c\":2,\"n\":1,\"m\":1}",
+        ),
+        // What is compared with a cast is cast.
+        (
+            "select cast(n as text) as c, count(*) as m from t group by c having c = 1",
+            2,
+            r#"{"c":"1","m":1}"#,
+            r#"{"c":"1","m":1}"#,
+        ),
+        // SQLite tells names apart without case.
+        (
+            "select count(*) filter (where k = 'b') as x, count(*) filter (where k = 'B') as y from t",
+            2,
+            r#"{"x":0,"y":0}"#,
+            r#"{"x":1,"y":0}"#,
+        ),
         (
             "select count(*) as n from t as a join t as b on a.k = b.k",
             3,
