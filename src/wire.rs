@@ -159,9 +159,9 @@ impl Ask {
                 "after" => ask.start = Start::After(value.parse()?),
                 "lag" => ask.lag = lag(&value)?,
                 "limit" => ask.limit = Some(limit(&value)?),
-                "envelope" => ask.envelope = Some(flag(&name, &value)?),
+                "envelope" => ask.envelope = Some(flag("envelope", &value)?),
                 // Said already, by which wire it is.
-                "poll" => drop(flag(&name, &value)?),
+                "poll" => drop(flag("poll", &value)?),
                 "cut" => ask.cut = Some(CutKey::new(&value)?),
                 "timeout" => ask.timeout = Some(timeout(&value, longest)?),
                 _ => {}
@@ -242,11 +242,11 @@ fn limit(value: &str) -> Result<u64, Problem> {
         .ok_or_else(|| Problem::bad_request("limit", "limit is a number of events, 1 to 1000000"))
 }
 
-fn flag(name: &str, value: &str) -> Result<bool, Problem> {
+fn flag(name: &'static str, value: &str) -> Result<bool, Problem> {
     match value {
         "1" => Ok(true),
         "0" => Ok(false),
-        _ => Err(Problem::bad_request("flag", format!("{name} is 0 or 1"))),
+        _ => Err(Problem::bad_request(name, format!("{name} is 0 or 1"))),
     }
 }
 

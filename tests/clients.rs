@@ -67,7 +67,6 @@ fn what_the_contract_forbids_is_refused() {
         ("a field without a value", "id: 7-1\ndata\n\n".to_owned()),
         ("two ids", "id: 7-1\nid: 7-2\ndata: x\n\n".to_owned()),
         ("an id after data", "data: x\nid: 7-1\n\n".to_owned()),
-        ("an event without an id", "data: x\n\n".to_owned()),
         ("an id that is none", "id: x\ndata: x\n\n".to_owned()),
         ("an id with a sign", "id: +7-1\ndata: x\n\n".to_owned()),
         (
@@ -108,4 +107,7 @@ fn what_the_contract_forbids_is_refused() {
         assert!(parsed.is_err(), "{what}: {parsed:?}");
     }
     assert!(parse(&Bytes::from_static(b"id: 7-1\ndata: \xff\n\n")).is_err());
+    // What is in no log is never taken for an event of it.
+    let parsed = parse(&body("data: x\n\n")).expect("a present result");
+    assert!(matches!(*parsed, [Message::Present(_)]), "{parsed:?}");
 }
