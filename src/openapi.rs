@@ -184,7 +184,13 @@ pub fn tagged_answer(description: &str, schema: Value) -> Value {
 /// `If-Match`, for a change that must not undo another's.
 pub fn if_match() -> Value {
     let what = "Change it only if it is still this version: its etag";
-    parameter("header", "If-Match", what, text())
+    let tags = r##"^(\*|"[!#-+\--~]+"(, ?"[!#-+\--~]+")*)$"##;
+    parameter(
+        "header",
+        "If-Match",
+        what,
+        json!({ "type": "string", "pattern": tags }),
+    )
 }
 
 /// A refusal.

@@ -117,12 +117,16 @@ async fn one(request: Request<Incoming>, context: &Context) -> Result<Response<B
 }
 
 fn name() -> Value {
-    let schema = json!({
+    parameter("path", "name", "The query's name", a_name())
+}
+
+/// What a query's name looks like, in JSON Schema.
+pub(super) fn a_name() -> Value {
+    json!({
         "type": "string",
         "pattern": r"^([A-Za-z0-9_:-]|\.[A-Za-z0-9_:-]|\.\.[A-Za-z0-9._:-])[A-Za-z0-9._:-]{0,127}$",
         "maxLength": 128,
-    });
-    parameter("path", "name", "The query's name", schema)
+    })
 }
 
 fn asked() -> Value {
@@ -180,7 +184,7 @@ fn describe_list() -> Value {
     json!({
         "summary": "The queries, by name",
         "parameters": [
-            parameter("query", "after", "Only those after this name", text()),
+            parameter("query", "after", "Only those after this name", a_name()),
             parameter("query", "limit", "At most so many", limit),
         ],
         "responses": { "200": answer("The queries", "application/json", list) },

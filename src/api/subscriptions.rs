@@ -5,6 +5,7 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
+use super::queries::a_name;
 use super::{Api, Context, below, created, expected, no_content, read_json, tagged, whole};
 use crate::body::Body;
 use crate::live::subscriptions::Asked;
@@ -99,7 +100,7 @@ fn asked() -> Value {
     let schema = json!({
         "type": "object",
         "properties": {
-            "queries": names("Names of queries", text()),
+            "queries": names("Names of queries", a_name()),
             "topics": names("Topics", topic()),
         },
         "additionalProperties": false,

@@ -28,6 +28,11 @@ const BATCH: usize = 10_000;
 /// How long rows may wait when nothing is due: the log does not retain them for ever.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// With more queries of rows than so many, newcomers of this time begin together: each beginning takes the new rows, for
+/// all queries, and a thousand newcomers would otherwise run a thousand queries each.
+const FEW: usize = 50;
+const TOGETHER: Duration = Duration::from_millis(100);
+
 /// With nothing to keep fresh, only an ask wakes it.
 const SLEEP: Duration = Duration::from_secs(3_600);
 
@@ -55,6 +60,8 @@ pub(super) struct Fresh<'s> {
     ticks: BTreeMap<u64, u64>,
     /// Queries that have no result yet and could have.
     unseen: BTreeSet<Key>,
+    /// What queries and shapes begin with, and is not in use yet.
+    beginnings: Vec<Filled>,
     pulled_at: Duration,
     wall_ms: u64,
     out: Vec<Ask>,
@@ -113,6 +120,7 @@ impl<'s> Fresh<'s> {
             views: HashMap::new(),
             ticks: BTreeMap::new(),
             unseen: BTreeSet::new(),
+            beginnings: Vec::new(),
             pulled_at: Duration::ZERO,
             wall_ms: 0,
             out: Vec::new(),
@@ -359,8 +367,18 @@ impl<'s> Fresh<'s> {
         self.tidy();
     }
 
-    /// Takes what a query or a shape begins with.
-    pub(super) fn filled(&mut self, filled: Filled, now: &Time) {
+    /// Takes what a query or a shape begins with; it is put to use when the rows up to there have been taken for all.
+    pub(super) fn filled(&mut self, filled: Filled) {
+        self.beginnings.push(filled);
+    }
+
+    /// Whether the beginnings are worth a pass over all queries: each pass costs every one of them.
+    fn may_begin(&self, now: &Time) -> bool {
+        let are_few = self.rows.len() <= FEW;
+        !self.beginnings.is_empty() && (are_few || now.steady >= self.pulled_at + TOGETHER)
+    }
+
+    fn begin(&mut self, filled: Filled, now: &Time) {
         match filled {
             Filled::Newest { view, place, rows } => self.filled_rows(view, place, rows, now),
             Filled::Groups {
@@ -517,11 +535,14 @@ impl<'s> Fresh<'s> {
                 due.push(*every_ms);
             }
         }
-        if !due.is_empty() || now.steady >= self.pulled_at + PAUSE {
+        if !due.is_empty() || now.steady >= self.pulled_at + PAUSE || self.may_begin(now) {
             self.pulled_at = now.steady;
             let tables: Vec<Topic> = self.tables.keys().cloned().collect();
             for table in tables {
                 self.advance(&table, u64::MAX, now);
+            }
+            for filled in std::mem::take(&mut self.beginnings) {
+                self.begin(filled, now);
             }
         }
         for every_ms in due {
@@ -532,7 +553,12 @@ impl<'s> Fresh<'s> {
         }
         out.append(&mut self.out);
         let next = self.ticks.keys().map(|every_ms| now.until(*every_ms)).min();
-        next.map_or(SLEEP, |next| next.min(PAUSE))
+        let pause = if self.beginnings.is_empty() {
+            PAUSE
+        } else {
+            TOGETHER
+        };
+        next.map_or(SLEEP, |next| next.min(pause))
     }
 
     /// When the clock was turned back, windows have rows again that were let go.

@@ -261,14 +261,13 @@ fn keep_fresh(
     let mut out = Vec::new();
     loop {
         let (asked, began) = (wait(asks, pause), Instant::now());
-        let time = now(steady);
         for ask in asked {
             match ask {
                 Ask::Create(shared) => fresh.create(&shared),
                 Ask::Forget(name) => fresh.forget(&name),
                 Ask::Watch(watch) => fresh.watch(watch),
                 Ask::Unwatch(id) => fresh.unwatch(id),
-                Ask::Filled(filled) => fresh.filled(filled, &time),
+                Ask::Filled(filled) => fresh.filled(filled),
                 Ask::Fill(_) | Ask::Look => {}
                 Ask::Quit => return,
             }

@@ -151,7 +151,7 @@ impl Bench {
             let pause = self.whole.step(&now, &mut filled);
             let is_idle = pause > Duration::ZERO && filled.is_empty();
             for filled in filled {
-                self.fresh.filled(filled, &now);
+                self.fresh.filled(filled);
             }
             self.fresh.step(&now, &mut asked);
             if is_idle && asked.is_empty() {
