@@ -47,8 +47,8 @@ pub struct Plan {
 pub enum Class {
     /// Filter and projection of one table: [`Plan::text`] runs on the rows that have come, and yields rows in addition.
     Rows {
-        /// The newest rows of the table that it yields, newest first: the parameter `:most` says how many.
-        newest: String,
+        /// The same in the order in which the rows came: `desc limit …` may follow.
+        ordered: String,
     },
     /// Groups of one table's rows, by aggregates that can be put together from those of parts.
     Groups(Box<Groups>),
@@ -296,7 +296,7 @@ fn classify<'a>(
     {
         let table = names::quoted(source.schema.name.as_str());
         Class::Rows {
-            newest: format!("{text} order by {table}._rowid_ desc limit :most"),
+            ordered: format!("{text} order by {table}._rowid_"),
         }
     } else {
         Class::Whole

@@ -32,6 +32,8 @@ pub(super) struct Shape {
     /// Whether what is kept has to be made anew.
     is_torn: bool,
     pub(super) queries: usize,
+    /// It has had the events before this one, if it is further than its table is.
+    pub(super) place: u64,
     /// The time that the totals are of.
     pub(super) tick: u64,
     /// The first event that they are of.
@@ -62,6 +64,7 @@ impl Shape {
             asked: None,
             is_torn: false,
             queries: 0,
+            place: 0,
             tick: 0,
             first: 0,
             is_made: false,

@@ -143,6 +143,7 @@ impl Batch {
             sandbox.connection().execute_batch(&self.ddl)?;
             sandbox.permit(self.name.as_str());
             self.is_made = true;
+            self.index(sandbox);
         }
         Ok(())
     }
@@ -150,12 +151,20 @@ impl Batch {
     /// Counts the queries that pick rows by the value of one column: with many of them, an index is cheaper than to
     /// look at each row for each query. It is told from the text, where a mistake costs time and nothing else.
     pub(super) fn compared(&mut self, sandbox: &Sandbox, text: &str, by: isize) {
-        for (name, queries, has_index) in &mut self.columns {
+        for (name, queries, _) in &mut self.columns {
             let compares = |pattern: &str| text.contains(&format!("{name} {pattern} "));
-            if !compares("=") && !compares("is") {
-                continue;
+            if compares("=") || compares("is") {
+                *queries = queries.saturating_add_signed(by);
             }
-            *queries = queries.saturating_add_signed(by);
+        }
+        if self.is_made {
+            self.index(sandbox);
+        }
+    }
+
+    /// Has SQLite make the indexes that are wanted, and no others.
+    fn index(&mut self, sandbox: &Sandbox) {
+        for (name, queries, has_index) in &mut self.columns {
             let index = format!("\"{}${}\"", self.name, name.trim_matches('"'));
             let (wanted, ddl) = match *has_index {
                 false if *queries >= MANY_QUERIES => (
@@ -165,13 +174,9 @@ impl Batch {
                 true if *queries == 0 => (false, format!("DROP INDEX {index}")),
                 _ => continue,
             };
-            let done = self
-                .is_made
-                .then(|| sandbox.connection().execute_batch(&ddl));
-            match done {
-                Some(Ok(())) => *has_index = wanted,
-                Some(Err(error)) => tracing::warn!("index {index}: {error}"),
-                None => {}
+            match sandbox.connection().execute_batch(&ddl) {
+                Ok(()) => *has_index = wanted,
+                Err(error) => tracing::warn!("index {index}: {error}"),
             }
         }
     }

@@ -261,18 +261,19 @@ fn keep_fresh(
     let mut out = Vec::new();
     loop {
         let (asked, began) = (wait(asks, pause), Instant::now());
+        let now = now(steady);
         for ask in asked {
             match ask {
                 Ask::Create(shared) => fresh.create(&shared),
                 Ask::Forget(name) => fresh.forget(&name),
                 Ask::Watch(watch) => fresh.watch(watch),
                 Ask::Unwatch(id) => fresh.unwatch(id),
-                Ask::Filled(filled) => fresh.filled(filled),
+                Ask::Filled(filled) => fresh.filled(filled, &now),
                 Ask::Fill(_) | Ask::Look => {}
                 Ask::Quit => return,
             }
         }
-        pause = fresh.step(&now(steady), &mut out);
+        pause = fresh.step(&now, &mut out);
         for ask in out.drain(..) {
             let _ = whole.send(ask);
         }

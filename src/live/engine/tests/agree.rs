@@ -105,6 +105,9 @@ const FILTERS: [(&str, &str); 4] = [
 #[derive(Clone, Debug)]
 enum Act {
     Publish(Vec<String>),
+    /// The same, but while the next thing is done.
+    Meanwhile(Vec<String>),
+    Slow(bool),
     Pass(u64),
     Join(usize, u64),
     Leave(usize),
@@ -135,6 +138,8 @@ fn row() -> impl Strategy<Value = String> {
 fn act(queries: usize) -> impl Strategy<Value = Act> {
     prop_oneof![
         6 => vec(row(), 1..20).prop_map(Act::Publish),
+        3 => vec(row(), 1..20).prop_map(Act::Meanwhile),
+        1 => any::<bool>().prop_map(Act::Slow),
         6 => prop_oneof![Just(1_000_u64), Just(500), 1..3_000_u64].prop_map(Act::Pass),
         3 => (0..queries, prop::sample::select(vec![500, 1_000, 700]))
             .prop_map(|(query, every_ms)| Act::Join(query, every_ms)),
@@ -168,6 +173,8 @@ fn rounded(rows: String) -> String {
 
 /// At a whole multiple of all periods.
 fn to_tick(bench: &mut Bench) {
+    bench.is_slow = false;
+    bench.settle();
     let ahead = 7_000 - bench.now() % 7_000;
     bench.pass(ahead);
 }
@@ -183,6 +190,11 @@ fn groups_agree(retention: Retention, acts: Vec<Act>) {
                     bench.publish("t", &timed(&row, bench.now()));
                 }
             }
+            Act::Meanwhile(rows) => {
+                let rows = rows.iter().map(|row| timed(row, bench.now()));
+                bench.meanwhile.extend(rows.collect::<Vec<_>>());
+            }
+            Act::Slow(is_slow) => bench.is_slow = is_slow,
             Act::Pass(ms) => bench.pass(ms),
             Act::Join(index, every_ms) => {
                 let (apart, plain) = &plans[index];
@@ -248,6 +260,11 @@ proptest! {
                         bench.publish("t", &timed(&row, bench.now()));
                     }
                 }
+                Act::Meanwhile(rows) => {
+                    let rows = rows.iter().map(|row| timed(row, bench.now()));
+                    bench.meanwhile.extend(rows.collect::<Vec<_>>());
+                }
+                Act::Slow(is_slow) => bench.is_slow = is_slow,
                 Act::Pass(ms) => bench.pass(ms),
                 Act::Join(index, every_ms) => {
                     let (columns, filter) = FILTERS[index];

@@ -1,10 +1,12 @@
 //! Both halves of an engine on one thread, under a clock that is set by hand.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::event::{Draft, EventType, Payload, Topic};
+use crate::live::engine::fill::Filled;
 use crate::live::engine::fresh::Fresh;
 use crate::live::engine::query::{CostOf, Watch};
 use crate::live::engine::table::Shared;
@@ -28,6 +30,11 @@ pub(super) struct Bench {
     views: u64,
     /// Queries that were handed from the new rows to all rows.
     pub(super) given_up: usize,
+    /// Whether what queries begin with comes late, when the new rows have gone on.
+    pub(super) is_slow: bool,
+    late: Vec<Filled>,
+    /// What is published while the others are at work, a row at a time.
+    pub(super) meanwhile: VecDeque<String>,
 }
 
 /// What somebody was told.
@@ -84,6 +91,9 @@ impl Bench {
             steady: Duration::ZERO,
             views: 0,
             given_up: 0,
+            is_slow: false,
+            late: Vec::new(),
+            meanwhile: VecDeque::new(),
         };
         let shared = Arc::new(Shared::new(Arc::new(schema.clone())));
         bench.whole.create(&shared);
@@ -145,18 +155,27 @@ impl Bench {
             wall_ms: self.now(),
             steady: self.steady,
         };
+        let mut late = std::mem::take(&mut self.late);
         for _ in 0..1_000 {
             let (mut asked, mut filled) = (Vec::new(), Vec::new());
             self.whole.pull(&now);
             let pause = self.whole.step(&now, &mut filled);
-            let is_idle = pause > Duration::ZERO && filled.is_empty();
-            for filled in filled {
-                self.fresh.filled(filled);
+            let row = self.meanwhile.pop_front();
+            let is_idle = pause > Duration::ZERO && filled.is_empty() && late.is_empty();
+            match self.is_slow {
+                true => self.late.extend(filled),
+                false => filled
+                    .into_iter()
+                    .for_each(|filled| self.fresh.filled(filled, &now)),
             }
             self.fresh.step(&now, &mut asked);
-            if is_idle && asked.is_empty() {
+            for filled in late.drain(..) {
+                self.fresh.filled(filled, &now);
+            }
+            if is_idle && asked.is_empty() && row.is_none() {
                 return;
             }
+            row.into_iter().for_each(|row| self.publish("t", &row));
             for ask in asked {
                 match ask {
                     Ask::Fill(fill) => self.whole.fill(fill),
@@ -211,7 +230,7 @@ pub(super) fn rows(columns: &str, filter: &str) -> Arc<Plan> {
     let text = format!("SELECT {columns} FROM t WHERE {filter}");
     Arc::new(Plan {
         class: Class::Rows {
-            newest: format!("{text} ORDER BY t.rowid DESC LIMIT :most"),
+            ordered: format!("{text} ORDER BY t.rowid"),
         },
         ..(*whole(&text)).clone()
     })

@@ -247,3 +247,25 @@ fn what_is_read_is_kept_fresh_as_it_is_classed() {
         assert_eq!(classed, class, "{sql}");
     }
 }
+
+#[test]
+fn rows_come_in_their_order_also_by_an_index() {
+    let mut bench = bench();
+    // So many that compare a column have it indexed.
+    let filter = |index: u32| format!("(\"k\" = 'b' OR \"k\" = 'a') AND n < {index}");
+    let watched: Vec<_> = (100..120)
+        .map(|index| bench.watch(&rows("k, n", &filter(index)), 1_000).1)
+        .collect();
+    bench.settle();
+    for n in 0..9 {
+        let key = ["b", "a", "c"][n % 3];
+        bench.publish("t", &format!(r#"{{"k":"{key}","n":{n}}}"#));
+    }
+    bench.pass(1_000);
+    let ordered: Vec<String> = [("b", 0), ("a", 1), ("b", 3), ("a", 4), ("b", 6), ("a", 7)]
+        .map(|(key, n)| format!(r#"{{"k":"{key}","n":{n}}}"#))
+        .into();
+    for heard in watched {
+        assert_eq!(heard.present(), Some(ordered.join("\n")));
+    }
+}

@@ -289,13 +289,13 @@ proptest! {
     #[test]
     fn rows_come_in_batches(rows in prop::collection::vec(reading(), 0..12), sql in of_rows(), at in 0_usize..12) {
         let plan = with_front(|front| front.plan(&sql)).unwrap();
-        let Class::Rows { newest } = &plan.class else { panic!("{sql}") };
+        let Class::Rows { ordered } = &plan.class else { panic!("{sql}") };
         let (first, second) = rows.split_at(at.min(rows.len()));
         let whole = table(sandbox(&rows).connection(), &plan.text);
         let mut added = table(sandbox(first).connection(), &plan.text);
         added.extend(table(sandbox(second).connection(), &plan.text));
         prop_assert!(alike(&whole, &added), "{}: {:?} {:?}", sql, whole, added);
-        let mut newest = table(sandbox(&rows).connection(), &newest.replace(":most", "1000"));
+        let mut newest = table(sandbox(&rows).connection(), ordered);
         let (mut whole, order) = (whole, |a: &Vec<Value>, b: &Vec<Value>| format!("{a:?}").cmp(&format!("{b:?}")));
         newest.sort_by(order);
         whole.sort_by(order);
