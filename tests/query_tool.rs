@@ -3,13 +3,13 @@
 
 mod support;
 
-use std::io::Read;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::server::{BINARY, PATIENCE, Server};
-use support::tool::{TRANSPORTS, Tool, plain, url};
+use support::terminal::Terminal;
+use support::tool::{TRANSPORTS, Tool, url};
 
 /// A table of numbers, `numbers(n int64, even bool)`.
 fn with_numbers(args: &[&str]) -> Server {
@@ -62,17 +62,14 @@ fn left(server: &Server) -> Value {
     all["queries"].clone()
 }
 
+/// A query that is told as soon as may be.
 fn query(server: &Server, wire: &str, args: &[&str]) -> Tool {
-    let (_, listener, _) = TRANSPORTS
-        .into_iter()
-        .find(|(name, ..)| *name == wire)
-        .expect("a transport");
-    let (url, ca) = (url(server, listener), server.ca());
-    let ca = ca.to_str().expect("a path");
-    let mut all = vec!["query", "--wire", wire, "--url", &url, "--cacert", ca];
-    all.extend(["--every", "50ms"]);
-    all.extend(args);
-    Tool::start(&all)
+    Tool::on(
+        server,
+        "query",
+        wire,
+        &[&["--every", "50ms"], args].concat(),
+    )
 }
 
 #[test]
@@ -169,9 +166,7 @@ fn a_signal_leaves_nothing_behind() {
         let tool = query(&server, "sse-http2", &["select count(*) from numbers"]);
         assert_eq!(tool.line(), json!({"result": 0}));
         assert_eq!(left(&server).as_array().map(Vec::len), Some(1));
-        let pid = tool.child.id().to_string();
-        let sent = Command::new("kill").args(["-s", signal, &pid]).status();
-        assert!(sent.expect("kill runs").success());
+        tool.signal(signal);
         let (status, said) = tool.end();
         assert_eq!((status.code(), &*said), (Some(code), ""), "{signal}");
         assert_eq!(left(&server), json!([]), "{signal}");
@@ -228,7 +223,6 @@ fn it_resumes_where_it_was() {
     }
 }
 
-/// On a terminal of its own, made by script(1).
 #[test]
 fn a_terminal_shows_a_table_that_is_kept_fresh() {
     let server = with_numbers(&[]);
@@ -236,35 +230,13 @@ fn a_terminal_shows_a_table_that_is_kept_fresh() {
     until_rows(&server, 3);
     let url = url(&server, "http1");
     let sql = "select even, count(*) as many from numbers group by even order by even";
-    let command =
-        format!("stty rows 20 cols 60; {BINARY} query '{sql}' --every 50ms --limit 2 --url {url}");
-    let mut child = Command::new("script")
-        .args(["-qfec", &command, "/dev/null"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("script runs");
-    let mut stdout = child.stdout.take().expect("piped");
-    let mut seen = Vec::new();
-    let mut until = |words: &str| {
-        let deadline = Instant::now() + PATIENCE;
-        let mut buffer = [0; 4096];
-        loop {
-            let text = plain(&String::from_utf8_lossy(&seen));
-            let text: Vec<&str> = text.split_whitespace().collect();
-            if text.join(" ").contains(words) {
-                return;
-            }
-            assert!(Instant::now() < deadline, "no {words:?} in {text:?}");
-            let count = stdout.read(&mut buffer).expect("it draws");
-            assert!(count > 0, "it ended without {words:?}: {text:?}");
-            seen.extend_from_slice(&buffer[..count]);
-        }
-    };
+    let command = format!("{BINARY} query '{sql}' --every 50ms --limit 2 --url {url}");
+    let mut terminal = Terminal::run(20, 60, &command);
+    let mut until = |words: &str| terminal.until(words, |seen| seen.contains(words).then_some(()));
     until("2 rows, 0 s old, 1 update even many false 2 true 1");
     insert(&server, [4]);
     until("2 rows, 0 s old, 2 updates even many false 2 true 2");
-    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    assert_eq!(terminal.end().code(), Some(0));
     let deadline = Instant::now() + PATIENCE;
     while left(&server) != json!([]) {
         assert!(Instant::now() < deadline, "{}", left(&server));

@@ -8,21 +8,15 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use support::server::{BINARY, PATIENCE, Server};
-use support::tool::{TRANSPORTS, Tool, plain, url};
+use support::server::{BINARY, Server};
+use support::terminal::Terminal;
+use support::tool::{TRANSPORTS, Tool, transport, url};
 
 /// Starts a subscriber and waits until the server counts it.
 fn subscribed(server: &Server, wire: &str, args: &[&str]) -> Tool {
-    let (_, listener, counted) = TRANSPORTS
-        .into_iter()
-        .find(|(name, ..)| *name == wire)
-        .expect("a transport");
-    let (url, ca) = (url(server, listener), server.ca());
-    let ca = ca.to_str().expect("a path");
-    let mut all = vec!["subscribe", "--wire", wire, "--url", &url, "--cacert", ca];
-    all.extend(args);
+    let (_, counted) = transport(wire);
     let before = server.stats()["wires"][counted]["streams_total"].clone();
-    let tool = Tool::start(&all);
+    let tool = Tool::on(server, "subscribe", wire, args);
     server.until("the subscriber is there", |stats| {
         stats["wires"][counted]["streams_total"].as_u64() > before.as_u64()
     });
@@ -31,15 +25,7 @@ fn subscribed(server: &Server, wire: &str, args: &[&str]) -> Tool {
 
 /// Publishes lines, and returns how it ended.
 fn publish(server: &Server, wire: &str, args: &[&str], input: &str) -> (ExitStatus, String) {
-    let (_, listener, _) = TRANSPORTS
-        .into_iter()
-        .find(|(name, ..)| *name == wire)
-        .expect("a transport");
-    let (url, ca) = (url(server, listener), server.ca());
-    let ca = ca.to_str().expect("a path");
-    let mut all = vec!["publish", "--wire", wire, "--url", &url, "--cacert", ca];
-    all.extend(args);
-    let mut tool = Tool::start(&all);
+    let mut tool = Tool::on(server, "publish", wire, args);
     tool.write(input);
     tool.end()
 }
@@ -444,15 +430,7 @@ fn a_server_that_is_full_is_waited_for() {
     ]);
     tool.until_said("full");
     drop(hog);
-    let deadline = Instant::now() + PATIENCE;
-    while !tool.said().contains("is back") {
-        assert!(
-            Instant::now() < deadline,
-            "it does not come back: {}",
-            tool.said()
-        );
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    tool.until_said("is back");
 }
 
 /// As with `| head -1`: also when nothing more comes that could not be written.
@@ -497,9 +475,7 @@ fn an_interrupt_ends_it_as_the_shell_expects() {
     use std::os::unix::process::ExitStatusExt;
     let server = Server::start(&[]);
     let tool = subscribed(&server, "sse-http2", &["t"]);
-    let pid = tool.child.id().to_string();
-    let sent = Command::new("kill").args(["-s", "INT", &pid]).status();
-    assert!(sent.expect("kill runs").success());
+    tool.signal("INT");
     let (status, said) = tool.end();
     assert_eq!((status.signal(), &*said), (Some(2), ""));
 }
@@ -541,7 +517,6 @@ fn a_seed_makes_the_same_calls() {
     }
 }
 
-/// On a terminal of its own, made by script(1).
 #[test]
 fn top_draws_what_the_server_counts() {
     let server = Server::start(&[]);
@@ -551,44 +526,15 @@ fn top_draws_what_the_server_counts() {
     assert_eq!(status.code(), Some(2), "{said}");
     assert!(said.contains("terminal"), "{said}");
 
-    let mut child = Command::new("script")
-        .args([
-            "-qfec",
-            &format!("stty rows 40 cols 120; {BINARY} top --url {url}"),
-            "/dev/null",
-        ])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("script runs");
-    let mut stdin = child.stdin.take().expect("piped");
-    let mut stdout = child.stdout.take().expect("piped");
-    let mut seen = Vec::new();
-    let mut buffer = [0; 4096];
-    let row = |seen: &[u8]| {
-        let text = plain(&String::from_utf8_lossy(seen));
-        let at = text.find("websocket")?;
-        let numbers: Vec<String> = text[at..]
-            .split_whitespace()
-            .skip(1)
-            .take(2)
-            .map(str::to_owned)
-            .collect();
-        (numbers.len() == 2 && text.contains("wss")).then_some(numbers)
-    };
-    let numbers = loop {
-        let count = stdout.read(&mut buffer).expect("it draws");
-        assert!(count > 0, "it ended: {}", String::from_utf8_lossy(&seen));
-        seen.extend_from_slice(&buffer[..count]);
-        if let Some(numbers) = row(&seen) {
-            break numbers;
-        }
-    };
+    let mut terminal = Terminal::run(40, 120, &format!("{BINARY} top --url {url}"));
+    let numbers = terminal.until("row of WebSockets, and the rows below it", |seen| {
+        let row = &seen[seen.find("websocket")?..];
+        let numbers: Vec<String> = row.split(' ').skip(1).take(2).map(str::to_owned).collect();
+        (numbers.len() == 2 && seen.contains("wss")).then_some(numbers)
+    });
     assert_eq!(numbers, ["1", "1"], "one WebSocket on one connection");
-    stdin.write_all(b"q").expect("it reads keys");
-    let drained = std::thread::spawn(move || stdout.read_to_end(&mut Vec::new()));
-    assert_eq!(child.wait().expect("it ends").code(), Some(0));
-    drained.join().expect("no panic").expect("it can be read");
+    terminal.press("q");
+    assert_eq!(terminal.end().code(), Some(0));
 }
 
 #[test]
@@ -726,14 +672,7 @@ fn a_reader_that_stands_still_is_waited_for() {
     let server = Server::start(&["--topic-events", "200000"]);
     let args = ["t", "--idle", "500ms", "--limit", "100000"];
     for wire in ["sse-http1", "ws-h2c", "long-poll"] {
-        let url = url(
-            &server,
-            TRANSPORTS
-                .iter()
-                .find(|t| t.0 == wire)
-                .expect("a transport")
-                .1,
-        );
+        let url = url(&server, transport(wire).0);
         let mut child = Command::new(BINARY)
             .args(["subscribe", "--url", &url, "--wire", wire, "--after", "0-0"])
             .args(args)

@@ -9,8 +9,8 @@ use crate::comparison::{Alone, Comparison, alone};
 use crate::network::{is_possible, links, networks, networks_of};
 use crate::relay::{Fault, Relay};
 use crate::support::raw::until;
-use crate::support::server::Server;
-use crate::tool::{Tool, signal};
+use crate::support::server::{Server, signal};
+use crate::tool::Tool;
 
 const READERS: usize = 20;
 

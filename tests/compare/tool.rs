@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::support::server::{BINARY, PATIENCE};
+use crate::support::server::{BINARY, PATIENCE, signal};
 
 /// A comparison may wait for what is lost, on each wire.
 const LONGEST: Duration = PATIENCE.saturating_mul(6);
@@ -100,14 +100,6 @@ impl Tool {
             thread::sleep(Duration::from_millis(2));
         }
     }
-}
-
-/// Sends a process `INT`, `KILL` or another.
-pub fn signal(process: u32, name: &str) {
-    let status = Command::new("kill")
-        .args(["-s", name, &process.to_string()])
-        .status();
-    assert!(status.expect("kill runs").success());
 }
 
 impl Drop for Tool {

@@ -11,7 +11,7 @@ use super::certificate::Flaw;
 use super::doctor::{BEATS, Told, command, side_by_side, told};
 use super::proxy::Kind;
 use super::support::raw::{Peer, ask, until};
-use super::support::server::{BINARY, Server, new_dir};
+use super::support::server::{BINARY, Server, new_dir, signal};
 
 /// Whether a request is answered 503.
 fn refuses(server: &Server, path: &str) -> bool {
@@ -146,10 +146,7 @@ fn who_started_it_ends_it() {
     let mut first = String::new();
     let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
     stdout.read_line(&mut first).expect("a line");
-    let signal = Command::new("kill")
-        .args(["-s", "INT", &child.id().to_string()])
-        .status();
-    assert!(signal.expect("kill runs").success());
+    signal(child.id(), "INT");
     assert_eq!(child.wait().expect("it ends").signal(), Some(2));
     server.until("it has left", |stats| {
         stats["wires"]["sse_http1"]["streams"] == 0

@@ -4,4 +4,5 @@
 pub mod client;
 pub mod raw;
 pub mod server;
+pub mod terminal;
 pub mod tool;

@@ -177,10 +177,7 @@ impl Server {
 
     /// Sends a signal: `TERM`, `KILL`, `STOP`, `CONT`.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .args(["-s", name, &self.pid().to_string()])
-            .status();
-        assert!(status.expect("kill runs").success());
+        signal(self.pid(), name);
     }
 
     /// Waits for the end.
@@ -216,6 +213,14 @@ impl Drop for Server {
             let _ = std::fs::remove_dir_all(&self.dir);
         }
     }
+}
+
+/// Sends a process `INT`, `KILL` or another.
+pub fn signal(process: u32, name: &str) {
+    let status = Command::new("kill")
+        .args(["-s", name, &process.to_string()])
+        .status();
+    assert!(status.expect("kill runs").success());
 }
 
 /// A new empty directory.

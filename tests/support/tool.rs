@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::server::{BINARY, PATIENCE, Server};
+use super::server::{BINARY, PATIENCE, Server, signal};
 
-/// What a transport is called, and the listener that it is on.
+/// What a transport is called, the listener that it is on, and the wire that it is counted as.
 pub const TRANSPORTS: [(&str, &str, &str); 9] = [
     ("sse-http1", "http1", "sse_http1"),
     ("sse-http1s", "http1s", "sse_http1"),
@@ -23,6 +23,13 @@ pub const TRANSPORTS: [(&str, &str, &str); 9] = [
     ("ws-http2", "http2", "websocket_http2"),
     ("long-poll", "http1", "long_poll"),
 ];
+
+/// The listener that a transport is on, and the wire that it is counted as.
+pub fn transport(name: &str) -> (&'static str, &'static str) {
+    let found = TRANSPORTS.into_iter().find(|(known, ..)| *known == name);
+    let (_, listener, counted) = found.expect("a transport");
+    (listener, counted)
+}
 
 /// Where a listener is, for a tool.
 pub fn url(server: &Server, listener: &str) -> String {
@@ -43,6 +50,14 @@ pub struct Tool {
 }
 
 impl Tool {
+    /// Starts one that is told which server it is for, and the transport.
+    pub fn on(server: &Server, subcommand: &str, wire: &str, args: &[&str]) -> Tool {
+        let (url, ca) = (url(server, transport(wire).0), server.ca());
+        let ca = ca.to_str().expect("a path");
+        let place = [subcommand, "--wire", wire, "--url", &url, "--cacert", ca];
+        Tool::start(&[&place, args].concat())
+    }
+
     pub fn start(args: &[&str]) -> Tool {
         let mut child = Command::new(BINARY)
             .args(args)
@@ -107,6 +122,11 @@ impl Tool {
         stdin.write_all(text.as_bytes()).expect("it reads");
     }
 
+    /// Sends a signal: `INT`, `TERM` or another.
+    pub fn signal(&self, name: &str) {
+        signal(self.child.id(), name);
+    }
+
     pub fn end(mut self) -> (ExitStatus, String) {
         drop(self.stdin.take());
         let deadline = Instant::now() + PATIENCE + PATIENCE;
@@ -131,25 +151,4 @@ impl Drop for Tool {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Text without the sequences that place and colour it; each stands for a space.
-pub fn plain(text: &str) -> String {
-    let mut out = String::new();
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        if c != '\u{1b}' {
-            out.push(c);
-            continue;
-        }
-        if chars.next_if_eq(&'[').is_some() {
-            for c in chars.by_ref() {
-                if c.is_ascii_alphabetic() {
-                    break;
-                }
-            }
-        }
-        out.push(' ');
-    }
-    out
 }
