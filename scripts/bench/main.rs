@@ -11,6 +11,7 @@
 
 mod bare;
 mod cases;
+mod command;
 mod measure;
 mod options;
 mod peers;
@@ -26,26 +27,16 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use triwire::load::Result;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let done = raise_descriptor_limit().and_then(|()| match arguments.split_first() {
-        Some((command, rest)) if command == "run" => runs::all(&options::Options::parse(rest)?),
-        Some((command, rest)) if command == "bare" => bare::run(rest),
-        // `cargo bench` and `cargo test --benches` come here: a run is long, so it is asked for.
-        _ => {
-            println!("see scripts/bench-fanout --help");
-            Ok(())
-        }
-    });
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bench-fanout: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    command::run("bench-fanout", &[("run", run), ("bare", bare::run)])
 }
 
-/// Each reader is a descriptor, on either side.
+fn run(arguments: &[String]) -> Result<()> {
+    let options = options::Options::parse(arguments)?;
+    raise_descriptor_limit()?;
+    runs::all(&options)
+}
+
+/// Each reader is a descriptor, on either side: the servers inherit the limit.
 fn raise_descriptor_limit() -> Result<()> {
     let maximum = getrlimit(Resource::Nofile).maximum;
     let limit = Rlimit {

@@ -1,9 +1,10 @@
-//! The command line.
+//! What a run is asked for.
 
 use std::path::PathBuf;
 
 use crate::Result;
 use crate::cases::{self, CASES, Case};
+use crate::command;
 use crate::server::Program;
 
 pub struct Options {
@@ -29,27 +30,20 @@ impl Options {
             pin: false,
             bare_only: false,
             peers: Vec::new(),
-            triwire: option_env!("CARGO_BIN_EXE_triwire")
-                .unwrap_or("target/release/triwire")
-                .into(),
+            triwire: command::triwire(),
         };
-        let mut arguments = arguments.iter();
-        while let Some(flag) = arguments.next() {
-            let mut value = || {
-                arguments
-                    .next()
-                    .ok_or_else(|| format!("{flag} needs a value"))
-            };
-            match flag.as_str() {
-                "--cases" => options.cases = pick(value()?)?,
-                "--reps" => options.repetitions = value()?.parse()?,
-                "--payload" => options.payload = value()?.parse()?,
-                "--peers" => options.peers = peers(value()?)?,
-                "--server" => options.triwire = value()?.into(),
+        let mut given = command::Options::of(arguments);
+        while let Some(flag) = given.flag() {
+            match flag {
+                "--cases" => options.cases = pick(given.value()?)?,
+                "--reps" => options.repetitions = given.value()?.parse()?,
+                "--payload" => options.payload = given.value()?.parse()?,
+                "--peers" => options.peers = peers(given.value()?)?,
+                "--server" => options.triwire = given.value()?.into(),
                 "--quick" => (options.quick, options.repetitions) = (true, 1),
                 "--pin" => options.pin = true,
                 "--bare-only" => options.bare_only = true,
-                _ => return Err(format!("an unknown option: {flag}").into()),
+                _ => return given.unknown(),
             }
         }
         Ok(options)
@@ -71,8 +65,7 @@ fn pick(names: &str) -> Result<Vec<&'static Case>> {
         let before = picked.len();
         picked.extend(cases::picked(name));
         if picked.len() == before {
-            let all: Vec<&str> = CASES.iter().map(|case| case.name).collect();
-            return Err(format!("no case {name}; there are {}", all.join(" ")).into());
+            return command::no_case(name, CASES.iter().map(|case| case.name));
         }
     }
     Ok(picked)

@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+#[path = "../command.rs"]
+mod command;
 mod fresh;
 mod latency;
 mod memory;
@@ -33,50 +35,30 @@ impl Options {
         let mut options = Options {
             cases: CASES.map(str::to_owned).to_vec(),
             quick: false,
-            triwire: option_env!("CARGO_BIN_EXE_triwire")
-                .unwrap_or("target/release/triwire")
-                .into(),
+            triwire: command::triwire(),
         };
-        let mut arguments = arguments.iter();
-        while let Some(flag) = arguments.next() {
-            let mut value = || {
-                let next = arguments.next();
-                next.ok_or_else(|| format!("{flag} needs a value"))
-            };
-            match flag.as_str() {
-                "--cases" => options.cases = value()?.split(',').map(str::to_owned).collect(),
-                "--server" => options.triwire = value()?.into(),
+        let mut given = command::Options::of(arguments);
+        while let Some(flag) = given.flag() {
+            match flag {
+                "--cases" => options.cases = given.value()?.split(',').map(str::to_owned).collect(),
+                "--server" => options.triwire = given.value()?.into(),
                 "--quick" => options.quick = true,
-                _ => return Err(format!("an unknown option: {flag}").into()),
+                _ => return given.unknown(),
             }
         }
         match options.cases.iter().find(|case| !CASES.contains(&&***case)) {
-            Some(case) => Err(format!("no case {case}; there are {}", CASES.join(" ")).into()),
+            Some(case) => command::no_case(case, CASES.into_iter()),
             None => Ok(options),
         }
     }
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let done = match arguments.split_first() {
-        Some((command, rest)) if command == "run" => Options::parse(rest).and_then(|o| run(&o)),
-        // `cargo bench` and `cargo test --benches` come here: a run is long, so it is asked for.
-        _ => {
-            println!("see scripts/bench-queries --help");
-            Ok(())
-        }
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bench-queries: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    command::run("bench-queries", &[("run", run)])
 }
 
-fn run(options: &Options) -> Result<()> {
+fn run(arguments: &[String]) -> Result<()> {
+    let options = &Options::parse(arguments)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
