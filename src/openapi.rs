@@ -88,7 +88,7 @@ const ABOUT: &str = "One event log on every wire. All listeners serve the same p
     503, with one event `busy` that says when to come back: an EventSource gives up for ever on any other status.\n\n\
     A WebSocket on HTTP/2 is an extended CONNECT (RFC 8441) to the same path, answered 200.";
 
-/// The Path Item Object: what was described, and what holds for all.
+/// The Path Item Object: what was described, what follows from it, and what holds for all.
 fn item(mut operations: Map<String, Value>) -> Value {
     if let Some(get) = operations.get("get")
         && !operations.contains_key("head")
@@ -98,8 +98,12 @@ fn item(mut operations: Map<String, Value>) -> Value {
     }
     operations.insert("options".to_owned(), options());
     for (method, operation) in &mut operations {
+        let takes = to_what_it_takes(operation);
         let responses = operation["responses"].as_object_mut();
         let responses = responses.expect("an operation has responses");
+        for (status, response) in takes {
+            responses.entry(status).or_insert(response);
+        }
         for (status, name) in always(method) {
             let response = match method.as_str() {
                 "head" => json!({ "description": format!("As of GET: {name}") }),
@@ -131,6 +135,21 @@ fn of_the_path(operations: &mut Map<String, Value>) -> Vec<Value> {
         }
     }
     named
+}
+
+/// What an operation may answer because it takes a body, or `If-Match`.
+fn to_what_it_takes(operation: &Value) -> Vec<(&'static str, Value)> {
+    let mut answers = Vec::new();
+    if operation.get("requestBody").is_some() {
+        let slow = "The body took longer than request-body to arrive";
+        answers.push(("408", problem(slow)));
+        answers.push(("415", problem("The body has a content-encoding")));
+    }
+    let parameters = operation.get("parameters").and_then(Value::as_array);
+    if parameters.is_some_and(|all| all.contains(&if_match())) {
+        answers.push(("412", problem("It is not the one that If-Match names")));
+    }
+    answers
 }
 
 /// What every operation may answer.
@@ -179,6 +198,23 @@ pub fn tagged_answer(description: &str, schema: Value) -> Value {
     let mut answer = answer(description, "application/json", schema);
     answer["headers"] = json!({ "etag": { "required": true, "schema": text() } });
     answer
+}
+
+/// An answer that says where what was made is, and which version of it this is.
+pub fn made_answer(description: &str, schema: Value) -> Value {
+    json!({
+        "description": description,
+        "headers": {
+            "etag": { "required": true, "schema": text() },
+            "location": { "required": true, "schema": text() },
+        },
+        "content": { "application/json": { "schema": schema } },
+    })
+}
+
+/// A body that there must be.
+pub fn json_body(schema: Value) -> Value {
+    json!({ "required": true, "content": { "application/json": { "schema": schema } } })
 }
 
 /// `If-Match`, for a change that must not undo another's.

@@ -142,9 +142,7 @@ fn describe() -> Value {
             ),
             "400": problem("The topic, the type, the key or the body is malformed, no event is in it, or an object breaks the schema of the table that the topic is"),
             "403": problem("A topic of the server's own, which begins with $, or a page of a foreign origin"),
-            "408": problem("The body took longer than request-body to arrive"),
             "413": problem("The body is over event-bytes, or for many lines batch-bytes or batch-events"),
-            "415": problem("The body has a content-encoding"),
             "429": problem_with(
                 "retry-after",
                 "One topic (topics) or one idempotency key (idempotency-keys) too many",

@@ -9,8 +9,8 @@ use super::{Api, Context, below, created, expected, no_content, read_json, tagge
 use crate::body::Body;
 use crate::live::queries::{Asked, EVERY_MS, Name};
 use crate::openapi::{
-    Path, answer, count, cursor, if_match, object, parameter, problem, problem_with, tagged_answer,
-    text,
+    Path, answer, count, cursor, if_match, json_body, made_answer, object, parameter, problem,
+    problem_with, tagged_answer, text,
 };
 use crate::problem::Problem;
 
@@ -143,10 +143,7 @@ fn asked() -> Value {
         "properties": { "sql": text(), "every_ms": every },
         "additionalProperties": false,
     });
-    json!({
-        "required": true,
-        "content": { "application/json": { "schema": schema } },
-    })
+    json_body(schema)
 }
 
 fn about(with_result: bool) -> Value {
@@ -208,19 +205,10 @@ fn describe_post() -> Value {
         "parameters": [name()],
         "requestBody": asked(),
         "responses": {
-            "201": {
-                "description": "It is there, and runs while somebody watches it",
-                "headers": {
-                    "etag": { "required": true, "schema": text() },
-                    "location": { "required": true, "schema": text() },
-                },
-                "content": { "application/json": { "schema": about(true) } },
-            },
+            "201": made_answer("It is there, and runs while somebody watches it", about(true)),
             "400": problem("The name or the body is malformed, or the SQL is; `detail` says where"),
-            "408": problem("The body took longer than request-body to arrive"),
             "409": problem("There is a query of this name"),
             "413": problem("The body is over event-bytes, or the SQL over query-bytes"),
-            "415": problem("The body has a content-encoding"),
             "429": problem_with("retry-after", "One query (queries) too many"),
         },
     })
@@ -235,10 +223,7 @@ fn describe_put() -> Value {
             "200": described("It is changed"),
             "400": problem("The name, If-Match or the body is malformed, or the SQL is; `detail` says where"),
             "404": problem("There is none of this name"),
-            "408": problem("The body took longer than request-body to arrive"),
-            "412": problem("It is not the one that If-Match names"),
             "413": problem("The body is over event-bytes, or the SQL over query-bytes"),
-            "415": problem("The body has a content-encoding"),
         },
     })
 }
@@ -250,7 +235,6 @@ fn describe_delete() -> Value {
         "responses": {
             "204": { "description": "It is gone" },
             "404": problem("There is none of this name"),
-            "412": problem("It is not the one that If-Match names"),
         },
     })
 }

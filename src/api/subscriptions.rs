@@ -10,7 +10,8 @@ use super::{Api, Context, below, created, expected, no_content, read_json, tagge
 use crate::body::Body;
 use crate::live::subscriptions::Asked;
 use crate::openapi::{
-    Path, count, if_match, object, parameter, problem, problem_with, tagged_answer, text, topic,
+    Path, count, if_match, json_body, made_answer, object, parameter, problem, problem_with,
+    tagged_answer, text, topic,
 };
 use crate::problem::Problem;
 
@@ -105,10 +106,7 @@ fn asked() -> Value {
         },
         "additionalProperties": false,
     });
-    json!({
-        "required": true,
-        "content": { "application/json": { "schema": schema } },
-    })
+    json_body(schema)
 }
 
 fn about() -> Value {
@@ -127,19 +125,10 @@ fn describe_post() -> Value {
         "summary": "Make a subscription: queries and topics for one stream, which can be changed while it is read",
         "requestBody": asked(),
         "responses": {
-            "201": {
-                "description": "It is there; its stream is at /stream/ and its id",
-                "headers": {
-                    "etag": { "required": true, "schema": text() },
-                    "location": { "required": true, "schema": text() },
-                },
-                "content": { "application/json": { "schema": about() } },
-            },
+            "201": made_answer("It is there; its stream is at /stream/ and its id", about()),
             "400": problem("The body is malformed, or names too many (reader-topics)"),
             "404": problem("There are no queries of the names that `detail` says"),
-            "408": problem("The body took longer than request-body to arrive"),
             "413": problem("The body is over event-bytes"),
-            "415": problem("The body has a content-encoding"),
             "429": problem_with("retry-after", "One subscription (subscriptions) too many"),
         },
     })
@@ -165,10 +154,7 @@ fn describe_put() -> Value {
             "200": tagged_answer("It is changed", about()),
             "400": problem("If-Match or the body is malformed, or it names too many (reader-topics)"),
             "404": problem("There is none with this id, or there are no queries of the names that `detail` says"),
-            "408": problem("The body took longer than request-body to arrive"),
-            "412": problem("It is not the one that If-Match names"),
             "413": problem("The body is over event-bytes"),
-            "415": problem("The body has a content-encoding"),
         },
     })
 }
@@ -180,7 +166,6 @@ fn describe_delete() -> Value {
         "responses": {
             "204": { "description": "It is gone" },
             "404": problem("There is none with this id"),
-            "412": problem("It is not the one that If-Match names"),
         },
     })
 }

@@ -12,7 +12,9 @@ use crate::body::Body;
 use crate::event::{Draft, EventType, Payload};
 use crate::live::engine::Table;
 use crate::live::tables::{self, Asked};
-use crate::openapi::{Path, answer, count, cursor, object, parameter, problem, problem_with, text};
+use crate::openapi::{
+    Path, answer, count, cursor, json_body, object, parameter, problem, problem_with, text,
+};
 use crate::problem::Problem;
 
 /// `/streams`.
@@ -179,10 +181,7 @@ fn describe_post() -> Value {
     schema["additionalProperties"] = false.into();
     json!({
         "summary": "Declare a table: from now on the JSON objects of its topic are its rows",
-        "requestBody": {
-            "required": true,
-            "content": { "application/json": { "schema": schema } },
-        },
+        "requestBody": json_body(schema),
         "responses": {
             "201": {
                 "description": "It is there",
@@ -190,10 +189,8 @@ fn describe_post() -> Value {
                 "content": { "application/json": { "schema": about() } },
             },
             "400": problem("The body is malformed, or no schema: `detail` names the column"),
-            "408": problem("The body took longer than request-body to arrive"),
             "409": problem("There is a table of this name"),
             "413": problem("The body is over event-bytes"),
-            "415": problem("The body has a content-encoding"),
             "429": problem_with("retry-after", "One table (tables) too many"),
         },
     })
@@ -240,17 +237,12 @@ fn describe_ingest() -> Value {
     json!({
         "summary": "Append rows, all or none; each is an event of the table's topic",
         "parameters": [name(), publish::describe_key()],
-        "requestBody": {
-            "required": true,
-            "content": { "application/json": { "schema": schema } },
-        },
+        "requestBody": json_body(schema),
         "responses": {
             "201": answer("In the log: how many, and the first and the last id", "application/json", done),
             "400": problem("The key or the body is malformed, or a value is not of its column: `detail` names row and column"),
             "404": problem("There is no table of this name"),
-            "408": problem("The body took longer than request-body to arrive"),
             "413": problem("The body is over batch-bytes or batch-events, or a row over event-bytes"),
-            "415": problem("The body has a content-encoding"),
             "429": problem_with("retry-after", "One idempotency key (idempotency-keys) too many"),
         },
     })
