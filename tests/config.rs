@@ -434,6 +434,14 @@ fn values_that_make_no_sense_together() {
             "--retry-max 1s",
             "--retry-max: is less than retry-min (1500ms by default)",
         ),
+        (
+            "--table-bytes 1GiB --tables-bytes 512MiB",
+            "--tables-bytes: is less than table-bytes (--table-bytes)",
+        ),
+        (
+            "--query-memory 64MiB",
+            "--query-memory: is less than tables-bytes (256MiB by default)",
+        ),
     ] {
         let lines = flags(line).mistakes();
         assert_eq!(lines.len(), 1, "{lines:?}");

@@ -9,12 +9,10 @@ use crate::config::listeners::Bind;
 use crate::config::sources::Sources;
 use crate::config::table;
 
-/// One setting that must not exceed another.
+/// One setting that must not exceed another of its kind, and why.
 struct Order {
     small: &'static str,
     large: &'static str,
-    /// Both values, in whatever unit they share.
-    values: fn(&Config) -> (u128, u128),
     why: &'static str,
 }
 
@@ -22,64 +20,34 @@ const ORDERS: [Order; 5] = [
     Order {
         small: "event-bytes",
         large: "topic-bytes",
-        values: |config| {
-            (
-                config.limits.event_bytes as u128,
-                config.limits.topic_bytes as u128,
-            )
-        },
         why: "a topic must hold its largest event",
     },
     Order {
         small: "topic-bytes",
         large: "log-bytes",
-        values: |config| {
-            (
-                config.limits.topic_bytes as u128,
-                config.limits.log_bytes as u128,
-            )
-        },
         why: "all topics together must hold what one may",
     },
     Order {
         small: "retry-min",
         large: "retry-max",
-        values: |config| {
-            (
-                config.timing.retry_min.as_millis(),
-                config.timing.retry_max.as_millis(),
-            )
-        },
         why: "they are the two ends of one range",
     },
     Order {
         small: "table-bytes",
         large: "tables-bytes",
-        values: |config| {
-            let live = &config.limits.live;
-            (live.table_bytes as u128, live.tables_bytes as u128)
-        },
         why: "all tables together must hold what one may",
     },
     Order {
         small: "tables-bytes",
         large: "query-memory",
-        values: |config| {
-            let live = &config.limits.live;
-            (live.tables_bytes as u128, live.query_memory as u128)
-        },
         why: "the tables are in it",
     },
 ];
 
 /// A line for everything that makes no sense together.
 pub(super) fn mistakes(config: &Config, sources: &Sources) -> Vec<String> {
-    let mut lines = Vec::new();
-    lines.extend(
-        ORDERS
-            .iter()
-            .filter_map(|order| out_of_order(order, config, sources)),
-    );
+    let out_of_order = |order| out_of_order(order, config, sources);
+    let mut lines: Vec<String> = ORDERS.iter().filter_map(out_of_order).collect();
     lines.extend(all_off(config, sources));
     lines.extend(collisions(config, sources));
     lines.extend(exposed(config, sources));
@@ -87,8 +55,11 @@ pub(super) fn mistakes(config: &Config, sources: &Sources) -> Vec<String> {
 }
 
 fn out_of_order(order: &Order, config: &Config, sources: &Sources) -> Option<String> {
-    let (small, large) = (order.values)(config);
-    if small <= large || !sources.is_sound(order.small) || !sources.is_sound(order.large) {
+    let amount = |key| table::setting(key).amount(config);
+    if amount(order.small) <= amount(order.large)
+        || !sources.is_sound(order.small)
+        || !sources.is_sound(order.large)
+    {
         return None;
     }
     // Whoever was given is to blame; the default was not the user's idea.
@@ -155,13 +126,8 @@ fn exposed(config: &Config, sources: &Sources) -> Vec<String> {
 
 /// `log-bytes (triwire.toml: log-bytes)`, `log-bytes (512MiB by default)`
 fn described(key: &str, sources: &Sources) -> String {
-    let default = || {
-        table::settings()
-            .find(|setting| setting.key == key)
-            .map_or("", |setting| setting.default)
-    };
-    sources.place(key).map_or_else(
-        || format!("{key} ({} by default)", default()),
-        |place| format!("{key} ({place})"),
-    )
+    match sources.place(key) {
+        Some(place) => format!("{key} ({place})"),
+        None => format!("{key} ({} by default)", table::setting(key).default),
+    }
 }

@@ -71,6 +71,12 @@ pub fn settings() -> impl Iterator<Item = &'static Setting> {
     SECTIONS.iter().flat_map(|section| section.settings)
 }
 
+/// The one with this key.
+pub(super) fn setting(key: &str) -> &'static Setting {
+    let found = settings().find(|setting| setting.key == key);
+    found.expect("only keys of the table are asked for")
+}
+
 /// The field that a row fills.
 type Field<T> = fn(&mut Config) -> &mut T;
 
@@ -172,6 +178,17 @@ impl Setting {
     /// Whether its flag alone, without a value, says something.
     pub(super) fn is_switch(&self) -> bool {
         matches!(self.kind, Kind::Switch(_))
+    }
+
+    /// How much its field says, in milliseconds, bytes or pieces; nothing where it says something else.
+    pub(super) fn amount(&self, config: &Config) -> Option<u128> {
+        // A row knows its field as one to be filled.
+        let mut config = config.clone();
+        match self.kind {
+            Kind::Time(_, field) => Some(field(&mut config).as_millis()),
+            Kind::Size(_, field) | Kind::Number(_, field) => Some(*field(&mut config) as u128),
+            _ => None,
+        }
     }
 
     /// Fills its field with the default, if it has one.
