@@ -1,17 +1,25 @@
 //! Subscriptions: sets of queries and topics that their streams follow, however often they are changed.
 
-use std::collections::{BTreeSet, VecDeque};
+mod follower;
+
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use slab::Slab;
 
-use super::queries::Query;
-use crate::event::{Event, EventId, Topic};
-use crate::log::{End, Guide, Log, News, Reader, Ringer, Start};
+use self::follower::Follower;
+use super::definitions::{Change, Kind};
+use super::queries::{Name, unknown_queries};
+use super::query::Query;
+use super::{Expected, Live, is_expected, random, too_many};
+use crate::event::{EventId, Topic};
+use crate::log::{Log, Reader, Ringer, Start};
+use crate::problem::Problem;
 
 /// A subscription as its author says it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +31,184 @@ pub struct Asked {
     /// Names of topics.
     #[serde(default)]
     pub topics: Vec<String>,
+}
+
+impl Live {
+    /// Takes up a subscription from before a restart.
+    pub(super) fn restore_subscription(&self, id: &str, body: &str) {
+        let asked = serde_json::from_str::<Asked>(body);
+        let members = asked.map(|asked| self.members(&asked, true));
+        let Ok(Ok(members)) = members else {
+            tracing::warn!("a subscription from before the restart cannot be read: {body}");
+            return;
+        };
+        self.add(id, members);
+    }
+
+    /// Makes a subscription; returns its id and its ETag.
+    ///
+    /// # Errors
+    /// 400 for what is none, 404 that names the queries which there are not, 429 when it is one too many.
+    pub async fn subscribe(self: Arc<Live>, asked: Asked) -> Result<(String, String), Problem> {
+        let _turn = self.changing.lock().await;
+        let members = self.members(&asked, false)?;
+        let most = self.limits.subscriptions;
+        if self.subscriptions().len() >= most {
+            return Err(too_many("subscriptions", most, "subscriptions"));
+        }
+        let id = random(16);
+        self.keep(put_subscription(&id, &members)).await?;
+        let etag = self.add(&id, members);
+        Ok((id, etag))
+    }
+
+    /// Changes a subscription; its streams follow at once.
+    ///
+    /// # Errors
+    /// As there, 404 also when there is none with this id, and 412 when it is not the one that was expected.
+    pub async fn change_subscription(
+        self: Arc<Live>,
+        id: String,
+        asked: Asked,
+        expected: Expected,
+    ) -> Result<String, Problem> {
+        let _turn = self.changing.lock().await;
+        let subscription = self.subscription(&id)?;
+        is_expected(&expected, &subscription.etag())?;
+        let members = self.members(&asked, false)?;
+        self.keep(put_subscription(&id, &members)).await?;
+        let etag = random(8);
+        subscription.change(etag.clone(), members);
+        Ok(etag)
+    }
+
+    /// Ends a subscription, and its streams.
+    ///
+    /// # Errors
+    /// 404 when there is none with this id, 412 when it is not the one that was expected.
+    pub async fn unsubscribe(
+        self: Arc<Live>,
+        id: String,
+        expected: Expected,
+    ) -> Result<(), Problem> {
+        let _turn = self.changing.lock().await;
+        let subscription = self.subscription(&id)?;
+        is_expected(&expected, &subscription.etag())?;
+        self.keep(Change::Remove(Kind::Subscription, id)).await?;
+        self.subscriptions().remove(subscription.id());
+        subscription.end();
+        Ok(())
+    }
+
+    /// The subscription with this id.
+    ///
+    /// # Errors
+    /// 404 when there is none.
+    pub fn subscription(&self, id: &str) -> Result<Arc<Subscription>, Problem> {
+        let found = self.subscriptions().get(id).cloned();
+        found.ok_or_else(unknown_subscription)
+    }
+
+    /// One subscription, as JSON.
+    ///
+    /// # Errors
+    /// 404 when there is none with this id.
+    pub fn describe_subscription(&self, id: &str) -> Result<Value, Problem> {
+        let ttl = self.limits.subscription_ttl;
+        Ok(self.subscription(id)?.describe(ttl))
+    }
+
+    /// Has a new reader follow a subscription, from its place on.
+    ///
+    /// # Errors
+    /// 404 when it is over.
+    pub fn follow(
+        &self,
+        subscription: &Arc<Subscription>,
+        reader: &mut Reader,
+        start: Start,
+        is_poll: bool,
+    ) -> Result<(), Problem> {
+        match subscription.guide(reader, start, is_poll) {
+            true => Ok(()),
+            false => Err(unknown_subscription()),
+        }
+    }
+
+    fn add(&self, id: &str, members: Vec<Member>) -> String {
+        let etag = random(8);
+        let subscription = Subscription::new(id, etag.clone(), self.log.clone(), members);
+        self.subscriptions()
+            .insert(id.into(), Arc::new(subscription));
+        etag
+    }
+
+    /// What a subscription consists of, each once. One that was made follows its names even if they stand for nothing.
+    fn members(&self, asked: &Asked, was_made: bool) -> Result<Vec<Member>, Problem> {
+        let names: BTreeSet<&String> = asked.queries.iter().collect();
+        let topics: BTreeSet<&String> = asked.topics.iter().collect();
+        let most = self.limits.reader_topics;
+        if names.len() + topics.len() > most {
+            let detail = format!(
+                "a subscription may have {most} queries and topics (reader-topics); make another"
+            );
+            return Err(Problem::bad_request("too-many-topics", detail));
+        }
+        let mut members = Vec::new();
+        let mut unknown = Vec::new();
+        for text in names {
+            let name = Name::new(text)?;
+            match was_made || self.defined(&name).is_some() {
+                true => members.push(Member::of_query(self.slot(&name)?)),
+                false => unknown.push(text.as_str()),
+            }
+        }
+        if !unknown.is_empty() {
+            return Err(unknown_queries(&unknown));
+        }
+        for text in topics {
+            let topic = Topic::new(text)?;
+            if topic.is_of_query() {
+                let detail = format!("{topic} is told by its query; name that in `queries`");
+                return Err(Problem::bad_request("topic", detail));
+            }
+            members.push(Member::of_topic(topic));
+        }
+        Ok(members)
+    }
+
+    /// Ends those that no stream has used for long.
+    pub(super) async fn end_unused_subscriptions(&self) {
+        let ttl = self.limits.subscription_ttl;
+        let all: Vec<_> = self.subscriptions().values().cloned().collect();
+        for subscription in all {
+            if subscription.end_if_unused(ttl) {
+                self.subscriptions().remove(subscription.id());
+                let id = subscription.id().to_owned();
+                // After a restart that comes first, it ends once more.
+                let _ = self.keep(Change::Remove(Kind::Subscription, id)).await;
+            }
+        }
+    }
+
+    pub(super) fn subscriptions(&self) -> MutexGuard<'_, HashMap<Box<str>, Arc<Subscription>>> {
+        self.subscriptions
+            .lock()
+            .expect("nothing panics under this lock")
+    }
+}
+
+fn put_subscription(id: &str, members: &[Member]) -> Change {
+    let body = serde_json::to_string(&Subscription::asked(members)).expect("texts");
+    Change::Put(Kind::Subscription, id.to_owned(), body)
+}
+
+fn unknown_subscription() -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "unknown-subscription",
+        "there is no such subscription; one that no stream uses ends by itself (subscription-ttl): POST /subscriptions",
+    )
 }
 
 /// What a subscription consists of.
@@ -194,17 +380,9 @@ impl Subscription {
         }
         let key = state.followers.insert(reader.ringer());
         state.watched().for_each(|query| query.watch(1));
-        let mut follower = Follower {
-            subscription: self.clone(),
-            key,
-            seen: self.changes.load(Ordering::Acquire),
-            members: state.members.clone(),
-            news: VecDeque::new(),
-        };
+        let follower = Follower::new(self.clone(), key, state.members.clone());
         drop(state);
-        let cursor = follower.begin(reader, place);
-        follower.present(cursor, is_poll && start != Start::Head);
-        reader.follow(Box::new(follower));
+        follower.guide(reader, place, is_poll && start != Start::Head);
         true
     }
 }
@@ -222,132 +400,4 @@ impl State {
 fn unwatch(members: &[Member], streams: usize) {
     let queries = members.iter().filter_map(|m| m.query.as_ref());
     queries.for_each(|query| query.unwatch(streams));
-}
-
-/// Guides one stream. Dropping it leaves the subscription.
-pub struct Follower {
-    subscription: Arc<Subscription>,
-    key: usize,
-    /// The changes that it knows.
-    seen: u64,
-    /// What its reader reads.
-    members: Vec<Member>,
-    /// With the id that it had in the log, if it is something to tell.
-    news: VecDeque<(EventId, News)>,
-}
-
-impl Follower {
-    fn has_changed(&self) -> bool {
-        self.subscription.changes.load(Ordering::Acquire) != self.seen
-    }
-
-    /// What was added after the reader's cursor starts where it was added, unless all is asked for.
-    fn begin(&self, reader: &mut Reader, start: Start) -> EventId {
-        let is_later = |member: &&Member| match start {
-            Start::After(EventId::ZERO) => false,
-            Start::After(cursor) => member.since > cursor,
-            _ => false,
-        };
-        let (later, begun): (Vec<&Member>, Vec<&Member>) = self.members.iter().partition(is_later);
-        const FEW: &str = "a subscription has no more topics than a reader may have";
-        let topics: Vec<Topic> = begun.iter().map(|m| m.topic.clone()).collect();
-        let cursor = reader.begin(&topics, start).expect(FEW);
-        for member in later {
-            let (topics, start) = ([member.topic.clone()], Start::After(member.since));
-            reader.subscribe(&topics, start).expect(FEW);
-        }
-        cursor
-    }
-
-    /// Puts the present results in front of a reader that has begun: of those queries that have nothing after its
-    /// cursor, since the log tells the others'.
-    fn present(&mut self, cursor: EventId, only_added: bool) {
-        let members = self.members.iter();
-        let members = members.filter(|m| !only_added || m.since > cursor);
-        self.tell(members.cloned().collect(), |m| m.since.max(cursor));
-    }
-
-    fn tell(&mut self, members: Vec<Member>, after: impl Fn(&Member) -> EventId) {
-        let log = &self.subscription.log;
-        let mut told: Vec<(EventId, News)> = Vec::new();
-        for member in &members {
-            let present = member.query.as_ref().and_then(|query| query.present());
-            if let Some((id, event)) = present
-                && (id <= after(member) || !log.retains(&member.topic, id))
-            {
-                told.push((id, News::Tell(event)));
-            }
-        }
-        // So that a poll which has no room for all is told the rest by its cursor.
-        told.sort_by_key(|(id, _)| *id);
-        self.news.extend(told);
-    }
-
-    /// Looks what has changed.
-    fn look(&mut self) {
-        let subscription = self.subscription.clone();
-        let state = subscription.state();
-        self.seen = subscription.changes.load(Ordering::Acquire);
-        if state.is_over {
-            self.news
-                .push_back((EventId::ZERO, News::End(End::Deleted)));
-            return;
-        }
-        let members = state.members.clone();
-        drop(state);
-        let in_both = |one: &[Member], other: &Member| one.iter().any(|m| m.topic == other.topic);
-        let gone = self.members.iter().filter(|m| !in_both(&members, m));
-        let gone: Vec<Topic> = gone.map(|m| m.topic.clone()).collect();
-        self.news.retain(|(_, news)| match news {
-            News::Tell(event) => !gone.contains(&event.draft.topic),
-            _ => true,
-        });
-        let fresh = members.iter().filter(|m| !in_both(&self.members, m));
-        let fresh: Vec<Member> = fresh.cloned().collect();
-        if !gone.is_empty() {
-            self.news.push_back((EventId::ZERO, News::Leave(gone)));
-        }
-        let starts: BTreeSet<EventId> = fresh.iter().map(|m| m.since).collect();
-        for since in starts {
-            let at_once = fresh.iter().filter(|m| m.since == since);
-            let topics = at_once.map(|m| m.topic.clone()).collect();
-            let join = News::Join(topics, Start::After(since));
-            self.news.push_back((EventId::ZERO, join));
-        }
-        self.tell(fresh, |member| member.since);
-        self.members = members;
-    }
-}
-
-impl Guide for Follower {
-    fn has_news(&self) -> bool {
-        !self.news.is_empty() || self.has_changed()
-    }
-
-    fn news(&mut self, fits: &dyn Fn(&Event) -> bool) -> Option<News> {
-        if self.has_changed() {
-            self.look();
-        }
-        if let Some((_, News::Tell(event))) = self.news.front()
-            && !fits(event)
-        {
-            return None;
-        }
-        self.news.pop_front().map(|(_, news)| news)
-    }
-
-    fn held_at(&self) -> Option<EventId> {
-        let told = |(id, news): &(EventId, News)| matches!(news, News::Tell(_)).then_some(*id);
-        self.news.iter().filter_map(told).min().map(EventId::before)
-    }
-}
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        let mut state = self.subscription.state();
-        state.followers.remove(self.key);
-        state.used_at = Instant::now();
-        // The subscription's own: what the stream has not seen yet is watched for it already.
-        state.watched().for_each(|query| query.unwatch(1));
-    }
 }

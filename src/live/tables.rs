@@ -1,11 +1,16 @@
-//! Tables as their authors say them and as they are told: names of types, and times with a unit.
+//! Tables: as their authors say them and as they are told, how they are made and forgotten, and what their topics take.
 
+use std::sync::Arc;
+
+use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::Live;
+use super::definitions::{Change, Kind};
 use super::engine::{Limits, Table};
 use super::schema::{Column, Retention, Schema};
-use crate::event::Topic;
+use crate::event::{Draft, Topic};
 use crate::problem::Problem;
 
 /// A table as its author says it.
@@ -142,6 +147,116 @@ pub fn describe(table: &Table) -> Value {
         "refused": table.refused,
         "missed": table.missed,
     })
+}
+
+impl Live {
+    /// Takes up a table from before a restart.
+    pub(super) async fn restore_table(&self, body: &str) {
+        let schema = Asked::parse(body).and_then(|asked| asked.schema(&self.limits.engine));
+        let made = match schema {
+            Ok(schema) => self.engine.create(schema).await,
+            Err(problem) => Err(problem),
+        };
+        if let Err(problem) = made {
+            tracing::warn!("a table from before the restart is not there: {problem}: {body}");
+        }
+    }
+
+    /// Declares a table.
+    ///
+    /// # Errors
+    /// 400 for what is no schema, 409 when there is one of that name, 429 when it is one too many.
+    pub async fn create_table(self: Arc<Live>, asked: Asked) -> Result<Value, Problem> {
+        let schema = asked.schema(&self.limits.engine)?;
+        let name = schema.name.clone();
+        let _turn = self.changing.lock().await;
+        self.engine.create(schema).await?;
+        let table = self.table(name.as_str())?;
+        let body = Asked::of(&table.schema);
+        let body = serde_json::to_string(&body).expect("text and numbers");
+        let kept = self.keep(Change::Put(Kind::Table, name.to_string(), body));
+        if let Err(problem) = kept.await {
+            self.engine.forget(&name).await?;
+            return Err(problem);
+        }
+        Ok(describe(&table))
+    }
+
+    /// Forgets a table and its rows; queries that read it end.
+    ///
+    /// # Errors
+    /// 404 when there is none, 403 for one that is built in.
+    pub async fn forget_table(self: Arc<Live>, name: String) -> Result<(), Problem> {
+        let _turn = self.changing.lock().await;
+        let table = self.table(&name)?;
+        if is_built_in(table.schema.name.as_str()) {
+            let detail = format!("{name} is built in: the server itself fills it");
+            return Err(Problem::new(StatusCode::FORBIDDEN, "built-in", detail));
+        }
+        self.keep(Change::Remove(Kind::Table, table.schema.name.to_string()))
+            .await?;
+        self.engine.forget(&table.schema.name).await
+    }
+
+    /// The tables, by name.
+    pub fn tables(&self) -> Vec<Table> {
+        self.engine.tables()
+    }
+
+    /// One table.
+    ///
+    /// # Errors
+    /// 404 when there is none of this name.
+    pub fn table(&self, name: &str) -> Result<Table, Problem> {
+        let mut tables = self.engine.tables().into_iter();
+        let found = tables.find(|table| table.schema.name.as_str() == name);
+        found.ok_or_else(|| {
+            let detail = format!("there is no table {name}; POST /streams makes one");
+            Problem::new(StatusCode::NOT_FOUND, "unknown-table", detail)
+        })
+    }
+
+    /// The schema that a topic's events are held to, if it is a table.
+    pub fn schema(&self, topic: &Topic) -> Option<Arc<Schema>> {
+        self.engine.schema(topic)
+    }
+
+    /// Holds what is published to the schemas of the tables that it would be rows of; how many of it go to tables.
+    ///
+    /// # Errors
+    /// 400 that names the first event, if they are several, and the column.
+    pub fn check(&self, drafts: &[Draft]) -> Result<usize, Problem> {
+        let mut rows = 0;
+        let mut last: Option<(&Topic, Option<Arc<Schema>>)> = None;
+        for (index, draft) in drafts.iter().enumerate() {
+            if last
+                .as_ref()
+                .is_none_or(|(topic, _)| **topic != draft.topic)
+            {
+                last = Some((&draft.topic, self.schema(&draft.topic)));
+            }
+            let Some((_, Some(schema))) = &last else {
+                continue;
+            };
+            if !draft.payload.is_json() {
+                continue;
+            }
+            schema.check(draft.payload.bytes()).map_err(|problem| {
+                let detail = match drafts.len() {
+                    1 => problem.detail,
+                    _ => format!("event {}: {}", index + 1, problem.detail).into(),
+                };
+                Problem { detail, ..problem }
+            })?;
+            rows += 1;
+        }
+        Ok(rows)
+    }
+
+    /// What was checked has been appended.
+    pub fn came(&self, rows: usize) {
+        self.engine.came(rows);
+    }
 }
 
 #[cfg(test)]
