@@ -318,6 +318,11 @@ impl Log {
         self.state().forget_if_unused(topic);
     }
 
+    /// What it may hold.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// An event that is in no log: for readers who must be told what was before they came.
     pub fn unlogged(&self, draft: Draft) -> Arc<Event> {
         Arc::new(Event::new(EventId::ZERO, 0, draft, self.origin.clone()))

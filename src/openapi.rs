@@ -245,7 +245,7 @@ pub fn problem_with(header: &str, description: &str) -> Value {
 fn unavailable() -> Value {
     problem_with(
         "retry-after",
-        "The server is full or draining; come back, or use another",
+        "The server is full or draining, or a table has not taken what was published before; come back later",
     )
 }
 

@@ -65,9 +65,13 @@ struct Server {
 
 impl Server {
     fn start(limits: Limits) -> Server {
+        Server::over(log::Limits::default(), limits)
+    }
+
+    fn over(log: log::Limits, limits: Limits) -> Server {
         let now = || SystemTime::now().duration_since(UNIX_EPOCH);
         let clock = move || now().expect("after 1970").as_millis() as u64;
-        let log = Log::new(log::Limits::default(), "here", 1, Box::new(clock));
+        let log = Log::new(log, "here", 1, Box::new(clock));
         let engine = Engine::start(&log, limits).expect("an engine");
         Server { log, engine }
     }
@@ -276,4 +280,51 @@ async fn an_engine_ends_whatever_runs() {
     drop(server);
     assert!(began.elapsed() < DEADLINE, "{:?}", began.elapsed());
     drop(view);
+}
+
+#[tokio::test]
+async fn no_row_is_published_that_the_log_would_let_go() {
+    let few = log::Limits {
+        topic_events: 100,
+        ..log::Limits::default()
+    };
+    let server = Server::over(few, Limits::default());
+    let mut schema = table("t");
+    schema.retention.rows = 1_000_000;
+    server.engine.create(schema).await.expect("a table");
+    let (_view, heard) = server.watch("select v from t where v >= 0", 60_000).await;
+    heard.result("[]");
+    let name = Topic::new("t").expect("a topic");
+    let began = Instant::now();
+    let (mut published, mut refused) = (0, 0);
+    while published < 2_000 || refused == 0 {
+        assert!(
+            began.elapsed() < DEADLINE,
+            "{published} rows, {refused} refused"
+        );
+        match server.engine.room(&name) {
+            Ok(()) => {
+                server.publish("t", &format!(r#"{{"k":"a","v":{published}}}"#));
+                server.engine.came(1);
+                published += 1;
+            }
+            Err(problem) => {
+                assert_eq!(problem.kind, "table-late");
+                refused += 1;
+                std::thread::yield_now();
+            }
+        }
+    }
+    let of_it = || {
+        let tables = server.engine.tables().into_iter();
+        let mut of_it = tables.filter(|t| t.schema.name == name);
+        of_it.next().expect("the table")
+    };
+    while server.engine.load().rows < published {
+        assert!(began.elapsed() < DEADLINE, "{:?}", of_it());
+        std::thread::yield_now();
+    }
+    assert_eq!(of_it().missed, 0);
+    let (_view, late) = server.watch("select count(*) as n from t", 50).await;
+    late.result(&published.to_string());
 }

@@ -214,6 +214,7 @@ impl Time {
 
 /// The engine's threads; they end with it.
 pub struct Engine {
+    log: Arc<Log>,
     limits: Limits,
     tables: RwLock<BTreeMap<Topic, Arc<Shared>>>,
     threads: Arc<Threads>,
@@ -228,10 +229,12 @@ impl Engine {
     /// When a thread or SQLite cannot be started.
     pub fn start(log: &Arc<Log>, limits: Limits) -> io::Result<Engine> {
         let counters = Arc::default();
-        let shared = built_in(limits.table_rows).map(|schema| Arc::new(Shared::new(schema.into())));
-        let threads = Threads::start(log, limits, &counters, &shared)?;
+        let shared = |schema: Schema| Arc::new(Shared::new(schema.into(), log));
+        let shared = built_in(limits.table_rows).map(shared);
+        let threads = Threads::start(limits, &counters, &shared)?;
         let named = shared.into_iter().map(|s| (s.schema.name.clone(), s));
         Ok(Engine {
+            log: log.clone(),
             limits,
             tables: RwLock::new(named.collect()),
             threads: Arc::new(threads),
@@ -281,7 +284,7 @@ impl Engine {
             let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-tables", detail);
             return Err(problem.with(RETRY_AFTER, "60"));
         }
-        let shared = Arc::new(Shared::new(schema.clone()));
+        let shared = Arc::new(Shared::new(schema.clone(), &self.log));
         tables.insert(schema.name.clone(), shared.clone());
         Ok(shared)
     }
@@ -310,10 +313,28 @@ impl Engine {
     /// So many rows have been published. Many at once are taken at once: the log holds them only for so long.
     pub fn came(&self, rows: usize) {
         const MANY: usize = 10_000;
+        let many = MANY.min(self.log.limits().topic_events / 4).max(1);
         let before = self.counters.came.fetch_add(rows, Ordering::Relaxed);
-        if before < MANY && before + rows >= MANY {
+        if before / many < (before + rows) / many {
             self.threads.whole(Ask::Look);
+            self.threads.fresh(Ask::Look);
         }
+    }
+
+    /// Whether a table has room for more: rows that are published wait in the log, which lets the oldest go.
+    ///
+    /// # Errors
+    /// 503 when half of what the log may retain of them has not been taken yet.
+    pub fn room(&self, table: &Topic) -> Result<(), Problem> {
+        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+        if !tables.get(table).is_some_and(|shared| shared.is_late()) {
+            return Ok(());
+        }
+        let detail = format!(
+            "table {table} has not taken the rows yet that came before, and the log holds only so many for it (topic-events, topic-bytes); retry a moment later, or publish more slowly"
+        );
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "table-late", detail);
+        Err(problem.with(RETRY_AFTER, "1"))
     }
 
     /// The schema of a topic that is a table: whoever publishes there is held to it.

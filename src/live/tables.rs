@@ -224,7 +224,7 @@ impl Live {
     /// Holds what is published to the schemas of the tables that it would be rows of; how many of it go to tables.
     ///
     /// # Errors
-    /// 400 that names the first event, if they are several, and the column.
+    /// 400 that names the first event, if they are several, and the column; 503 when a table has not taken those before.
     pub fn check(&self, drafts: &[Draft]) -> Result<usize, Problem> {
         let mut rows = 0;
         let mut last: Option<(&Topic, Option<Arc<Schema>>)> = None;
@@ -234,6 +234,7 @@ impl Live {
                 .is_none_or(|(topic, _)| **topic != draft.topic)
             {
                 last = Some((&draft.topic, self.schema(&draft.topic)));
+                self.engine.room(&draft.topic)?;
             }
             let Some((_, Some(schema))) = &last else {
                 continue;

@@ -26,7 +26,7 @@ pub(super) struct Kept {
     pub(super) first: u64,
     /// The last id that is gone, or may have been before the topic was: a cursor below it has lost something.
     pub(super) floor: EventId,
-    bytes: u64,
+    pub(super) bytes: u64,
 }
 
 impl TopicLog {

@@ -66,6 +66,21 @@ impl Scan {
         self.topic.end()
     }
 
+    /// Whether the events from this number on are more than half of what the topic may retain, in events or bytes: soon
+    /// the first of them will be gone.
+    pub fn is_late(&self, from: u64) -> bool {
+        if from >= self.end() {
+            return false;
+        }
+        let limits = self.log.limits();
+        let kept = self.topic.kept();
+        let later = kept.end().saturating_sub(from.max(kept.first));
+        let all = kept.end().saturating_sub(kept.first).max(1);
+        // They are taken to be as large as the others.
+        let bytes = u128::from(kept.bytes) * u128::from(later) / u128::from(all);
+        later > limits.topic_events as u64 / 2 || bytes > u128::from(limits.topic_bytes / 2)
+    }
+
     /// At most so many events from this number on, under one short lock.
     pub fn take(&self, from: u64, most: usize) -> Batch {
         if from >= self.end() {
@@ -146,6 +161,28 @@ mod tests {
         assert_eq!((scan.first(), scan.end()), (2, 5));
         let nothing = scan.take(5, 10);
         assert_eq!((nothing.first, nothing.missed), (5, 0));
+    }
+
+    #[test]
+    fn who_is_far_behind_is_late() {
+        let topic = Topic::new("t").expect("a topic");
+        let by_number = log(8, 1 << 20);
+        let scan = by_number.scan(&topic);
+        publish(&by_number, &topic, &["a", "b", "c", "d"]);
+        assert!(!scan.is_late(0), "half of it is there still");
+        publish(&by_number, &topic, &["e"]);
+        assert!(scan.is_late(0) && !scan.is_late(1));
+        publish(&by_number, &topic, &["x"; 20]);
+        assert!(scan.is_late(0) && scan.is_late(20) && !scan.is_late(21) && !scan.is_late(25));
+
+        let limits = Limits {
+            topic_bytes: 1_000,
+            ..Limits::default()
+        };
+        let by_bytes = Log::new(limits, "here", 1, Box::new(|| 1_000));
+        let scan = by_bytes.scan(&topic);
+        publish(&by_bytes, &topic, &[&*"x".repeat(100); 8]);
+        assert!(scan.is_late(2) && !scan.is_late(3));
     }
 
     #[test]

@@ -17,13 +17,12 @@ use self::rows::RowsQuery;
 use super::fill::Filled;
 use super::query::{self, Key, Watch};
 use super::shape::Shape;
-use super::table::{Pulled, Row, Shared};
+use super::table::{Pulled, Row, Shared, Which};
 use super::threads::Ask;
 use super::{Counters, Limits, Outcome, Time, panes};
 use crate::event::Topic;
 use crate::live::sandbox::Sandbox;
 use crate::live::sql::{Class, Grouped};
-use crate::log::Log;
 use crate::problem::Problem;
 
 /// How long rows may wait when nothing is due: the log does not retain them for ever.
@@ -42,7 +41,6 @@ const BREATH: Duration = Duration::from_millis(10);
 /// What is kept fresh by the new rows.
 pub(super) struct Fresh<'s> {
     sandbox: &'s Sandbox,
-    log: Arc<Log>,
     limits: Limits,
     counters: Arc<Counters>,
     tables: BTreeMap<Topic, Fed>,
@@ -57,20 +55,16 @@ pub(super) struct Fresh<'s> {
     /// Queries that have no result yet and could have.
     unseen: BTreeSet<Key>,
     pulled_at: Duration,
+    /// Whether it has taken new rows since it was told that there are many.
+    has_looked: bool,
     wall_ms: u64,
     out: Vec<Ask>,
 }
 
 impl<'s> Fresh<'s> {
-    pub(super) fn new(
-        sandbox: &'s Sandbox,
-        log: &Arc<Log>,
-        limits: Limits,
-        counters: &Arc<Counters>,
-    ) -> Fresh<'s> {
+    pub(super) fn new(sandbox: &'s Sandbox, limits: Limits, counters: &Arc<Counters>) -> Fresh<'s> {
         Fresh {
             sandbox,
-            log: log.clone(),
             limits,
             counters: counters.clone(),
             tables: BTreeMap::new(),
@@ -83,13 +77,14 @@ impl<'s> Fresh<'s> {
             ticks: BTreeMap::new(),
             unseen: BTreeSet::new(),
             pulled_at: Duration::ZERO,
+            has_looked: true,
             wall_ms: 0,
             out: Vec::new(),
         }
     }
 
     pub(super) fn create(&mut self, shared: &Arc<Shared>) {
-        let fed = Fed::new(shared, &self.log);
+        let fed = Fed::new(shared);
         self.tables.insert(shared.schema.name.clone(), fed);
     }
 
@@ -199,6 +194,11 @@ impl<'s> Fresh<'s> {
         }
     }
 
+    /// Has the next step take the new rows.
+    pub(super) fn look(&mut self) {
+        self.has_looked = false;
+    }
+
     /// Does what is due. What is to be asked of others; how long until there is something to do.
     pub(super) fn step(&mut self, now: &Time, out: &mut Vec<Ask>) -> Duration {
         self.look_at_clock(now);
@@ -213,8 +213,8 @@ impl<'s> Fresh<'s> {
                 due.push(*every_ms);
             }
         }
-        if !due.is_empty() || now.steady >= self.pulled_at + PAUSE {
-            self.pulled_at = now.steady;
+        if !due.is_empty() || now.steady >= self.pulled_at + PAUSE || !self.has_looked {
+            (self.pulled_at, self.has_looked) = (now.steady, true);
             let tables: Vec<Topic> = self.tables.keys().cloned().collect();
             for table in tables {
                 self.advance(&table, now);
@@ -225,6 +225,10 @@ impl<'s> Fresh<'s> {
         }
         for key in std::mem::take(&mut self.unseen) {
             self.evaluate(&key, now);
+        }
+        for fed in self.tables.values() {
+            let place = (fed.readers > 0).then_some(fed.feed.place);
+            fed.feed.shared.has_taken(Which::Fresh, place);
         }
         out.append(&mut self.out);
         let next = self.ticks.keys().map(|every_ms| now.until(*every_ms)).min();

@@ -26,6 +26,9 @@ const BLOCKS: u64 = 64;
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) schema: Arc<Schema>,
+    scan: Scan,
+    /// Up to which event each thread has taken them, if it wants them.
+    taken: [AtomicU64; 2],
     /// Events and milliseconds of a block.
     block: (u64, Option<u64>),
     /// The number of the first event that is retained as a row.
@@ -38,19 +41,28 @@ pub(super) struct Shared {
     pub(super) version: AtomicU64,
 }
 
+/// Who takes rows from the log.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Which {
+    Whole,
+    Fresh,
+}
+
 /// Rows are retained and let go in blocks, so that what is kept of a block can be let go with it. Which one an event
 /// belongs to is told by its number and its time alone, so that all threads say the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Block(u64, u64);
 
 impl Shared {
-    pub(super) fn new(schema: Arc<Schema>) -> Shared {
+    pub(super) fn new(schema: Arc<Schema>, log: &Arc<Log>) -> Shared {
         let retention = schema.retention;
         Shared {
             block: (
                 (retention.rows / BLOCKS).clamp(1, MOST_ROWS),
                 retention.age_ms.map(|ms| (ms / BLOCKS).max(1)),
             ),
+            scan: log.scan(&schema.name),
+            taken: [const { AtomicU64::new(u64::MAX) }; 2],
             schema,
             first: AtomicU64::new(0),
             rows: AtomicU64::new(0),
@@ -70,6 +82,17 @@ impl Shared {
             refused: read(&self.refused),
             missed: read(&self.missed),
         }
+    }
+
+    /// Notes up to which event a thread has taken them; none when it does not want them.
+    pub(super) fn has_taken(&self, which: Which, place: Option<u64>) {
+        self.taken[which as usize].store(place.unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Whether the log would let go what has not been taken yet.
+    pub(super) fn is_late(&self) -> bool {
+        let taken = self.taken.iter().map(|place| place.load(Ordering::Relaxed));
+        self.scan.is_late(taken.min().unwrap_or(u64::MAX))
     }
 
     fn block(&self, number: u64, came_ms: u64) -> Block {
@@ -229,7 +252,6 @@ impl Batch {
 #[derive(Debug)]
 pub(super) struct Feed {
     pub(super) shared: Arc<Shared>,
-    scan: Scan,
     /// The number of the next event.
     pub(super) place: u64,
 }
@@ -258,18 +280,16 @@ impl Pulled {
 
 impl Feed {
     /// From the oldest event that the log retains.
-    pub(super) fn new(shared: &Arc<Shared>, log: &Arc<Log>) -> Feed {
-        let scan = log.scan(&shared.schema.name);
+    pub(super) fn new(shared: &Arc<Shared>) -> Feed {
         Feed {
+            place: shared.scan.first(),
             shared: shared.clone(),
-            place: scan.first(),
-            scan,
         }
     }
 
     /// The number that the next event will have.
     pub(super) fn end(&self) -> u64 {
-        self.scan.end()
+        self.shared.scan.end()
     }
 
     pub(super) fn has_news(&self) -> bool {
@@ -279,7 +299,7 @@ impl Feed {
     /// The rows among some events: at most so many events, in `from..end`.
     pub(super) fn read(&self, from: u64, end: u64, most: usize) -> Pulled {
         let room = usize::try_from(end.saturating_sub(from)).unwrap_or(usize::MAX);
-        let batch = self.scan.take(from, most.min(room));
+        let batch = self.shared.scan.take(from, most.min(room));
         let mut pulled = Pulled {
             end: batch.end(),
             missed: batch.missed,

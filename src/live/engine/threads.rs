@@ -20,7 +20,6 @@ use crate::event::Topic;
 use crate::live::sandbox::{Sandbox, Stopper};
 use crate::live::schema::Schema;
 use crate::live::sql::{Front, Plan, STACK};
-use crate::log::Log;
 use crate::problem::Problem;
 
 /// Queries that may wait to be read.
@@ -63,7 +62,6 @@ pub(super) struct Threads {
 
 impl Threads {
     pub(super) fn start(
-        log: &Arc<Log>,
         limits: Limits,
         counters: &Arc<Counters>,
         tables: &[Arc<Shared>],
@@ -88,16 +86,16 @@ impl Threads {
             move || read(reader, &reads, &counters)
         })?);
         running.push(named("fresh").spawn({
-            let (log, counters, whole) = (log.clone(), counters.clone(), whole.clone());
+            let (counters, whole) = (counters.clone(), whole.clone());
             move || {
-                let mut core = Fresh::new(&new_rows, &log, limits, &counters);
+                let mut core = Fresh::new(&new_rows, limits, &counters);
                 keep_fresh(&mut core, &for_fresh, &whole, &counters);
             }
         })?);
         running.push(named("whole").spawn({
-            let (log, counters, fresh) = (log.clone(), counters.clone(), fresh.clone());
+            let (counters, fresh) = (counters.clone(), fresh.clone());
             move || {
-                let mut core = Whole::new(&all_rows, &log, limits, &counters);
+                let mut core = Whole::new(&all_rows, limits, &counters);
                 keep_whole(&mut core, &for_whole, &fresh, &counters);
             }
         })?);
@@ -269,7 +267,8 @@ fn keep_fresh(
                 Ask::Watch(watch) => fresh.watch(watch),
                 Ask::Unwatch(id) => fresh.unwatch(id),
                 Ask::Filled(filled) => fresh.filled(filled, &now),
-                Ask::Fill(_) | Ask::Look => {}
+                Ask::Look => fresh.look(),
+                Ask::Fill(_) => {}
                 Ask::Quit => return,
             }
         }

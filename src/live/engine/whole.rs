@@ -10,12 +10,11 @@ use std::time::{Duration, Instant};
 
 use super::fill::{Fill, Filled};
 use super::query::{self, Key, Select, Viewers, Watch};
-use super::table::{Batch, Block, Feed, Row, Shared};
+use super::table::{Batch, Block, Feed, Row, Shared, Which};
 use super::{Counters, Limits, Outcome, Rows, Time};
 use crate::event::Topic;
 use crate::live::sandbox::Sandbox;
 use crate::live::sql::Plan;
-use crate::log::Log;
 use crate::problem::Problem;
 
 /// Events that are taken from the log at once.
@@ -33,7 +32,6 @@ const SHARE: u32 = 10;
 /// The tables with all their rows, and the queries that need them.
 pub(super) struct Whole<'s> {
     sandbox: &'s Sandbox,
-    log: Arc<Log>,
     limits: Limits,
     counters: Arc<Counters>,
     tables: BTreeMap<Topic, Kept>,
@@ -81,15 +79,9 @@ struct Rerun {
 }
 
 impl<'s> Whole<'s> {
-    pub(super) fn new(
-        sandbox: &'s Sandbox,
-        log: &Arc<Log>,
-        limits: Limits,
-        counters: &Arc<Counters>,
-    ) -> Whole<'s> {
+    pub(super) fn new(sandbox: &'s Sandbox, limits: Limits, counters: &Arc<Counters>) -> Whole<'s> {
         Whole {
             sandbox,
-            log: log.clone(),
             limits,
             counters: counters.clone(),
             tables: BTreeMap::new(),
@@ -102,7 +94,7 @@ impl<'s> Whole<'s> {
     }
 
     pub(super) fn create(&mut self, shared: &Arc<Shared>) {
-        let kept = Kept::new(Feed::new(shared, &self.log));
+        let kept = Kept::new(Feed::new(shared));
         self.tables.insert(shared.schema.name.clone(), kept);
     }
 
@@ -355,6 +347,7 @@ impl Kept {
             self.note(row);
         }
         self.feed.place = pulled.end;
+        self.feed.shared.has_taken(Which::Whole, Some(pulled.end));
         Ok(true)
     }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::live::engine::query::{self, Key};
 use crate::live::engine::table::{Batch, Feed, Pulled, Shared};
 use crate::live::sandbox::{Sandbox, Stopped};
-use crate::log::Log;
 
 /// Events that are looked at at once.
 const BATCH: usize = 10_000;
@@ -25,9 +24,9 @@ pub(super) struct Fed {
 }
 
 impl Fed {
-    pub(super) fn new(shared: &Arc<Shared>, log: &Arc<Log>) -> Fed {
+    pub(super) fn new(shared: &Arc<Shared>) -> Fed {
         Fed {
-            feed: Feed::new(shared, log),
+            feed: Feed::new(shared),
             batch: Batch::new(&shared.schema),
             rows: BTreeSet::new(),
             shapes: BTreeSet::new(),

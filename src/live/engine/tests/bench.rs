@@ -84,8 +84,8 @@ impl Bench {
         let sandbox = || &*Box::leak(Box::new(Sandbox::open(&limits).expect("a sandbox")));
         let counters = Arc::new(Counters::default());
         let mut bench = Bench {
-            whole: Whole::new(sandbox(), &log, limits, &counters),
-            fresh: Fresh::new(sandbox(), &log, limits, &counters),
+            whole: Whole::new(sandbox(), limits, &counters),
+            fresh: Fresh::new(sandbox(), limits, &counters),
             log,
             clock,
             steady: Duration::ZERO,
@@ -95,7 +95,7 @@ impl Bench {
             late: Vec::new(),
             meanwhile: VecDeque::new(),
         };
-        let shared = Arc::new(Shared::new(Arc::new(schema.clone())));
+        let shared = Arc::new(Shared::new(Arc::new(schema.clone()), &bench.log));
         bench.whole.create(&shared);
         bench.fresh.create(&shared);
         bench
