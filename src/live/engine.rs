@@ -8,6 +8,7 @@ mod fresh;
 mod panes;
 mod query;
 mod shape;
+mod slots;
 mod state;
 mod table;
 mod threads;

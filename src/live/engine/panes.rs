@@ -1,13 +1,15 @@
-//! Groups by parts: what is kept of each group in each pane of time and each block of rows, so that both can move on
-//! without the rows.
+//! How rows become states of groups, kept apart by pane of time and block of rows, so that both can move on without the
+//! rows.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashSet;
 use std::ops::Range;
 use std::time::Duration;
 
+use rusqlite::Row;
 use rusqlite::types::{Value, ValueRef};
 
 use super::query;
+use super::slots::{Key, Slots};
 use super::state::{Cell, State};
 use super::table::Block;
 use crate::event::Topic;
@@ -104,29 +106,36 @@ impl Program {
     ) -> Result<(), Stopped> {
         let parameters = [(":first", numbers.start), (":end", numbers.end)];
         let keys = self.grouped.keys.len();
-        let part = panes.parts.entry(block).or_default();
-        part.end = numbers.end;
-        let (cells, has_changed) = (&mut panes.cells, &mut panes.has_changed);
+        let Panes { slots, has_changed } = panes;
+        let mut key = Vec::with_capacity(keys);
         query::each(sandbox, &self.sql, &parameters, time, |row| {
             let Some(pane) = self.pane(row.get_ref(0)?).filter(|pane| *pane >= floor) else {
                 return Ok(true);
             };
-            let key = (1..=keys).map(|column| row.get_ref(column).map(Cell::of));
-            let key: Box<[Cell]> = key.collect::<Result<_, _>>()?;
-            let groups = part.panes.entry(pane).or_default();
-            let states = groups.entry(key).or_insert_with(|| {
-                *cells += 1;
-                self.states()
-            });
-            for (state, argument) in states.iter_mut().zip(&self.arguments) {
-                *cells += match argument {
-                    Some(column) => state.add(row.get_ref(*column)?),
-                    None => state.add(ValueRef::Integer(1)),
-                };
+            key.clear();
+            for column in 1..=keys {
+                key.push(Cell::of(row.get_ref(column)?));
             }
+            let (new, take) = (
+                || self.states(),
+                |states: &mut [State]| self.take(states, row),
+            );
+            slots.add((pane, block), numbers.end, &key, new, take)?;
             *has_changed = true;
             Ok(true)
         })
+    }
+
+    /// Has the states take a row; how many more values they keep.
+    fn take(&self, states: &mut [State], row: &Row<'_>) -> rusqlite::Result<usize> {
+        let mut values = 0;
+        for (state, argument) in states.iter_mut().zip(&self.arguments) {
+            values += match argument {
+                Some(column) => state.add(row.get_ref(*column)?),
+                None => state.add(ValueRef::Integer(1)),
+            };
+        }
+        Ok(values)
     }
 
     /// What SQLite is told of each key, so that results are written as those of the table's own columns.
@@ -179,50 +188,23 @@ impl Program {
     }
 }
 
-type Groups = HashMap<Box<[Cell]>, Box<[State]>>;
-
 /// The states of all groups.
 #[derive(Debug, Default)]
 pub(super) struct Panes {
-    parts: BTreeMap<Block, Part>,
-    /// Groups in all parts, and values that are kept to tell them apart.
-    pub(super) cells: usize,
+    slots: Slots,
     /// Whether the totals are others than when it was asked for them.
     has_changed: bool,
-}
-
-#[derive(Debug, Default)]
-struct Part {
-    /// The number after the last event.
-    end: u64,
-    panes: BTreeMap<i64, Groups>,
 }
 
 impl Panes {
     /// Forgets what the window has left behind, and the blocks before an event.
     pub(super) fn prune(&mut self, floor: i64, first: u64) {
-        let mut gone = 0;
-        let mut drop_groups = |groups: Groups| {
-            for states in groups.values() {
-                let distinct = states.iter().map(|state| match state {
-                    State::Distinct(values) => values.len(),
-                    _ => 0,
-                });
-                gone += 1 + distinct.sum::<usize>();
-            }
-        };
-        self.parts.retain(|_, part| {
-            let stays = part.end > first;
-            let floor = if stays { floor } else { i64::MAX };
-            while let Some(oldest) = part.panes.first_entry()
-                && (*oldest.key() < floor || !stays)
-            {
-                drop_groups(oldest.remove());
-            }
-            stays
-        });
-        self.cells -= gone;
-        self.has_changed |= gone > 0;
+        self.has_changed |= self.slots.prune(floor, first);
+    }
+
+    /// How much is kept.
+    pub(super) fn cells(&self) -> usize {
+        self.slots.cells()
     }
 
     /// Whether the totals are others than when they were settled.
@@ -239,18 +221,13 @@ impl Panes {
     }
 
     /// Every group, in SQLite's order of its keys.
-    pub(super) fn totals(&self, program: &Program) -> BTreeMap<&[Cell], Box<[State]>> {
-        let mut totals: BTreeMap<&[Cell], Box<[State]>> = BTreeMap::new();
+    pub(super) fn totals(&mut self, program: &Program) -> Vec<(Key, Box<[State]>)> {
+        let mut groups = self.slots.total();
         if program.grouped.keys.is_empty() {
-            totals.insert(&[], program.states());
+            groups.entry([].into()).or_insert_with(|| program.states());
         }
-        let groups = self.parts.values().flat_map(|part| part.panes.values());
-        for (key, states) in groups.flatten() {
-            let total = totals.entry(key).or_insert_with(|| program.states());
-            for (total, state) in total.iter_mut().zip(states) {
-                total.merge(state);
-            }
-        }
+        let mut totals: Vec<_> = groups.into_iter().collect();
+        totals.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         totals
     }
 }

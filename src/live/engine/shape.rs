@@ -174,19 +174,22 @@ impl Shape {
             return Ok(());
         };
         // Of all queries together, which is nobody's fault: run again one by one, those with too many groups are found.
-        if self.panes.cells > most_groups.saturating_mul(PANES_OF_A_GROUP) {
-            let why = format!("{} parts of groups are too many to keep", self.panes.cells);
+        if self.panes.cells() > most_groups.saturating_mul(PANES_OF_A_GROUP) {
+            let why = format!(
+                "{} parts of groups are too many to keep",
+                self.panes.cells()
+            );
             return Err(NoTotals::Stopped(Stopped::Other(why)));
         }
         if !self.is_made {
             self.make(sandbox, &program).map_err(NoTotals::Stopped)?;
             self.is_made = true;
         }
+        let table = self.quoted();
         let totals = self.panes.totals(&program);
         if totals.len() > most_groups {
             return Err(NoTotals::TooMany);
         }
-        let table = self.quoted();
         let columns = program.grouped.keys.len() + program.aggregates.len();
         let mut broken = HashSet::new();
         let write = || {

@@ -159,9 +159,10 @@ impl State {
         0
     }
 
-    /// Takes what was kept of other rows by the same aggregate.
-    pub(super) fn merge(&mut self, other: &State) {
-        match (self, other) {
+    /// Takes what was kept of other rows by the same aggregate; how many more values it keeps.
+    pub(super) fn merge(&mut self, other: &State) -> usize {
+        let before = self.values();
+        match (&mut *self, other) {
             (State::Count(a), State::Count(b)) => *a += b,
             (State::Distinct(a), State::Distinct(b)) => a.extend(b.iter().cloned()),
             (State::Sum(a), State::Sum(b)) => a.merge(b),
@@ -169,6 +170,15 @@ impl State {
             (State::Greatest(a), State::Greatest(Some(b))) => replace_by(a, b, Ordering::Greater),
             (State::Moments(a), State::Moments(b)) => a.merge(b),
             _ => {}
+        }
+        self.values() - before
+    }
+
+    /// How many values it keeps to tell them apart.
+    pub(super) fn values(&self) -> usize {
+        match self {
+            State::Distinct(values) => values.len(),
+            _ => 0,
         }
     }
 

@@ -95,7 +95,7 @@ impl Shared {
         self.scan.is_late(taken.min().unwrap_or(u64::MAX))
     }
 
-    fn block(&self, number: u64, came_ms: u64) -> Block {
+    pub(super) fn block(&self, number: u64, came_ms: u64) -> Block {
         Block(
             number / self.block.0,
             self.block.1.map_or(0, |ms| came_ms / ms),
