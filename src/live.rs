@@ -147,9 +147,10 @@ fn is_expected(expected: &Expected, etag: &str) -> Result<(), Problem> {
     ))
 }
 
-fn too_many(what: &str, limit: usize, key: &str) -> Problem {
+/// More of these than the setting of their name allows.
+fn too_many(what: &str, limit: usize) -> Problem {
     let detail =
-        format!("there are {limit} {what}, which is the limit ({key}); delete some or raise it");
+        format!("there are {limit} {what}, which is the limit ({what}); delete some or raise it");
     Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many", detail).with(RETRY_AFTER, "60")
 }
 

@@ -51,7 +51,7 @@ impl Api for Subscriptions {
 async fn make(request: Request<Incoming>, context: &Context) -> Result<Response<Body>, Problem> {
     let (head, body) = request.into_parts();
     let asked: Asked = read_json(&head, body, context).await?;
-    let (id, _) = whole(context.live.clone().subscribe(asked)).await?;
+    let id = whole(context.live.clone().subscribe(asked)).await?;
     let response = describe(&id, StatusCode::CREATED, context)?;
     Ok(created(response, &format!("/subscriptions/{id}")))
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::definitions::{Change, Kind};
 use super::query::{Definition, Query};
 use super::sql::Plan;
-use super::{Expected, Live, is_expected, random, too_many};
+use super::{Expected, Live, is_expected, too_many};
 use crate::event::Topic;
 use crate::problem::Problem;
 
@@ -91,9 +91,8 @@ impl Live {
         if let Err(problem) = &plan {
             tracing::warn!("query {name} from before the restart: {problem}");
         }
-        let etag = random(8);
         if let Ok(query) = self.slot(&name) {
-            query.define(Definition { asked, plan, etag });
+            query.define(Definition::new(asked, plan));
         }
     }
 
@@ -101,11 +100,7 @@ impl Live {
     ///
     /// # Errors
     /// 400 for what is none, 409 when the name is taken, 429 when it is one too many.
-    pub async fn create_query(
-        self: Arc<Live>,
-        name: Name,
-        asked: Asked,
-    ) -> Result<String, Problem> {
+    pub async fn create_query(self: Arc<Live>, name: Name, asked: Asked) -> Result<(), Problem> {
         asked.check()?;
         let taken = || {
             let detail =
@@ -120,8 +115,8 @@ impl Live {
         if self.defined(&name).is_some() {
             return Err(taken());
         }
-        if self.held().queries >= self.limits.queries {
-            return Err(too_many("queries", self.limits.queries, "queries"));
+        if self.defined_queries() >= self.limits.queries {
+            return Err(too_many("queries", self.limits.queries));
         }
         self.put_query(&name, asked, plan).await
     }
@@ -135,7 +130,7 @@ impl Live {
         name: Name,
         asked: Asked,
         expected: Expected,
-    ) -> Result<String, Problem> {
+    ) -> Result<(), Problem> {
         asked.check()?;
         self.expect_query(&name, &expected)?;
         let plan = self.engine.plan(asked.sql.clone()).await?;
@@ -161,7 +156,7 @@ impl Live {
         Ok(())
     }
 
-    /// One query, as JSON, and its ETag.
+    /// One query, as JSON.
     ///
     /// # Errors
     /// 404 when there is none of this name.
@@ -229,40 +224,25 @@ impl Live {
     }
 
     fn expect_query(&self, name: &Name, expected: &Expected) -> Result<Arc<Query>, Problem> {
-        let query = self.defined(name);
-        let query = query.ok_or_else(|| unknown_queries(&[name.as_str()]))?;
-        match query.definition() {
-            Some(definition) => is_expected(expected, &definition.etag)?,
-            None => return Err(unknown_queries(&[name.as_str()])),
-        }
+        let unknown = || unknown_queries(&[name.as_str()]);
+        let query = self.queries().get(name).cloned().ok_or_else(unknown)?;
+        let definition = query.definition().ok_or_else(unknown)?;
+        is_expected(expected, &definition.etag)?;
         Ok(query)
     }
 
-    async fn put_query(
-        &self,
-        name: &Name,
-        asked: Asked,
-        plan: Arc<Plan>,
-    ) -> Result<String, Problem> {
+    async fn put_query(&self, name: &Name, asked: Asked, plan: Arc<Plan>) -> Result<(), Problem> {
         let body = serde_json::to_string(&asked).expect("text and a number");
         self.keep(Change::Put(Kind::Query, name.to_string(), body))
             .await?;
-        let etag = random(8);
-        let definition = Definition {
-            asked,
-            plan: Ok(plan),
-            etag: etag.clone(),
-        };
-        self.slot(name)?.define(definition);
-        Ok(etag)
+        self.slot(name)?.define(Definition::new(asked, Ok(plan)));
+        Ok(())
     }
 }
 
 pub(super) fn unknown_queries(names: &[&str]) -> Problem {
-    let (are, names) = (
-        if names.len() == 1 { "is" } else { "are" },
-        names.join(", "),
-    );
+    let are = if names.len() == 1 { "is" } else { "are" };
+    let names = names.join(", ");
     let detail = format!("there {are} no query {names}; POST /queries/NAME makes one");
     Problem::new(StatusCode::NOT_FOUND, "unknown-query", detail)
 }

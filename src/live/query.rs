@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use self::told::{Teller, Told};
 use super::engine::{Engine, View};
 use super::queries::{Asked, Name};
+use super::random;
 use super::sql::{Class, Plan};
 use crate::event::Topic;
 use crate::log::Log;
@@ -32,6 +33,16 @@ pub(super) struct Definition {
     /// A query that outlived a restart may be none any more: it is kept, and says why.
     pub plan: Result<Arc<Plan>, Problem>,
     pub etag: String,
+}
+
+impl Definition {
+    pub fn new(asked: Asked, plan: Result<Arc<Plan>, Problem>) -> Definition {
+        Definition {
+            asked,
+            plan,
+            etag: random(8),
+        }
+    }
 }
 
 /// A name, and the query that it stands for, if it stands for one: a subscription follows the name.

@@ -45,21 +45,21 @@ impl Live {
         self.add(id, members);
     }
 
-    /// Makes a subscription; returns its id and its ETag.
+    /// Makes a subscription; returns its id.
     ///
     /// # Errors
     /// 400 for what is none, 404 that names the queries which there are not, 429 when it is one too many.
-    pub async fn subscribe(self: Arc<Live>, asked: Asked) -> Result<(String, String), Problem> {
+    pub async fn subscribe(self: Arc<Live>, asked: Asked) -> Result<String, Problem> {
         let _turn = self.changing.lock().await;
         let members = self.members(&asked, false)?;
         let most = self.limits.subscriptions;
         if self.subscriptions().len() >= most {
-            return Err(too_many("subscriptions", most, "subscriptions"));
+            return Err(too_many("subscriptions", most));
         }
         let id = random(16);
         self.keep(put_subscription(&id, &members)).await?;
-        let etag = self.add(&id, members);
-        Ok((id, etag))
+        self.add(&id, members);
+        Ok(id)
     }
 
     /// Changes a subscription; its streams follow at once.
@@ -71,15 +71,14 @@ impl Live {
         id: String,
         asked: Asked,
         expected: Expected,
-    ) -> Result<String, Problem> {
+    ) -> Result<(), Problem> {
         let _turn = self.changing.lock().await;
         let subscription = self.subscription(&id)?;
         is_expected(&expected, &subscription.etag())?;
         let members = self.members(&asked, false)?;
         self.keep(put_subscription(&id, &members)).await?;
-        let etag = random(8);
-        subscription.change(etag.clone(), members);
-        Ok(etag)
+        subscription.change(members);
+        Ok(())
     }
 
     /// Ends a subscription, and its streams.
@@ -135,12 +134,10 @@ impl Live {
         }
     }
 
-    fn add(&self, id: &str, members: Vec<Member>) -> String {
-        let etag = random(8);
-        let subscription = Subscription::new(id, etag.clone(), self.log.clone(), members);
+    fn add(&self, id: &str, members: Vec<Member>) {
+        let subscription = Subscription::new(id, self.log.clone(), members);
         self.subscriptions()
             .insert(id.into(), Arc::new(subscription));
-        etag
     }
 
     /// What a subscription consists of, each once. One that was made follows its names even if they stand for nothing.
@@ -259,7 +256,7 @@ struct State {
 }
 
 impl Subscription {
-    pub(super) fn new(id: &str, etag: String, log: Arc<Log>, members: Vec<Member>) -> Subscription {
+    pub(super) fn new(id: &str, log: Arc<Log>, members: Vec<Member>) -> Subscription {
         Subscription {
             id: id.into(),
             log,
@@ -268,7 +265,7 @@ impl Subscription {
                 members,
                 followers: Slab::new(),
                 is_over: false,
-                etag,
+                etag: random(8),
                 used_at: Instant::now(),
             }),
         }
@@ -289,7 +286,7 @@ impl Subscription {
     }
 
     /// From now on it consists of these, and so do its streams.
-    pub(super) fn change(&self, etag: String, mut members: Vec<Member>) {
+    pub(super) fn change(&self, mut members: Vec<Member>) {
         let mut state = self.state();
         // First of all: what is appended after the mark, no stream takes before it has seen that there is a change.
         self.changes.fetch_add(1, Ordering::AcqRel);
@@ -300,7 +297,7 @@ impl Subscription {
         }
         let streams = state.followers.len();
         let old = std::mem::replace(&mut state.members, members);
-        state.etag = etag;
+        state.etag = random(8);
         // Those that stay are watched all the time.
         state.watched().for_each(|query| query.watch(streams));
         unwatch(&old, streams);
