@@ -142,7 +142,7 @@ fn below(above: &str, head: &Parts) -> Result<String, Problem> {
 
 /// `If-Match`: the tags that it names (RFC 9110, 13.1.1). A weak one matches nothing.
 fn expected(head: &Parts) -> Result<Expected, Problem> {
-    let mut tags = None;
+    let (mut tags, mut any) = (None, false);
     for value in head.headers.get_all(header::IF_MATCH) {
         let malformed = || {
             let detail = "If-Match is an etag in quotes, several with commas, or *";
@@ -154,13 +154,13 @@ fn expected(head: &Parts) -> Result<Expected, Problem> {
             let bare = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
             match bare {
                 Some(bare) => tags.push(bare.to_owned()),
-                None if tag == "*" => tags.push(tag.to_owned()),
+                None if tag == "*" => any = true,
                 None if tag.starts_with("W/\"") => {}
                 None => return Err(malformed()),
             }
         }
     }
-    Ok(tags)
+    Ok(tags.filter(|_| !any))
 }
 
 /// # Errors

@@ -67,7 +67,7 @@ pub struct Held {
     pub tables: usize,
 }
 
-/// What `If-Match` wants a thing to be before it is changed.
+/// The etags that a thing may have if it is to be changed; `None` where any will do.
 pub type Expected = Option<Vec<String>>;
 
 impl Live {
@@ -136,7 +136,7 @@ impl Live {
 
 fn is_expected(expected: &Expected, etag: &str) -> Result<(), Problem> {
     let Some(tags) = expected else { return Ok(()) };
-    if tags.iter().any(|tag| tag == "*" || tag == etag) {
+    if tags.iter().any(|tag| tag == etag) {
         return Ok(());
     }
     let detail = "somebody has changed it meanwhile; GET it, and try again with its etag";
