@@ -163,6 +163,17 @@ fn expected(head: &Parts) -> Result<Expected, Problem> {
     Ok(tags.filter(|_| !any))
 }
 
+/// What a head says, and the body that may be read now; without it that is thrown away.
+fn understood<T>(read: Result<T, Problem>, body: Incoming) -> Result<(T, Incoming), Problem> {
+    match read {
+        Ok(read) => Ok((read, body)),
+        Err(problem) => {
+            discard(body);
+            Err(problem)
+        }
+    }
+}
+
 /// # Errors
 /// 415 for a body that would have to be unpacked.
 fn not_encoded(headers: &HeaderMap) -> Result<(), Problem> {
@@ -183,10 +194,7 @@ async fn read_json<T: DeserializeOwned>(
     body: Incoming,
     context: &Context,
 ) -> Result<T, Problem> {
-    if let Err(problem) = not_encoded(&head.headers) {
-        discard(body);
-        return Err(problem);
-    }
+    let ((), body) = understood(not_encoded(&head.headers), body)?;
     let limits = context.publisher.limits;
     let bytes = read_body(body, limits.event_bytes, "event-bytes", limits.body_time).await?;
     // A list would do for serde too, which tells members by their places then.

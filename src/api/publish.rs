@@ -166,13 +166,7 @@ async fn publish(
 ) -> Result<Response<Body>, Problem> {
     let (head, body) = request.into_parts();
     let asked = Asked::parse(head.uri.path(), head.uri.query(), &head.headers);
-    let asked = match asked {
-        Ok(asked) => asked,
-        Err(problem) => {
-            super::discard(body);
-            return Err(problem);
-        }
-    };
+    let (asked, body) = super::understood(asked, body)?;
     let limits = publisher.limits;
     let (limit, key) = match asked.format {
         Format::Lines | Format::NdJson => (limits.batch_bytes, "batch-bytes"),

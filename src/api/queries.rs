@@ -5,7 +5,9 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Api, Context, below, created, expected, no_content, read_json, tagged, whole};
+use super::{
+    Api, Context, below, created, expected, no_content, read_json, tagged, understood, whole,
+};
 use crate::body::Body;
 use crate::live::queries::{Asked, EVERY_MS, Name};
 use crate::openapi::{
@@ -78,13 +80,7 @@ async fn one(request: Request<Incoming>, context: &Context) -> Result<Response<B
     let (head, body) = request.into_parts();
     let read = below("/queries/", &head).and_then(|name| Name::new(&name));
     let read = read.and_then(|name| Ok((name, expected(&head)?)));
-    let (name, expected) = match read {
-        Ok(read) => read,
-        Err(problem) => {
-            super::discard(body);
-            return Err(problem);
-        }
-    };
+    let ((name, expected), body) = understood(read, body)?;
     let live = context.live.clone();
     let describe = |status| {
         let about = context.live.query(&name)?;

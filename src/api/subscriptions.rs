@@ -6,7 +6,9 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::queries::a_name;
-use super::{Api, Context, below, created, expected, no_content, read_json, tagged, whole};
+use super::{
+    Api, Context, below, created, expected, no_content, read_json, tagged, understood, whole,
+};
 use crate::body::Body;
 use crate::live::subscriptions::Asked;
 use crate::openapi::{
@@ -59,13 +61,7 @@ async fn make(request: Request<Incoming>, context: &Context) -> Result<Response<
 async fn one(request: Request<Incoming>, context: &Context) -> Result<Response<Body>, Problem> {
     let (head, body) = request.into_parts();
     let read = below("/subscriptions/", &head).and_then(|id| Ok((id, expected(&head)?)));
-    let (id, expected) = match read {
-        Ok(read) => read,
-        Err(problem) => {
-            super::discard(body);
-            return Err(problem);
-        }
-    };
+    let ((id, expected), body) = understood(read, body)?;
     let live = context.live.clone();
     match head.method {
         Method::PUT => {

@@ -7,7 +7,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::publish::{self, Publisher};
-use super::{Api, Context, below, created, no_content, read_body, read_json, whole};
+use super::{Api, Context, below, created, no_content, read_body, read_json, understood, whole};
 use crate::body::Body;
 use crate::event::{Draft, EventType, Payload};
 use crate::live::engine::Table;
@@ -84,13 +84,7 @@ async fn one(request: Request<Incoming>, context: &Context) -> Result<Response<B
 
 async fn ingest(request: Request<Incoming>, context: &Context) -> Result<Response<Body>, Problem> {
     let (head, body) = request.into_parts();
-    let (table, key) = match of_ingest(&head, context) {
-        Ok(read) => read,
-        Err(problem) => {
-            super::discard(body);
-            return Err(problem);
-        }
-    };
+    let ((table, key), body) = understood(of_ingest(&head, context), body)?;
     let publisher: &Publisher = &context.publisher;
     let limits = publisher.limits;
     let body = read_body(body, limits.batch_bytes, "batch-bytes", limits.body_time).await?;
