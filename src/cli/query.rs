@@ -79,8 +79,10 @@ pub(super) fn command() -> Command {
     remote::arguments(command, Lost::ForEver)
 }
 
-/// What is asked for.
+/// What is asked for, and of whom.
 struct Wish {
+    place: Place,
+    patience: Patience,
     sql: String,
     every: Duration,
     limit: Option<u64>,
@@ -92,14 +94,15 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
         Ok(sql) => sql,
         Err(mistake) => return super::fail(&[mistake]),
     };
-    let wish = Wish {
-        sql,
-        every: *matches.get_one("every").expect("it has a default"),
-        limit: matches.get_one("limit").copied(),
-        once: matches.get_flag("once"),
-    };
     remote::run(matches, Lost::ForEver, |place, patience| {
-        watch(place, patience, wish)
+        watch(Wish {
+            place,
+            patience,
+            sql,
+            every: *matches.get_one("every").expect("it has a default"),
+            limit: matches.get_one("limit").copied(),
+            once: matches.get_flag("once"),
+        })
     })
 }
 
@@ -118,15 +121,15 @@ fn read_sql(matches: &ArgMatches) -> Result<String, String> {
     Ok(sql)
 }
 
-async fn watch(place: Place, patience: Patience, wish: Wish) -> Result<ExitCode, Failure> {
+async fn watch(wish: Wish) -> Result<ExitCode, Failure> {
     let stopped = stopped()?;
     let mut query = Query::new();
     let done = tokio::select! {
-        done = show(&place, patience, &wish, &mut query) => done,
+        done = show(&wish, &mut query) => done,
         status = stopped => Ok(ExitCode::from(status)),
     };
     // However it ends, nothing is left behind.
-    query.remove(&place).await;
+    query.remove(&wish.place).await;
     done
 }
 
@@ -138,19 +141,14 @@ struct Progress {
     has_shown: bool,
 }
 
-async fn show(
-    place: &Place,
-    patience: Patience,
-    wish: &Wish,
-    query: &mut Query,
-) -> Result<ExitCode, Failure> {
+async fn show(wish: &Wish, query: &mut Query) -> Result<ExitCode, Failure> {
     let mut progress = Progress {
         left: wish.limit.unwrap_or(u64::MAX),
         has_shown: false,
     };
     loop {
         let say = |words: &str| super::say(words);
-        let made = query.make(place, patience, &wish.sql, wish.every, say);
+        let made = query.make(&wish.place, wish.patience, &wish.sql, wish.every, say);
         match made.await {
             Err(failure) if failure.fault == Fault::Refused(StatusCode::BAD_REQUEST) => {
                 super::say(&failure.words);
@@ -160,8 +158,8 @@ async fn show(
             made => made?,
         }
         let shown = match stdout().is_terminal() {
-            true => draw(place, patience, wish, query, &mut progress).await,
-            false => print(place, patience, wish, query, &mut progress).await,
+            true => draw(wish, query, &mut progress).await,
+            false => print(wish, query, &mut progress).await,
         };
         match shown {
             // After a restart, or away for too long.
@@ -190,12 +188,7 @@ fn stopped() -> Result<impl Future<Output = u8>, Failure> {
     })
 }
 
-fn follower<S: FnMut(&str)>(
-    place: &Place,
-    patience: Patience,
-    query: &Query,
-    say: S,
-) -> Follower<S> {
+fn follower<S: FnMut(&str)>(wish: &Wish, query: &Query, say: S) -> Follower<S> {
     let ask = Ask {
         source: Source::Subscription(query.subscription().to_owned()),
         after: None,
@@ -203,7 +196,7 @@ fn follower<S: FnMut(&str)>(
         limit: None,
         silence: SILENCE,
     };
-    Follower::new(place.clone(), ask, patience, say)
+    Follower::new(wish.place.clone(), ask, wish.patience, say)
 }
 
 /// The next that is told of the query; where events were lost, in words.
@@ -226,16 +219,10 @@ async fn step<S: FnMut(&str)>(
 }
 
 /// In a pipe.
-async fn print(
-    place: &Place,
-    patience: Patience,
-    wish: &Wish,
-    query: &Query,
-    progress: &mut Progress,
-) -> Result<(), Failure> {
+async fn print(wish: &Wish, query: &Query, progress: &mut Progress) -> Result<(), Failure> {
     let (lines, written) = write_lines();
     let printed = tokio::select! {
-        printed = print_lines(place, patience, wish, query, progress, &lines) => printed,
+        printed = print_lines(wish, query, progress, &lines) => printed,
         () = nobody_reads() => Ok(()),
     };
     // What is on its way is written, or there is nobody left to read it.
@@ -246,14 +233,12 @@ async fn print(
 }
 
 async fn print_lines(
-    place: &Place,
-    patience: Patience,
     wish: &Wish,
     query: &Query,
     progress: &mut Progress,
     lines: &mpsc::Sender<Vec<u8>>,
 ) -> Result<(), Failure> {
-    let mut follower = follower(place, patience, query, |words: &str| super::say(words));
+    let mut follower = follower(wish, query, |words: &str| super::say(words));
     let mut is_first = true;
     loop {
         let update = match next(&mut follower).await? {
@@ -288,15 +273,9 @@ async fn print_lines(
 }
 
 /// On a terminal.
-async fn draw(
-    place: &Place,
-    patience: Patience,
-    wish: &Wish,
-    query: &Query,
-    progress: &mut Progress,
-) -> Result<(), Failure> {
+async fn draw(wish: &Wish, query: &Query, progress: &mut Progress) -> Result<(), Failure> {
     let (tell, mut told) = mpsc::unbounded_channel();
-    let follower = follower(place, patience, query, move |words: &str| {
+    let follower = follower(wish, query, move |words: &str| {
         let _ = tell.send(super::tame(words));
     });
     let mut table = Table::new(query.is_rows());
