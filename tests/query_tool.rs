@@ -41,10 +41,7 @@ fn insert(server: &Server, numbers: impl IntoIterator<Item = i64>) {
 fn until_rows(server: &Server, count: u64) {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let (_, body) = server.request(
-            "GET /streams/numbers HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
-        );
-        let table: Value = serde_json::from_str(&body).expect("JSON");
+        let table = server.get("/streams/numbers");
         if table["rows"] == count {
             return;
         }
@@ -55,11 +52,7 @@ fn until_rows(server: &Server, count: u64) {
 
 /// What there is on the server, by name.
 fn left(server: &Server) -> Value {
-    let (head, body) =
-        server.request("GET /queries HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
-    assert!(head.starts_with("HTTP/1.1 200"), "{head}\n{body}");
-    let all: Value = serde_json::from_str(&body).expect("JSON");
-    all["queries"].clone()
+    server.get("/queries")["queries"].take()
 }
 
 /// A query that is told as soon as may be.

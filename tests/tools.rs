@@ -31,11 +31,7 @@ fn publish(server: &Server, wire: &str, args: &[&str], input: &str) -> (ExitStat
 }
 
 fn retained(server: &Server, topic: &str) -> Vec<Value> {
-    let (head, body) = server.request(&format!(
-        "GET /poll?topic={topic}&after=0-0&timeout=0 HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
-    ));
-    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-    let answer: Value = serde_json::from_str(&body).expect("JSON");
+    let answer = server.get(&format!("/poll?topic={topic}&after=0-0&timeout=0"));
     let events = answer["events"].as_array().expect("a list").clone();
     events
         .into_iter()

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::WIRES;
 use super::support::client::ask::Ask;
 use super::support::client::link::{Call, Target};
 use super::support::client::message::{Data, Event, Id, Message};
@@ -89,6 +90,15 @@ impl Desk {
 
     pub async fn open(&self, transport: Transport, subscription: &str) -> Stream {
         self.resume(transport, subscription, None).await
+    }
+
+    /// One on every wire.
+    pub async fn open_everywhere(&self, subscription: &str) -> Vec<Stream> {
+        let mut streams = Vec::new();
+        for transport in WIRES {
+            streams.push(self.open(transport, subscription).await);
+        }
+        streams
     }
 
     pub async fn resume(

@@ -3,7 +3,6 @@
 
 use serde_json::{Value, json};
 
-use super::WIRES;
 use super::desk::{Desk, Stream};
 use super::support::server::Server;
 
@@ -22,10 +21,7 @@ async fn an_open_stream_follows_its_queries_and_its_subscription() {
         .await;
     let both = ["avg_call_duration", "active_agents"];
     let id = desk.subscription(&both, &[]).await;
-    let mut streams = Vec::new();
-    for transport in WIRES {
-        streams.push(desk.open(transport, &id).await);
-    }
+    let mut streams = desk.open_everywhere(&id).await;
 
     expect(&mut streams, &[(both[0], json!(10)), (both[1], json!(2))]).await;
     call(&mut desk, "c", "16").await;

@@ -19,10 +19,7 @@ async fn it_stays_the_same_stream() {
     desk.query("count", "select count(*) from t").await;
     desk.query("sum", "select sum(n) from t").await;
     let id = desk.subscription(&["count"], &[]).await;
-    let mut streams = Vec::new();
-    for transport in WIRES {
-        streams.push(desk.open(transport, &id).await);
-    }
+    let mut streams = desk.open_everywhere(&id).await;
     for stream in &mut streams {
         stream.until("count", json!(3)).await;
     }
@@ -70,10 +67,7 @@ async fn a_query_that_is_deleted_and_made_again_goes_on_being_told() {
     desk.table("t").await;
     desk.query("q", "select count(*) from t").await;
     let id = desk.subscription(&["q"], &[]).await;
-    let mut streams = Vec::new();
-    for transport in WIRES {
-        streams.push(desk.open(transport, &id).await);
-    }
+    let mut streams = desk.open_everywhere(&id).await;
     for stream in &mut streams {
         stream.until("q", json!(0)).await;
     }

@@ -19,11 +19,9 @@ async fn a_table_that_is_dropped_ends_its_queries_and_no_other() {
     desk.query("of_t", "select count(*) from t").await;
     desk.query("of_u", "select count(*) from u").await;
     let id = desk.subscription(&["of_t", "of_u"], &[]).await;
-    let mut streams = Vec::new();
-    for transport in WIRES {
-        let mut stream = desk.open(transport, &id).await;
+    let mut streams = desk.open_everywhere(&id).await;
+    for stream in &mut streams {
         stream.next().await;
-        streams.push(stream);
     }
     assert_eq!(desk.delete("/streams/t").await.status, 204);
     for stream in &mut streams {

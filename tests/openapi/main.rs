@@ -54,18 +54,11 @@ fn response<'d>(document: &'d Value, of: &Operation, status: u16) -> &'d Value {
     }
 }
 
-fn document(server: &Server) -> Value {
-    let (head, body) = server
-        .request("GET /openapi.json HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
-    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-    serde_json::from_str(&body).expect("JSON")
-}
-
 #[test]
 fn every_status_of_every_operation() {
     let plain = Server::start(&LIMITS);
     plain.publish("t", "the only topic");
-    let document = document(&plain);
+    let document = plain.get("/openapi.json");
     let operations = operations(&document);
     let made = Made {
         kept: subscription(&plain),
@@ -235,7 +228,7 @@ impl Draining {
 #[test]
 fn nothing_else_is_answered() {
     let server = Server::start(&[]);
-    let document = document(&server);
+    let document = server.get("/openapi.json");
     let operations = operations(&document);
     let paths: BTreeSet<&String> = operations.iter().map(|of| &of.path).collect();
     let ask = |method: &str, path: &str| {
@@ -297,7 +290,7 @@ fn nothing_else_is_answered() {
 #[tokio::test]
 async fn a_websocket_on_http2_is_where_one_on_http1_is() {
     let server = Server::start(&[]);
-    let document = document(&server);
+    let document = server.get("/openapi.json");
     let target = Target::of(&server);
     for of in operations(&document).iter().filter(|of| of.method == "GET") {
         let at = match of.path.as_str() {
@@ -330,7 +323,7 @@ async fn a_websocket_on_http2_is_where_one_on_http1_is() {
 #[test]
 fn every_parameter_is_read() {
     let server = Server::start(&[]);
-    let document = document(&server);
+    let document = server.get("/openapi.json");
     let mut read = BTreeSet::new();
     for of in operations(&document)
         .iter()
@@ -373,7 +366,7 @@ fn every_parameter_is_read() {
 
 #[test]
 fn it_is_of_this_version() {
-    let document = document(&Server::start(&[]));
+    let document = Server::start(&[]).get("/openapi.json");
     assert_eq!(document["openapi"], "3.1.1");
     assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
 }

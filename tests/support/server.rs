@@ -128,10 +128,16 @@ impl Server {
 
     /// `/stats`, by a plain HTTP/1.1 request on `http1`.
     pub fn stats(&self) -> Value {
-        let (head, body) =
-            self.request("GET /stats HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
-        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-        serde_json::from_str(&body).unwrap_or_else(|e| panic!("stats is JSON: {e}: {body}"))
+        self.get("/stats")
+    }
+
+    /// What is in JSON at a path, by a plain HTTP/1.1 request on `http1`.
+    pub fn get(&self, path: &str) -> Value {
+        let (head, body) = self.request(&format!(
+            "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+        ));
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}\n{body}");
+        serde_json::from_str(&body).unwrap_or_else(|e| panic!("{path} is JSON: {e}: {body}"))
     }
 
     /// Sends raw bytes to `http1` and returns head and body (which must end with the connection).
