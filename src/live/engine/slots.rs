@@ -122,10 +122,8 @@ impl Slots {
         let Some(newest) = newest else {
             return false;
         };
-        let oldest_left = self.slots.first_key_value();
-        let is_in_turn = oldest_left.is_none_or(|(at, _)| *at > newest);
         match &mut self.merged {
-            Some(merged) if is_in_turn && newest < merged.middle => {
+            Some(merged) if newest < merged.middle => {
                 while merged.older.pop_if(|(at, _)| *at <= newest).is_some() {}
             }
             _ => self.merged = None,
@@ -166,14 +164,8 @@ impl Slots {
     }
 
     fn merged_before(&self, rest: At) -> Merged {
-        // A quarter is left to the newer ones, where a row may come late.
-        let quarter = self.slots.keys().nth(self.slots.len() * 3 / 4);
-        let middle = quarter.map_or(rest, |at| rest.min(*at));
-        let mut newer = Part::default();
-        let slots = self.slots.range(middle..rest);
-        slots.for_each(|(_, slot)| newer.merge(&slot.part));
         let (mut older, mut part, mut spared) = (Vec::new(), Part::default(), 0);
-        for (at, slot) in self.slots.range(..middle).rev() {
+        for (at, slot) in self.slots.range(..rest).rev() {
             part.merge(&slot.part);
             spared += slot.part.cells;
             if spared >= part.cells * SPARED {
@@ -183,8 +175,8 @@ impl Slots {
         }
         Merged {
             older,
-            middle,
-            newer,
+            middle: rest,
+            newer: Part::default(),
             rest,
         }
     }
@@ -406,7 +398,7 @@ mod tests {
         for (groups, rows, late) in [(8, 8, 0), (8, 80, 0), (8, 8, 2), (500, 50, 0), (500, 50, 2)] {
             let (made, most) = cost_of(groups, rows, late);
             let about = format!("{groups} groups, {rows} rows, {late} late: {made}, {most}");
-            // Each time it lasts for three quarters of a window.
+            // Each time it lasts for about a window.
             assert!((15..40).contains(&made), "{about}");
             // What is not merged for having been sparse, what is, and the slots that are not at rest.
             let slots = (3 + late) * rows;
