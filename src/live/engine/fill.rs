@@ -1,7 +1,8 @@
 //! What a query begins with that is kept fresh by the new rows alone: asked of the thread that has all rows.
 
+use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Limits;
 use super::encode::Written;
@@ -17,6 +18,15 @@ const NEWEST: u64 = 100;
 
 /// How many times [`Limits::query_time`] the rows of a shape may take in all, block by block.
 const PATIENCE: u32 = 10;
+
+/// The rows of one block that are retained.
+pub(super) struct Span {
+    pub(super) block: Block,
+    /// From the first of them to the one after the last.
+    pub(super) numbers: Range<u64>,
+    /// The greatest `_tp_time` of them.
+    pub(super) latest: i64,
+}
 
 /// What is asked for.
 pub(super) enum Fill {
@@ -54,14 +64,14 @@ impl Fill {
         }
     }
 
-    /// Does it, over the blocks that are retained.
+    /// Does it, over what is retained.
     pub(super) fn run(
         self,
         sandbox: &Sandbox,
         limits: &Limits,
         now_ms: u64,
         place: u64,
-        blocks: &[(Block, u64, u64)],
+        spans: &[Span],
     ) -> Filled {
         match self {
             Fill::Newest { view, sql, .. } => Filled::Newest {
@@ -72,7 +82,7 @@ impl Fill {
             Fill::Groups { shape, program } => Filled::Groups {
                 shape,
                 place,
-                panes: groups(sandbox, limits, &program, blocks),
+                panes: groups(sandbox, limits, now_ms, &program, spans),
                 program,
             },
         }
@@ -103,15 +113,19 @@ fn newest(
 fn groups(
     sandbox: &Sandbox,
     limits: &Limits,
+    now_ms: u64,
     program: &Program,
-    blocks: &[(Block, u64, u64)],
+    spans: &[Span],
 ) -> Result<Panes, Stopped> {
     let mut panes = Panes::default();
+    let floor = program.floor_from(now_ms);
     let mut left: Duration = limits.query_time * PATIENCE;
-    for (block, first, end) in blocks {
-        let began = std::time::Instant::now();
+    for span in spans.iter().filter(|s| program.may_want(s.latest, floor)) {
+        let began = Instant::now();
         let time = limits.query_time.min(left);
-        program.add(sandbox, time, *block, *first..*end, i64::MIN, &mut panes)?;
+        let numbers = span.numbers.clone();
+        program.add(sandbox, time, span.block, numbers, floor, &mut panes)?;
+        panes.fit(limits.groups)?;
         left = left.saturating_sub(began.elapsed());
     }
     Ok(panes)

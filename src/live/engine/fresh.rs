@@ -19,7 +19,7 @@ use super::query::{self, Key, Watch};
 use super::shape::Shape;
 use super::table::{Pulled, Row, Shared, Which};
 use super::threads::Ask;
-use super::{Counters, Limits, Outcome, Time, panes};
+use super::{Counters, Limits, Outcome, Time};
 use crate::event::Topic;
 use crate::live::sandbox::Sandbox;
 use crate::live::sql::{Class, Grouped};
@@ -124,10 +124,9 @@ impl<'s> Fresh<'s> {
         match &watch.plan.clone().class {
             Class::Rows { ordered } => self.watch_rows(key, watch, table, ordered),
             Class::Groups(groups) => {
-                let width = panes::width(&groups.rows, key.every_ms).unwrap_or_default();
                 // Without a window, the time makes no difference.
-                let every_ms = if width == 0 { 0 } else { key.every_ms };
-                let shape = self.shape_of(&groups.rows, every_ms, width);
+                let every_ms = groups.rows.window.as_ref().map_or(0, |_| key.every_ms);
+                let shape = self.shape_of(&groups.rows, every_ms);
                 self.watch_groups(key, watch, shape);
             }
             Class::Whole => {}

@@ -14,10 +14,14 @@ use super::state::{Cell, State};
 use super::table::Block;
 use crate::event::Topic;
 use crate::live::sandbox::{Sandbox, Stopped};
+use crate::live::schema::TIME;
 use crate::live::sql::{Aggregate, Grouped};
 
 /// More panes than that cost more than the rows.
 const MOST_PANES: u64 = 1_000;
+
+/// Groups and values that are kept in all panes together, for each group that a query may have.
+const PANES_OF_A_GROUP: usize = 10;
 
 /// How wide a pane is, so that windows begin at its edge at each tick: 0 is without a window, `None` when the panes
 /// would be too many.
@@ -36,6 +40,7 @@ pub(super) fn width(rows: &Grouped, every_ms: u64) -> Option<u64> {
 #[derive(Debug)]
 pub(super) struct Program {
     pub(super) grouped: Grouped,
+    every_ms: u64,
     /// Of a pane; 0 without a window.
     width: u64,
     pub(super) aggregates: Vec<Aggregate>,
@@ -45,7 +50,8 @@ pub(super) struct Program {
 }
 
 impl Program {
-    pub(super) fn new(grouped: &Grouped, width: u64, aggregates: Vec<Aggregate>) -> Program {
+    /// For totals that are wanted every so often, at whole multiples of it.
+    pub(super) fn new(grouped: &Grouped, every_ms: u64, aggregates: Vec<Aggregate>) -> Program {
         let time = grouped.window.as_ref().map_or("NULL", |w| &w.time);
         let mut columns: Vec<&str> = vec![time];
         columns.extend(grouped.keys.iter().map(|key| &**key));
@@ -75,7 +81,8 @@ impl Program {
         );
         Program {
             grouped: grouped.clone(),
-            width,
+            every_ms,
+            width: width(grouped, every_ms).unwrap_or_default(),
             aggregates,
             arguments,
             sql,
@@ -92,6 +99,19 @@ impl Program {
             Some(window) => (now_ms as i64 - window.size as i64).div_euclid(self.width as i64),
             None => i64::MIN,
         }
+    }
+
+    /// The first pane of any window from a time on.
+    pub(super) fn floor_from(&self, now_ms: u64) -> i64 {
+        self.floor(now_ms - now_ms.checked_rem(self.every_ms).unwrap_or_default())
+    }
+
+    /// Whether rows may be in a pane from this one on, as far as the greatest `_tp_time` of them tells.
+    pub(super) fn may_want(&self, latest: i64, floor: i64) -> bool {
+        let window = self.grouped.window.as_ref();
+        let is_by_it = window.is_some_and(|w| w.time.trim_matches('"').eq_ignore_ascii_case(TIME));
+        let pane = self.pane(ValueRef::Integer(latest));
+        !is_by_it || pane.is_none_or(|pane| pane >= floor)
     }
 
     /// Takes the rows of one block with these numbers; those before a pane are not wanted any more.
@@ -202,9 +222,15 @@ impl Panes {
         self.has_changed |= self.slots.prune(floor, first);
     }
 
-    /// How much is kept.
-    pub(super) fn cells(&self) -> usize {
-        self.slots.cells()
+    /// Holds all that is kept to a limit. It is of all queries of a shape together, which is nobody's fault: run again
+    /// one by one, those with too many groups are found.
+    pub(super) fn fit(&self, most_groups: usize) -> Result<(), Stopped> {
+        let cells = self.slots.cells();
+        if cells > most_groups.saturating_mul(PANES_OF_A_GROUP) {
+            let why = format!("{cells} parts of groups are too many to keep");
+            return Err(Stopped::Other(why));
+        }
+        Ok(())
     }
 
     /// Whether the totals are others than when they were settled.

@@ -14,14 +14,11 @@ use crate::event::Topic;
 use crate::live::sandbox::{Sandbox, Stopped};
 use crate::live::sql::{Aggregate, Grouped};
 
-/// Groups and values that are kept in all panes together, for each group that a query may have.
-const PANES_OF_A_GROUP: usize = 10;
-
 /// One table of totals, kept fresh.
 pub(super) struct Shape {
     id: u64,
     grouped: Grouped,
-    width: u64,
+    every_ms: u64,
     /// What is kept, once it has been filled.
     pub(super) program: Option<Arc<Program>>,
     pub(super) panes: Panes,
@@ -53,11 +50,11 @@ pub(super) enum NoTotals {
 }
 
 impl Shape {
-    pub(super) fn new(id: u64, grouped: &Grouped, width: u64) -> Shape {
+    pub(super) fn new(id: u64, grouped: &Grouped, every_ms: u64) -> Shape {
         Shape {
             id,
             grouped: grouped.clone(),
-            width,
+            every_ms,
             program: None,
             panes: Panes::default(),
             wanted: Vec::new(),
@@ -126,7 +123,7 @@ impl Shape {
             return None;
         }
         self.is_torn = false;
-        let program = Program::new(&self.grouped, self.width, self.wanted.clone());
+        let program = Program::new(&self.grouped, self.every_ms, self.wanted.clone());
         let program = Arc::new(program);
         self.asked = Some(program.clone());
         Some(Fill::Groups {
@@ -173,14 +170,7 @@ impl Shape {
         let Some(program) = self.program.clone() else {
             return Ok(());
         };
-        // Of all queries together, which is nobody's fault: run again one by one, those with too many groups are found.
-        if self.panes.cells() > most_groups.saturating_mul(PANES_OF_A_GROUP) {
-            let why = format!(
-                "{} parts of groups are too many to keep",
-                self.panes.cells()
-            );
-            return Err(NoTotals::Stopped(Stopped::Other(why)));
-        }
+        self.panes.fit(most_groups).map_err(NoTotals::Stopped)?;
         if !self.is_made {
             self.make(sandbox, &program).map_err(NoTotals::Stopped)?;
             self.is_made = true;

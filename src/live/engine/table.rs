@@ -115,6 +115,14 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// Its `_tp_time`.
+    pub(super) fn time(&self) -> i64 {
+        match self.values.last() {
+            Some(Value::Integer(ms)) => *ms,
+            _ => i64::MAX,
+        }
+    }
+
     /// Bytes that SQLite holds of it, about.
     pub(super) fn bytes(&self) -> u64 {
         let value = |value: &Value| match value {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::fill::{Fill, Filled};
+use super::fill::{Fill, Filled, Span};
 use super::query::{self, Key, Select, Viewers, Watch};
 use super::table::{Batch, Block, Feed, Row, Shared, Which};
 use super::{Counters, Limits, Outcome, Rows, Time};
@@ -57,6 +57,8 @@ struct KeptBlock {
     first: u64,
     end: u64,
     newest_ms: u64,
+    /// The greatest `_tp_time`, which rows may bring with them.
+    latest: i64,
     rows: u64,
     bytes: u64,
 }
@@ -359,6 +361,7 @@ impl Kept {
                 first: row.number,
                 end: row.number,
                 newest_ms: row.came_ms,
+                latest: i64::MIN,
                 rows: 0,
                 bytes: 0,
             });
@@ -366,6 +369,7 @@ impl Kept {
         let block = self.blocks.back_mut().expect("one was added");
         block.end = row.number + 1;
         block.newest_ms = row.came_ms;
+        block.latest = block.latest.max(row.time());
         block.rows += 1;
         block.bytes += bytes;
         self.feed.shared.rows.fetch_add(1, Ordering::Relaxed);
@@ -412,10 +416,13 @@ impl Kept {
         true
     }
 
-    /// The blocks, each with its first number and the one after its last.
-    fn spans(&self) -> Vec<(Block, u64, u64)> {
-        let blocks = self.blocks.iter();
-        blocks.map(|b| (b.block, b.first, b.end)).collect()
+    fn spans(&self) -> Vec<Span> {
+        let spans = self.blocks.iter().map(|b| Span {
+            block: b.block,
+            numbers: b.first..b.end,
+            latest: b.latest,
+        });
+        spans.collect()
     }
 }
 

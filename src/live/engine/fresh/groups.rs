@@ -28,7 +28,7 @@ pub(super) struct GroupsQuery {
 }
 
 impl Fresh<'_> {
-    pub(super) fn shape_of(&mut self, grouped: &Grouped, every_ms: u64, width: u64) -> u64 {
+    pub(super) fn shape_of(&mut self, grouped: &Grouped, every_ms: u64) -> u64 {
         let made = &mut self.shapes_made;
         let id = *self
             .by_rows
@@ -39,7 +39,7 @@ impl Fresh<'_> {
             });
         self.shapes
             .entry(id)
-            .or_insert_with(|| Shape::new(id, grouped, width));
+            .or_insert_with(|| Shape::new(id, grouped, every_ms));
         if let Some(fed) = self.tables.get_mut(&grouped.table) {
             fed.shapes.insert(id);
         }

@@ -129,9 +129,15 @@ fn row() -> impl Strategy<Value = String> {
         Just("null".to_owned()),
         (-5_i32..5).prop_map(|n| n.to_string())
     ];
-    (at, key, flag, value, number).prop_map(|(at, k, b, v, n)| {
+    // A few bring their own.
+    let came = prop_oneof![
+        6 => Just(None),
+        1 => (-3_500_i64..5_000).prop_map(Some),
+    ];
+    (came, at, key, flag, value, number).prop_map(|(came, at, k, b, v, n)| {
+        let came = came.map_or(String::new(), |came| format!(r#""_tp_time":NOW{came:+},"#));
         let at = at.map_or("null".to_owned(), |at| format!("NOW{at:+}"));
-        format!(r#"{{"at":{at},"k":{k},"b":{b},"v":{v},"n":{n}}}"#)
+        format!(r#"{{{came}"at":{at},"k":{k},"b":{b},"v":{v},"n":{n}}}"#)
     })
 }
 
@@ -147,14 +153,15 @@ fn act(queries: usize) -> impl Strategy<Value = Act> {
     ]
 }
 
-/// The row with its time, which is told from now.
+/// The row with its times, which are told from now.
 fn timed(row: &str, now: u64) -> String {
-    let Some((before, rest)) = row.split_once("NOW") else {
-        return row.to_owned();
-    };
-    let (offset, after) = rest.split_once(',').expect("more members");
-    let offset: i64 = offset.parse().expect("an offset");
-    format!("{before}{},{after}", now as i64 + offset)
+    let mut pieces = row.split("NOW");
+    let before = pieces.next().unwrap_or_default().to_owned();
+    pieces.fold(before, |before, rest| {
+        let (offset, after) = rest.split_once(',').expect("more members");
+        let offset: i64 = offset.parse().expect("an offset");
+        format!("{before}{},{after}", now as i64 + offset)
+    })
 }
 
 /// The same, but for the last digits: in which order floats are added depends on the panes.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::bench::{Bench, MANY, Shape, rows, schema, whole};
 use crate::event::Topic;
 use crate::live::engine::Limits;
+use crate::live::schema::Retention;
 use crate::live::sql::{Class, Front, Function};
 
 const COUNT: Shape = Shape {
@@ -92,6 +93,40 @@ fn a_query_that_fails_takes_no_other_with_it() {
     assert_eq!(good.present().as_deref(), Some(r#"{"g0":"a","a0":2}"#));
 }
 
+/// As [`COUNT`], over five seconds; and it fails when it reads a row where `n` is 0.
+const LAST_FIVE_SECONDS: Shape = Shape {
+    filter: "abs(n - 9223372036854775807 - 1) > 0",
+    window: Some(("_tp_time", 5_000, false)),
+    ..COUNT
+};
+
+#[test]
+fn what_is_older_than_a_window_is_not_read_for_its_beginning() {
+    // Each row is a block of its own.
+    let mut bench = Bench::new(
+        Limits::default(),
+        &schema(Retention {
+            rows: 64,
+            age_ms: None,
+        }),
+    );
+    bench.publish("t", r#"{"k":"a","n":0}"#);
+    let to_come = bench.now() + 9_000;
+    bench.publish("t", &format!(r#"{{"k":"a","n":1,"_tp_time":{to_come}}}"#));
+    bench.pass(7_000);
+    bench.publish("t", r#"{"k":"a","n":1}"#);
+    bench.pass(500);
+    let (apart, plain) = LAST_FIVE_SECONDS.plans();
+    // The window of the last tick is still asked for.
+    let (_, hours) = bench.watch(&apart, 3_600_000);
+    let (_, apart) = bench.watch(&apart, 1_000);
+    let (_, plain) = bench.watch(&plain, 1_000);
+    bench.settle();
+    assert_eq!(apart.present().as_deref(), Some(r#"{"g0":"a","a0":2}"#));
+    assert_eq!(plain.present().as_deref(), Some("query"));
+    assert_eq!(hours.present().as_deref(), Some("query"));
+}
+
 #[test]
 fn limits_end_the_query_that_breaks_them() {
     let limits = Limits {
@@ -118,6 +153,39 @@ fn limits_end_the_query_that_breaks_them() {
     );
     assert!(all.count() > 2);
     assert_eq!(bench.given_up, 0);
+}
+
+#[test]
+fn what_is_too_much_to_keep_is_run_over_all_rows() {
+    let limits = Limits {
+        groups: 10,
+        ..Limits::default()
+    };
+    let distinct = Shape {
+        calls: &[("count(DISTINCT v)", Function::CountDistinct, Some("v"))],
+        ..COUNT
+    };
+    for is_there_before in [true, false] {
+        let mut bench = Bench::new(limits, &schema(MANY));
+        let publish = |bench: &Bench| {
+            for v in 0..101 {
+                bench.publish("t", &format!(r#"{{"k":"a","v":{v}}}"#));
+            }
+        };
+        if is_there_before {
+            publish(&bench);
+        }
+        bench.settle();
+        let (_, heard) = bench.watch(&distinct.plans().0, 1_000);
+        bench.settle();
+        if !is_there_before {
+            assert_eq!((heard.present().as_deref(), bench.given_up), (Some(""), 0));
+            publish(&bench);
+        }
+        bench.pass(1_000);
+        assert_eq!(bench.given_up, 1);
+        assert_eq!(heard.present().as_deref(), Some(r#"{"g0":"a","a0":101}"#));
+    }
 }
 
 #[test]
