@@ -1,5 +1,6 @@
 //! The engine as a whole, with its threads: queries are read, kept fresh and ended, whatever strangers ask for.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -302,10 +303,9 @@ async fn no_row_is_published_that_the_log_would_let_go() {
             began.elapsed() < DEADLINE,
             "{published} rows, {refused} refused"
         );
-        match server.engine.room(&name) {
-            Ok(()) => {
+        match server.engine.turn(&BTreeMap::from([(&name, (1, 16))])) {
+            Ok(_turn) => {
                 server.publish("t", &format!(r#"{{"k":"a","v":{published}}}"#));
-                server.engine.came(1);
                 published += 1;
             }
             Err(problem) => {

@@ -17,8 +17,8 @@ mod whole;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,6 +34,9 @@ use crate::problem::Problem;
 use self::query::{CostOf, Watch};
 use self::table::Shared;
 use self::threads::{Ask, Threads};
+
+/// Rows that wait are taken at once when they are more than this part of what the log may retain of their topic.
+const MANY: u64 = 4;
 
 /// Who is told what a query yields. Called on the engine's threads, one call at a time, so it must not wait for anybody.
 pub trait Sink: Send + Sync {
@@ -190,8 +193,6 @@ struct Counters {
     rows: AtomicU64,
     runs: [AtomicU64; 3],
     fills: AtomicU64,
-    /// Rows that have been published since the thread of all rows took some.
-    came: AtomicUsize,
 }
 
 /// The time: of the day, and one that never steps.
@@ -213,9 +214,26 @@ impl Time {
     }
 }
 
+/// Who publishes to tables. When it ends, the threads are told if there are many rows.
+pub struct Turn<'a> {
+    threads: &'a Threads,
+    are_many: bool,
+    _publishing: MutexGuard<'a, ()>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if self.are_many {
+            self.threads.look();
+        }
+    }
+}
+
 /// The engine's threads; they end with it.
 pub struct Engine {
     log: Arc<Log>,
+    /// One publisher to tables after the other: what one has room for, no other takes.
+    publishing: Mutex<()>,
     limits: Limits,
     tables: RwLock<BTreeMap<Topic, Arc<Shared>>>,
     threads: Arc<Threads>,
@@ -236,6 +254,7 @@ impl Engine {
         let named = shared.into_iter().map(|s| (s.schema.name.clone(), s));
         Ok(Engine {
             log: log.clone(),
+            publishing: Mutex::new(()),
             limits,
             tables: RwLock::new(named.collect()),
             threads: Arc::new(threads),
@@ -311,31 +330,37 @@ impl Engine {
         tables.values().map(|shared| shared.table()).collect()
     }
 
-    /// So many rows have been published. Many at once are taken at once: the log holds them only for so long.
-    pub fn came(&self, rows: usize) {
-        const MANY: usize = 10_000;
-        let many = MANY.min(self.log.limits().topic_events / 4).max(1);
-        let before = self.counters.came.fetch_add(rows, Ordering::Relaxed);
-        if before / many < (before + rows) / many {
-            self.threads.whole(Ask::Look);
-            self.threads.fresh(Ask::Look);
-        }
-    }
-
-    /// Whether a table has room for more: rows that are published wait in the log, which lets the oldest go.
+    /// A turn to publish so many events and bytes to tables: rows wait in the log, which lets the oldest go, so nobody
+    /// may publish more than there is room for. To be held until they are in the log.
     ///
     /// # Errors
-    /// 503 when half of what the log may retain of them has not been taken yet.
-    pub fn room(&self, table: &Topic) -> Result<(), Problem> {
+    /// 503 when a table has not taken half of what the log may retain of it, or the rest has no room for so much.
+    pub fn turn(&self, wanted: &BTreeMap<&Topic, (u64, u64)>) -> Result<Turn<'_>, Problem> {
+        let limits = self.log.limits();
+        let (most_events, most_bytes) = (limits.topic_events as u64, limits.topic_bytes);
+        let publishing = self.publishing.lock();
+        let mut turn = Turn {
+            threads: &self.threads,
+            are_many: false,
+            _publishing: publishing.unwrap_or_else(PoisonError::into_inner),
+        };
         let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
-        if !tables.get(table).is_some_and(|shared| shared.is_late()) {
-            return Ok(());
+        for (name, (events, bytes)) in wanted {
+            let waiting = tables.get(*name).map_or((0, 0), |shared| shared.waiting());
+            let then = (waiting.0 + events, waiting.1 + bytes);
+            turn.are_many |= then.0 > most_events / MANY || then.1 > most_bytes / MANY;
+            let is_late = waiting.0 > most_events / 2 || waiting.1 > most_bytes / 2;
+            let is_too_much = then.0 > most_events || then.1 > most_bytes;
+            if waiting.0 > 0 && (is_late || is_too_much) {
+                let detail = format!(
+                    "table {name} has not taken {} events yet that came before, and the log retains only so many of them (topic-events, topic-bytes); retry a moment later, or publish less at once",
+                    waiting.0
+                );
+                let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "table-late", detail);
+                return Err(problem.with(RETRY_AFTER, "1"));
+            }
         }
-        let detail = format!(
-            "table {table} has not taken the rows yet that came before, and the log holds only so many for it (topic-events, topic-bytes); retry a moment later, or publish more slowly"
-        );
-        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "table-late", detail);
-        Err(problem.with(RETRY_AFTER, "1"))
+        Ok(turn)
     }
 
     /// The schema of a topic that is a table: whoever publishes there is held to it.

@@ -1,5 +1,6 @@
 //! Tables: as their authors say them and as they are told, how they are made and forgotten, and what their topics take.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hyper::StatusCode;
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Live;
 use super::definitions::{Change, Kind};
-use super::engine::{Limits, Table};
+use super::engine::{Limits, Table, Turn};
 use super::schema::{Column, Retention, Schema};
 use crate::event::{Draft, Topic};
 use crate::problem::Problem;
@@ -221,12 +222,13 @@ impl Live {
         self.engine.schema(topic)
     }
 
-    /// Holds what is published to the schemas of the tables that it would be rows of; how many of it go to tables.
+    /// Holds what is published to the schemas of the tables that it would be rows of, and waits for the turn of it, which
+    /// is to be held until it is in the log; nothing that goes to no table waits.
     ///
     /// # Errors
-    /// 400 that names the first event, if they are several, and the column; 503 when a table has not taken those before.
-    pub fn check(&self, drafts: &[Draft]) -> Result<usize, Problem> {
-        let mut rows = 0;
+    /// 400 that names the first event, if they are several, and the column; 503 when a table has no room for it yet.
+    pub fn admit(&self, drafts: &[Draft]) -> Result<Option<Turn<'_>>, Problem> {
+        let mut wanted: BTreeMap<&Topic, (u64, u64)> = BTreeMap::new();
         let mut last: Option<(&Topic, Option<Arc<Schema>>)> = None;
         for (index, draft) in drafts.iter().enumerate() {
             if last
@@ -234,29 +236,27 @@ impl Live {
                 .is_none_or(|(topic, _)| **topic != draft.topic)
             {
                 last = Some((&draft.topic, self.schema(&draft.topic)));
-                self.engine.room(&draft.topic)?;
             }
             let Some((_, Some(schema))) = &last else {
                 continue;
             };
-            if !draft.payload.is_json() {
-                continue;
+            if draft.payload.is_json() {
+                schema.check(draft.payload.bytes()).map_err(|problem| {
+                    let detail = match drafts.len() {
+                        1 => problem.detail,
+                        _ => format!("event {}: {}", index + 1, problem.detail).into(),
+                    };
+                    Problem { detail, ..problem }
+                })?;
             }
-            schema.check(draft.payload.bytes()).map_err(|problem| {
-                let detail = match drafts.len() {
-                    1 => problem.detail,
-                    _ => format!("event {}: {}", index + 1, problem.detail).into(),
-                };
-                Problem { detail, ..problem }
-            })?;
-            rows += 1;
+            let (events, bytes) = wanted.entry(&draft.topic).or_default();
+            *events += 1;
+            *bytes += draft.payload.bytes().len() as u64;
         }
-        Ok(rows)
-    }
-
-    /// What was checked has been appended.
-    pub fn came(&self, rows: usize) {
-        self.engine.came(rows);
+        match wanted.is_empty() {
+            true => Ok(None),
+            false => self.engine.turn(&wanted).map(Some),
+        }
     }
 }
 

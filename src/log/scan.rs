@@ -66,19 +66,17 @@ impl Scan {
         self.topic.end()
     }
 
-    /// Whether the events from this number on are more than half of what the topic may retain, in events or bytes: soon
-    /// the first of them will be gone.
-    pub fn is_late(&self, from: u64) -> bool {
+    /// How many events there are from this number on, and about how many bytes.
+    pub fn after(&self, from: u64) -> (u64, u64) {
         if from >= self.end() {
-            return false;
+            return (0, 0);
         }
-        let limits = self.log.limits();
         let kept = self.topic.kept();
         let later = kept.end().saturating_sub(from.max(kept.first));
         let all = kept.end().saturating_sub(kept.first).max(1);
         // They are taken to be as large as the others.
         let bytes = u128::from(kept.bytes) * u128::from(later) / u128::from(all);
-        later > limits.topic_events as u64 / 2 || bytes > u128::from(limits.topic_bytes / 2)
+        (later, bytes as u64)
     }
 
     /// At most so many events from this number on, under one short lock.
@@ -164,25 +162,17 @@ mod tests {
     }
 
     #[test]
-    fn who_is_far_behind_is_late() {
+    fn what_is_after_a_number_is_counted() {
         let topic = Topic::new("t").expect("a topic");
-        let by_number = log(8, 1 << 20);
-        let scan = by_number.scan(&topic);
-        publish(&by_number, &topic, &["a", "b", "c", "d"]);
-        assert!(!scan.is_late(0), "half of it is there still");
-        publish(&by_number, &topic, &["e"]);
-        assert!(scan.is_late(0) && !scan.is_late(1));
-        publish(&by_number, &topic, &["x"; 20]);
-        assert!(scan.is_late(0) && scan.is_late(20) && !scan.is_late(21) && !scan.is_late(25));
-
-        let limits = Limits {
-            topic_bytes: 1_000,
-            ..Limits::default()
-        };
-        let by_bytes = Log::new(limits, "here", 1, Box::new(|| 1_000));
-        let scan = by_bytes.scan(&topic);
-        publish(&by_bytes, &topic, &[&*"x".repeat(100); 8]);
-        assert!(scan.is_late(2) && !scan.is_late(3));
+        let log = log(4, 1 << 20);
+        let scan = log.scan(&topic);
+        assert_eq!(scan.after(0), (0, 0));
+        publish(&log, &topic, &["a", "bbb", "c", "ddd"]);
+        assert_eq!(scan.after(0), (4, 8));
+        assert_eq!(scan.after(1), (3, 6), "about");
+        assert_eq!(scan.after(4), (0, 0));
+        publish(&log, &topic, &["e", "fff"]);
+        assert_eq!(scan.after(0), (4, 8), "the others are gone");
     }
 
     #[test]

@@ -244,6 +244,9 @@ impl<'s> Fresh<'s> {
             && fed.feed.place < end
         {
             let pulled = fed.next(end);
+            if pulled.missed > 0 {
+                self.begin_again_all(table);
+            }
             if let Err(error) = self.take(table, &pulled, now) {
                 // It is tried again; who has had some of them does not get those twice.
                 tracing::warn!("table {table}: new rows have to wait: {error}");
@@ -251,6 +254,27 @@ impl<'s> Fresh<'s> {
             }
             if let Some(fed) = self.tables.get_mut(table) {
                 fed.goes_on(pulled.end);
+            }
+        }
+    }
+
+    /// The log has let go rows that were not taken: everything is begun anew, from those that are retained.
+    fn begin_again_all(&mut self, table: &Topic) {
+        let Some(fed) = self.tables.get(table) else {
+            return;
+        };
+        tracing::warn!("table {table}: the log has let go new rows, so its queries begin anew");
+        let (keys, shapes) = (fed.rows.clone(), fed.shapes.clone());
+        for id in shapes {
+            self.shapes.get_mut(&id).into_iter().for_each(Shape::tear);
+        }
+        for key in keys {
+            if self
+                .rows
+                .get(&key)
+                .is_some_and(|query| !query.viewers.is_empty())
+            {
+                self.begin_again(&key);
             }
         }
     }

@@ -140,7 +140,7 @@ impl Program {
                 || self.states(),
                 |states: &mut [State]| self.take(states, row),
             );
-            slots.add((pane, block), numbers.end, &key, new, take)?;
+            slots.add((pane, block), &numbers, &key, new, take)?;
             *has_changed = true;
             Ok(true)
         })
@@ -217,9 +217,11 @@ pub(super) struct Panes {
 }
 
 impl Panes {
-    /// Forgets what the window has left behind, and the blocks before an event.
-    pub(super) fn prune(&mut self, floor: i64, first: u64) {
+    /// Forgets what the window has left behind, and the blocks before an event. False when something of a block is
+    /// retained no more, and the rest of it is: only the rows can tell what of it is left.
+    pub(super) fn prune(&mut self, floor: i64, first: u64) -> bool {
         self.has_changed |= self.slots.prune(floor, first);
+        !self.slots.is_within(first)
     }
 
     /// Holds all that is kept to a limit. It is of all queries of a shape together, which is nobody's fault: run again

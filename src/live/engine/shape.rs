@@ -26,8 +26,9 @@ pub(super) struct Shape {
     wanted: Vec<Aggregate>,
     /// What has been asked for and has not come yet.
     asked: Option<Arc<Program>>,
-    /// Whether what is kept has to be made anew.
+    /// Whether what is kept has to be made anew, and whether it is what it should be.
     is_torn: bool,
+    is_sound: bool,
     pub(super) queries: usize,
     /// It has had the events before this one, if it is further than its table is.
     pub(super) place: u64,
@@ -45,6 +46,8 @@ pub(super) struct Shape {
 
 /// Why there are no totals.
 pub(super) enum NoTotals {
+    /// They are being made anew.
+    Torn,
     TooMany,
     Stopped(Stopped),
 }
@@ -60,6 +63,7 @@ impl Shape {
             wanted: Vec::new(),
             asked: None,
             is_torn: false,
+            is_sound: true,
             queries: 0,
             place: 0,
             tick: 0,
@@ -98,11 +102,11 @@ impl Shape {
         &self.grouped.table
     }
 
-    /// The same by the names of aggregates.
+    /// Whether it can be told what these aggregates are.
     pub(super) fn has_all(&self, names: &[String]) -> bool {
         let kept =
             |program: &Program, name: &String| program.aggregates.iter().any(|a| a.name == *name);
-        let program = self.program.as_deref();
+        let program = self.program.as_deref().filter(|_| self.is_sound);
         program.is_some_and(|program| names.iter().all(|name| kept(program, name)))
     }
 
@@ -114,6 +118,14 @@ impl Shape {
 
     /// Has everything made anew: something was lost.
     pub(super) fn tear(&mut self) {
+        (self.is_torn, self.is_sound) = (true, false);
+        // The clock may have been turned back, so that nothing is too old.
+        self.tick = 0;
+    }
+
+    /// What was asked for has come, and cannot be used.
+    pub(super) fn is_of_no_use(&mut self) {
+        self.asked = None;
         self.is_torn = true;
     }
 
@@ -141,7 +153,11 @@ impl Shape {
             .is_some_and(|old| old.aggregates == program.aggregates);
         self.program = Some(program);
         self.panes = panes;
-        self.panes.prune(self.floor(), self.first);
+        // It may have been torn again meanwhile.
+        self.is_sound = !self.is_torn;
+        if !self.panes.prune(self.floor(), self.first) {
+            self.tear();
+        }
         self.panes.touch();
     }
 
@@ -162,7 +178,12 @@ impl Shape {
     ) -> Result<(), NoTotals> {
         if (self.tick, self.first) != (at, first) {
             (self.tick, self.first) = (at, first);
-            self.panes.prune(self.floor(), first);
+            if !self.panes.prune(self.floor(), first) {
+                self.tear();
+            }
+        }
+        if !self.is_sound {
+            return Err(NoTotals::Torn);
         }
         if !self.panes.has_changed() {
             return Ok(());

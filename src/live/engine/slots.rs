@@ -6,6 +6,7 @@
 //! they come to rest. When the older ones are used up, or a row or an end comes out of turn, it is all merged anew.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::state::{Cell, State};
@@ -43,8 +44,8 @@ pub(super) struct Slots {
 #[derive(Debug, Default)]
 struct Slot {
     part: Part,
-    /// The number after the last event of it.
-    end: u64,
+    /// The events of it are among these.
+    numbers: Option<Range<u64>>,
 }
 
 #[derive(Debug)]
@@ -89,18 +90,25 @@ impl Part {
     }
 }
 
+impl Slot {
+    fn end(&self) -> u64 {
+        self.numbers.as_ref().map_or(0, |numbers| numbers.end)
+    }
+}
+
 impl Slots {
-    /// Lets a group take something in a slot, where the events before `end` have been seen.
+    /// Lets a group take something in a slot, of an event that is among these.
     pub(super) fn add<E>(
         &mut self,
         at: At,
-        end: u64,
+        numbers: &Range<u64>,
         key: &[Cell],
         new: impl Fn() -> Box<[State]>,
         take: impl Fn(&mut [State]) -> Result<usize, E>,
     ) -> Result<(), E> {
         let slot = self.slots.entry(at).or_default();
-        slot.end = slot.end.max(end);
+        let of_it = slot.numbers.get_or_insert_with(|| numbers.clone());
+        *of_it = of_it.start.min(numbers.start)..of_it.end.max(numbers.end);
         self.cells += slot.part.add(key, &new, &take)?;
         self.touched = Some(self.touched.map_or(at, |touched| touched.min(at)));
         match &mut self.merged {
@@ -113,7 +121,7 @@ impl Slots {
 
     /// Forgets the panes before one, and the blocks before an event; whether there were any.
     pub(super) fn prune(&mut self, floor: i64, first: u64) -> bool {
-        let is_gone = |at: &At, slot: &mut Slot| at.0 < floor || slot.end <= first;
+        let is_gone = |at: &At, slot: &mut Slot| at.0 < floor || slot.end() <= first;
         let mut newest = None;
         for (at, slot) in self.slots.extract_if(.., is_gone) {
             self.cells -= slot.part.cells;
@@ -129,6 +137,14 @@ impl Slots {
             _ => self.merged = None,
         }
         true
+    }
+
+    /// Whether an event is among those of a slot, and not the first of them: what was before it cannot be let go alone.
+    pub(super) fn is_within(&self, first: u64) -> bool {
+        let numbers = self.slots.values().filter_map(|slot| slot.numbers.as_ref());
+        numbers
+            .into_iter()
+            .any(|n| n.start < first && first < n.end)
     }
 
     /// Groups in all slots, and values that are kept to tell them apart. What is merged is not counted: it holds a part
@@ -265,7 +281,8 @@ mod tests {
             let new = || FUNCTIONS.map(State::new).into();
             let take = |states: &mut [State]| Ok::<_, ()>(take(states, value));
             let key = [Cell::Integer(key)];
-            let added = self.slots.add(at, self.number, &key, new, take);
+            let numbers = self.number - 1..self.number;
+            let added = self.slots.add(at, &numbers, &key, new, take);
             added.expect("nothing fails here");
         }
 

@@ -16,11 +16,14 @@ use crate::log::{Log, Scan};
 /// Rows of a block at most: what is over its bytes is let go in blocks too.
 const MOST_ROWS: u64 = 4_096;
 
+/// Bytes of events that are made rows at once.
+const BATCH_BYTES: usize = 4 << 20;
+
 /// From so many queries on that compare a column, it has an index.
 const MANY_QUERIES: usize = 16;
 
-/// Into how many blocks the rows, and the time, of what is retained are divided at least.
-const BLOCKS: u64 = 64;
+/// Into how many blocks the rows, the time, and the bytes of what is retained are divided at least.
+pub(super) const BLOCKS: u64 = 64;
 
 /// What is known of a table on all threads.
 #[derive(Debug)]
@@ -56,13 +59,15 @@ pub(super) struct Block(u64, u64);
 impl Shared {
     pub(super) fn new(schema: Arc<Schema>, log: &Arc<Log>) -> Shared {
         let retention = schema.retention;
+        let scan = log.scan(&schema.name);
         Shared {
+            // The thread of all rows will want them, whenever it begins.
+            taken: [AtomicU64::new(scan.first()), AtomicU64::new(u64::MAX)],
+            scan,
             block: (
                 (retention.rows / BLOCKS).clamp(1, MOST_ROWS),
                 retention.age_ms.map(|ms| (ms / BLOCKS).max(1)),
             ),
-            scan: log.scan(&schema.name),
-            taken: [const { AtomicU64::new(u64::MAX) }; 2],
             schema,
             first: AtomicU64::new(0),
             rows: AtomicU64::new(0),
@@ -89,10 +94,10 @@ impl Shared {
         self.taken[which as usize].store(place.unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Whether the log would let go what has not been taken yet.
-    pub(super) fn is_late(&self) -> bool {
+    /// How many events have not been taken yet, and about how many bytes.
+    pub(super) fn waiting(&self) -> (u64, u64) {
         let taken = self.taken.iter().map(|place| place.load(Ordering::Relaxed));
-        self.scan.is_late(taken.min().unwrap_or(u64::MAX))
+        self.scan.after(taken.min().unwrap_or(u64::MAX))
     }
 
     pub(super) fn block(&self, number: u64, came_ms: u64) -> Block {
@@ -304,19 +309,27 @@ impl Feed {
         self.end() > self.place
     }
 
-    /// The rows among some events: at most so many events, in `from..end`.
+    /// The rows among some events: at most so many events, in `from..end`, and not many more bytes than a batch has.
     pub(super) fn read(&self, from: u64, end: u64, most: usize) -> Pulled {
         let room = usize::try_from(end.saturating_sub(from)).unwrap_or(usize::MAX);
         let batch = self.shared.scan.take(from, most.min(room));
+        // What was asked for may be gone in part, or all of it.
+        let first = batch.first.min(end);
         let mut pulled = Pulled {
-            end: batch.end(),
-            missed: batch.missed,
+            end: first,
+            missed: first - from,
             ..Pulled::default()
         };
-        for (number, event) in (batch.first..).zip(&batch.events) {
+        let mut bytes = 0;
+        for (number, event) in (first..end).zip(&batch.events) {
             match self.row(number, event) {
                 Some(row) => pulled.rows.push(row),
                 None => pulled.refused += 1,
+            }
+            pulled.end = number + 1;
+            bytes += event.draft.payload.bytes().len();
+            if bytes >= BATCH_BYTES {
+                break;
             }
         }
         pulled

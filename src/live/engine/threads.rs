@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
@@ -54,6 +54,8 @@ pub(super) struct Threads {
     front: Sender<Read>,
     fresh: Sender<Ask>,
     whole: Sender<Ask>,
+    /// Whether the threads of new and of all rows have been asked to look, and have not yet.
+    looked: Arc<[AtomicBool; 2]>,
     /// Queries that wait to be read.
     waiting: AtomicUsize,
     stoppers: [Stopper; 2],
@@ -80,29 +82,31 @@ impl Threads {
         let all_rows = Sandbox::open(&limits).map_err(io::Error::other)?;
         let stoppers = [new_rows.stopper(), all_rows.stopper()];
         let named = |name: &str| Builder::new().name(format!("triwire-{name}"));
+        let looked: Arc<[AtomicBool; 2]> = Arc::default();
         let mut running = Vec::new();
         running.push(named("front").stack_size(STACK).spawn({
             let counters = counters.clone();
             move || read(reader, &reads, &counters)
         })?);
         running.push(named("fresh").spawn({
-            let (counters, whole) = (counters.clone(), whole.clone());
+            let (counters, whole, looked) = (counters.clone(), whole.clone(), looked.clone());
             move || {
                 let mut core = Fresh::new(&new_rows, limits, &counters);
-                keep_fresh(&mut core, &for_fresh, &whole, &counters);
+                keep_fresh(&mut core, &for_fresh, &whole, &counters, &looked[0]);
             }
         })?);
         running.push(named("whole").spawn({
-            let (counters, fresh) = (counters.clone(), fresh.clone());
+            let (counters, fresh, looked) = (counters.clone(), fresh.clone(), looked.clone());
             move || {
                 let mut core = Whole::new(&all_rows, limits, &counters);
-                keep_whole(&mut core, &for_whole, &fresh, &counters);
+                keep_whole(&mut core, &for_whole, &fresh, &counters, &looked[1]);
             }
         })?);
         Ok(Threads {
             front,
             fresh,
             whole,
+            looked,
             waiting: AtomicUsize::new(0),
             stoppers,
             running: Mutex::new(running),
@@ -117,6 +121,15 @@ impl Threads {
     /// Asks the thread of all rows.
     pub(super) fn whole(&self, ask: Ask) {
         let _ = self.whole.send(ask);
+    }
+
+    /// Has the rows be taken that wait.
+    pub(super) fn look(&self) {
+        for (looked, thread) in self.looked.iter().zip([&self.fresh, &self.whole]) {
+            if !looked.swap(true, Ordering::AcqRel) {
+                let _ = thread.send(Ask::Look);
+            }
+        }
     }
 
     pub(super) async fn create(&self, schema: Arc<Schema>) -> Result<(), Problem> {
@@ -217,6 +230,7 @@ fn keep_whole(
     asks: &Receiver<Ask>,
     fresh: &Sender<Ask>,
     counters: &Counters,
+    looked: &AtomicBool,
 ) {
     let steady = Instant::now();
     let mut pause = Duration::ZERO;
@@ -230,12 +244,12 @@ fn keep_whole(
                 Ask::Watch(watch) => whole.watch(watch),
                 Ask::Unwatch(id) => whole.unwatch(id),
                 Ask::Fill(fill) => whole.fill(fill),
-                Ask::Filled(_) | Ask::Look => {}
+                Ask::Look => looked.store(false, Ordering::Release),
+                Ask::Filled(_) => {}
                 Ask::Quit => return,
             }
         }
         let now = now(steady);
-        counters.came.store(0, Ordering::Relaxed);
         let is_more = whole.pull(&now);
         pause = whole.step(&now, &mut filled);
         if is_more {
@@ -253,6 +267,7 @@ fn keep_fresh(
     asks: &Receiver<Ask>,
     whole: &Sender<Ask>,
     counters: &Counters,
+    looked: &AtomicBool,
 ) {
     let steady = Instant::now();
     let mut pause = Duration::ZERO;
@@ -267,7 +282,10 @@ fn keep_fresh(
                 Ask::Watch(watch) => fresh.watch(watch),
                 Ask::Unwatch(id) => fresh.unwatch(id),
                 Ask::Filled(filled) => fresh.filled(filled, &now),
-                Ask::Look => fresh.look(),
+                Ask::Look => {
+                    looked.store(false, Ordering::Release);
+                    fresh.look();
+                }
                 Ask::Fill(_) => {}
                 Ask::Quit => return,
             }

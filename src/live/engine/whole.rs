@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::fill::{Fill, Filled, Span};
 use super::query::{self, Key, Select, Viewers, Watch};
-use super::table::{Batch, Block, Feed, Row, Shared, Which};
+use super::table::{BLOCKS, Batch, Block, Feed, Row, Shared, Which};
 use super::{Counters, Limits, Outcome, Rows, Time};
 use crate::event::Topic;
 use crate::live::sandbox::Sandbox;
@@ -49,6 +49,8 @@ struct Kept {
     feed: Feed,
     batch: Batch,
     blocks: VecDeque<KeptBlock>,
+    /// Bytes of a block, from which on it is let go in parts.
+    part_bytes: u64,
 }
 
 struct KeptBlock {
@@ -96,7 +98,7 @@ impl<'s> Whole<'s> {
     }
 
     pub(super) fn create(&mut self, shared: &Arc<Shared>) {
-        let kept = Kept::new(Feed::new(shared));
+        let kept = Kept::new(Feed::new(shared), &self.limits);
         self.tables.insert(shared.schema.name.clone(), kept);
     }
 
@@ -312,8 +314,9 @@ impl<'s> Whole<'s> {
 }
 
 impl Kept {
-    fn new(feed: Feed) -> Kept {
+    fn new(feed: Feed, limits: &Limits) -> Kept {
         Kept {
+            part_bytes: limits.table_bytes / BLOCKS,
             batch: Batch::new(&feed.shared.schema),
             feed,
             blocks: VecDeque::new(),
@@ -355,7 +358,8 @@ impl Kept {
 
     fn note(&mut self, row: &Row) {
         let bytes = row.bytes();
-        if self.blocks.back().is_none_or(|b| b.block != row.block) {
+        let is_full = |b: &KeptBlock| b.block != row.block || b.bytes >= self.part_bytes;
+        if self.blocks.back().is_none_or(is_full) {
             self.blocks.push_back(KeptBlock {
                 block: row.block,
                 first: row.number,

@@ -66,13 +66,15 @@ impl Fed {
         self.feed.read(self.feed.place, end, BATCH)
     }
 
-    /// Has the rows among some events in SQLite, a batch after the other, and does something with each.
+    /// Has the rows among some events in SQLite, a batch after the other, and does something with each. False when the
+    /// log has let go some of them.
     pub(super) fn each(
         &mut self,
         sandbox: &Sandbox,
         (mut from, end): (u64, u64),
         mut take: impl FnMut(&Pulled) -> Result<(), Stopped>,
-    ) -> Result<(), Stopped> {
+    ) -> Result<bool, Stopped> {
+        let mut missed = 0;
         let mut done = self.batch.make(sandbox).map_err(|e| query::own(&e));
         while from < end && done.is_ok() {
             let pulled = self.feed.read(from, end, BATCH);
@@ -81,8 +83,9 @@ impl Fed {
                 .map_err(|e| query::own(&e))
                 .and_then(|()| take(&pulled));
             from = pulled.end;
+            missed += pulled.missed;
         }
         self.batch.clear(sandbox);
-        done
+        done.map(|()| missed == 0)
     }
 }

@@ -128,14 +128,16 @@ impl Fresh<'_> {
         fed.wake(place);
         let (sandbox, time) = (self.sandbox, self.limits.query_time);
         let floor = program.floor(shape.tick);
-        let met = fed.each(sandbox, (place, fed.feed.place), |pulled| {
+        let all = fed.each(sandbox, (place, fed.feed.place), |pulled| {
             let mut blocks = pulled.blocks().into_iter();
             blocks.try_for_each(|(block, numbers)| {
                 program.add(sandbox, time, block, numbers, floor, &mut panes)
             })
         });
-        if let Err(why) = met {
-            return self.give_up(id, &why);
+        match all {
+            Ok(true) => {}
+            Ok(false) => return shape.is_of_no_use(),
+            Err(why) => return self.give_up(id, &why),
         }
         shape.place = place.max(fed.feed.place);
         fed.readers += usize::from(shape.program.is_none());
@@ -160,6 +162,10 @@ impl Fresh<'_> {
         let at = now.tick(key.every_ms);
         match shape.settle(self.sandbox, at, first, self.limits.groups) {
             Ok(()) => {}
+            Err(NoTotals::Torn) => {
+                self.unseen.insert(key.clone());
+                return;
+            }
             // There will be memory again.
             Err(NoTotals::Stopped(Stopped::Memory)) => return,
             Err(NoTotals::Stopped(why)) => {

@@ -17,6 +17,7 @@ use crate::problem::Problem;
 pub(super) struct RowsQuery {
     pub(super) table: Topic,
     select: Select,
+    newest: String,
     /// It has had the events before this one, if it is further than its table is.
     pub(super) place: u64,
     /// What has not been told yet.
@@ -29,11 +30,6 @@ pub(super) struct RowsQuery {
 impl Fresh<'_> {
     /// `ordered` yields the rows in the order in which they came.
     pub(super) fn watch_rows(&mut self, key: Key, watch: Watch, table: Topic, ordered: &str) {
-        self.out.push(Ask::Fill(Fill::Newest {
-            view: watch.id,
-            table: table.clone(),
-            sql: format!("{ordered} desc limit :most"),
-        }));
         if let Some(fed) = self.tables.get_mut(&table)
             && fed.rows.insert(key.clone())
         {
@@ -42,11 +38,13 @@ impl Fresh<'_> {
         let query = self.rows.entry(key).or_insert_with(|| RowsQuery {
             table,
             select: Select::new(ordered.to_owned()),
+            newest: format!("{ordered} desc limit :most"),
             place: 0,
             pending: Written::default(),
             viewers: Viewers::new(1),
             joining: Vec::new(),
         });
+        self.out.push(query.fill(watch.id));
         query.joining.push(watch);
     }
 
@@ -126,7 +124,9 @@ impl Fresh<'_> {
             false => query.over(fed, (place, others), all, Some(&mut rows)),
         };
         match met {
-            Ok(()) => {
+            // The log has let go some of them.
+            Ok(false) => self.begin_again(&key),
+            Ok(true) => {
                 query.place = others.max(place);
                 fed.goes_ahead(&key, query.place);
                 fed.readers += usize::from(is_first);
@@ -136,8 +136,25 @@ impl Fresh<'_> {
                 query.flush();
                 query.viewers.add(watch);
             }
-            Err(why) if others < place => self.fail(&key, &query::stopped(why, &self.limits)),
-            Err(why) => self.refuse(&key, index, query::stopped(why, &self.limits)),
+            Err(why) if others < place => self.fail(&key, &self.stopped(why)),
+            Err(why) => self.refuse(&key, index, self.stopped(why)),
+        }
+    }
+
+    /// Has all who watch a query begin anew, with the newest rows.
+    pub(super) fn begin_again(&mut self, key: &Key) {
+        let Some(query) = self.rows.get_mut(key) else {
+            return;
+        };
+        let had = query.viewers.take();
+        let table = query.table.clone();
+        query.pending = Written::default();
+        let is_read = !had.is_empty();
+        query.joining.extend(had);
+        self.out
+            .extend(query.joining.iter().map(|watch| query.fill(watch.id)));
+        if is_read {
+            self.leave(&table);
         }
     }
 
@@ -167,7 +184,24 @@ impl Fresh<'_> {
         match run {
             Ok(()) if query.pending.len() > self.limits.result_bytes / 2 => query.flush(),
             Ok(()) => {}
-            Err(why) => self.fail(key, &query::stopped(why, &self.limits)),
+            Err(why) => self.fail(key, &self.stopped(why)),
+        }
+    }
+
+    /// Why a query ends that was stopped over the new rows.
+    fn stopped(&self, why: Stopped) -> Problem {
+        let is_late = matches!(why, Stopped::Time);
+        let problem = query::stopped(why, &self.limits);
+        match is_late {
+            true => Problem {
+                detail: format!(
+                    "the query took longer over the new rows than the {PART}th part of {:?} (query-time), for which the others wait; let it compute less",
+                    self.limits.query_time
+                )
+                .into(),
+                ..problem
+            },
+            false => problem,
         }
     }
 }
@@ -181,14 +215,22 @@ impl RowsQuery {
         self.viewers.is_empty() && self.joining.is_empty()
     }
 
-    /// Runs over the rows among some events.
+    fn fill(&self, view: u64) -> Ask {
+        Ask::Fill(Fill::Newest {
+            view,
+            table: self.table.clone(),
+            sql: self.newest.clone(),
+        })
+    }
+
+    /// Runs over the rows among some events; false when the log has let go some of them.
     fn over(
         &mut self,
         fed: &mut Fed,
         events: (u64, u64),
         with: With<'_>,
         mut into: Option<&mut Written>,
-    ) -> Result<(), Stopped> {
+    ) -> Result<bool, Stopped> {
         fed.each(with.0, events, |_| self.run(with, into.as_deref_mut()))
     }
 

@@ -8,6 +8,7 @@ use super::bench::{Bench, MANY, Shape, rows, schema, whole};
 use crate::live::engine::Limits;
 use crate::live::schema::Retention;
 use crate::live::sql::Function;
+use crate::log;
 
 const SHAPES: [Shape; 9] = [
     Shape {
@@ -102,6 +103,10 @@ const FILTERS: [(&str, &str); 4] = [
     ("1 AS one", "b"),
 ];
 
+/// A log that has to let events go, and one that need not.
+const FEW: usize = 8;
+const ALL: usize = 100_000;
+
 #[derive(Clone, Debug)]
 enum Act {
     Publish(Vec<String>),
@@ -186,8 +191,23 @@ fn to_tick(bench: &mut Bench) {
     bench.pass(ahead);
 }
 
-fn groups_agree(retention: Retention, acts: Vec<Act>) {
-    let mut bench = Bench::new(Limits::default(), &schema(retention));
+/// With so many events in the log, and rows that come one by one when they are few.
+fn bench(log_events: usize, limits: Limits, retention: Retention, acts: &mut [Act]) -> Bench {
+    let log = log::Limits {
+        topic_events: log_events,
+        ..log::Limits::default()
+    };
+    if log_events == FEW {
+        for act in acts {
+            if let Act::Publish(rows) = act {
+                *act = Act::Meanwhile(std::mem::take(rows));
+            }
+        }
+    }
+    Bench::over(log, limits, &schema(retention))
+}
+
+fn groups_agree(mut bench: Bench, acts: Vec<Act>) {
     let plans: Vec<_> = SHAPES.iter().map(Shape::plans).collect();
     let mut watched = Vec::new();
     for act in acts {
@@ -243,22 +263,33 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn groups_are_those_of_all_rows(acts in vec(act(SHAPES.len()), 1..40)) {
-        groups_agree(MANY, acts);
+    fn groups_are_those_of_all_rows(
+        mut acts in vec(act(SHAPES.len()), 1..40),
+        log_events in prop::sample::select(vec![ALL, FEW]),
+    ) {
+        let bench = bench(log_events, Limits::default(), MANY, &mut acts);
+        groups_agree(bench, acts);
     }
 
     #[test]
     fn groups_are_those_of_the_rows_that_are_retained(
-        acts in vec(act(SHAPES.len()), 1..40),
-        rows in prop::sample::select(vec![1, 10, 200]),
+        mut acts in vec(act(SHAPES.len()), 1..40),
+        rows in prop::sample::select(vec![1, 10, 200, 100_000]),
         age_ms in prop::sample::select(vec![None, Some(1), Some(2_000)]),
+        table_bytes in prop::sample::select(vec![300, 3_000, 1 << 20]),
+        log_events in prop::sample::select(vec![ALL, FEW]),
     ) {
-        groups_agree(Retention { rows, age_ms }, acts);
+        let limits = Limits { table_bytes, ..Limits::default() };
+        let bench = bench(log_events, limits, Retention { rows, age_ms }, &mut acts);
+        groups_agree(bench, acts);
     }
 
     #[test]
-    fn rows_are_told_once_and_none_is_missing(acts in vec(act(FILTERS.len()), 1..40)) {
-        let mut bench = Bench::new(Limits::default(), &schema(MANY));
+    fn rows_are_told_once_and_none_is_missing(
+        mut acts in vec(act(FILTERS.len()), 1..40),
+        log_events in prop::sample::select(vec![ALL, FEW]),
+    ) {
+        let mut bench = bench(log_events, Limits::default(), MANY, &mut acts);
         let mut watched = Vec::new();
         for act in acts {
             match act {

@@ -76,10 +76,14 @@ impl Heard {
 
 impl Bench {
     pub(super) fn new(limits: Limits, schema: &Schema) -> Bench {
+        Bench::over(log::Limits::default(), limits, schema)
+    }
+
+    pub(super) fn over(log: log::Limits, limits: Limits, schema: &Schema) -> Bench {
         let clock = Arc::new(AtomicU64::new(START));
         let read = clock.clone();
         let now = Box::new(move || read.load(Ordering::Relaxed));
-        let log = Log::new(log::Limits::default(), "here", 1, now);
+        let log = Log::new(log, "here", 1, now);
         // For as long as the test runs.
         let sandbox = || &*Box::leak(Box::new(Sandbox::open(&limits).expect("a sandbox")));
         let counters = Arc::new(Counters::default());
@@ -156,24 +160,28 @@ impl Bench {
             steady: self.steady,
         };
         let mut late = std::mem::take(&mut self.late);
-        for _ in 0..1_000 {
+        for _ in 0..10_000 {
             let (mut asked, mut filled) = (Vec::new(), Vec::new());
             self.whole.pull(&now);
             let pause = self.whole.step(&now, &mut filled);
             let row = self.meanwhile.pop_front();
-            let is_idle = pause > Duration::ZERO && filled.is_empty() && late.is_empty();
-            match self.is_slow {
-                true => self.late.extend(filled),
-                false => filled
+            let is_idle = pause > Duration::ZERO && filled.is_empty() && row.is_none();
+            if self.is_slow {
+                self.late.extend(filled);
+                self.fresh.look();
+            } else {
+                filled
                     .into_iter()
-                    .for_each(|filled| self.fresh.filled(filled, &now)),
+                    .for_each(|filled| self.fresh.filled(filled, &now));
             }
             self.fresh.step(&now, &mut asked);
-            for filled in late.drain(..) {
-                self.fresh.filled(filled, &now);
-            }
-            if is_idle && asked.is_empty() && row.is_none() {
-                return;
+            if is_idle && asked.is_empty() {
+                if late.is_empty() {
+                    return;
+                }
+                // The new rows have gone on meanwhile.
+                late.drain(..)
+                    .for_each(|filled| self.fresh.filled(filled, &now));
             }
             row.into_iter().for_each(|row| self.publish("t", &row));
             for ask in asked {
