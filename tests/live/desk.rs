@@ -10,7 +10,7 @@ use super::support::client::ask::Ask;
 use super::support::client::link::{Call, Target};
 use super::support::client::message::{Data, Event, Id, Message};
 use super::support::client::publisher::{Answer, Publisher};
-use super::support::client::{Reader, Transport};
+use super::support::client::{Framing, Reader, Transport};
 use super::support::server::{PATIENCE, Server};
 
 pub struct Desk {
@@ -111,10 +111,16 @@ impl Desk {
         let ask = cursor.iter().fold(ask, |ask, cursor| ask.after(*cursor));
         let mut reader = transport.open(&self.target, ask).await;
         let began = reader.ready().await;
+        // The first answer to a poll says its cursor before its events, which are before it.
+        let is_poll = transport.framing == Framing::LongPoll;
         Stream {
             reader,
             transport,
-            last: began,
+            last: if is_poll {
+                cursor.unwrap_or(Id::ZERO)
+            } else {
+                began
+            },
         }
     }
 

@@ -7,6 +7,8 @@ use serde_json::json;
 
 use super::WIRES;
 use super::desk::Desk;
+use super::support::client::link::{Call, Target};
+use super::support::client::publisher::Publisher;
 use super::support::server::Server;
 
 #[tokio::test]
@@ -86,6 +88,64 @@ async fn a_query_that_breaks_its_time_ends_and_others_go_on() {
     assert!(detail.contains("query-time"), "{detail}");
     desk.rows("t", [2]).await;
     stream.until("count", json!(2)).await;
+}
+
+/// The log is short, and many publish at once while queries come: what they were told is taken is in the table.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_taken_is_in_the_table() {
+    const WRITERS: i64 = 6;
+    const BATCHES: i64 = 40;
+    const ROWS: i64 = 30;
+    let server = Server::start(&["--topic-events=100"]);
+    let mut desk = Desk::of(&server).await;
+    desk.table("t").await;
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| tokio::spawn(write(desk.target.clone(), writer * BATCHES, BATCHES, ROWS)))
+        .collect();
+    let (mut streams, mut refused) = (Vec::new(), 0);
+    for n in 0..10 {
+        let (rows, groups) = (format!("rows{n}"), format!("groups{n}"));
+        desk.query(
+            &rows,
+            &format!("select n from t where n >= 0 and {n} = {n}"),
+        )
+        .await;
+        let sums = format!("select count(distinct n) from t where {n} = {n}");
+        desk.query(&groups, &sums).await;
+        let id = desk.subscription(&[&rows, &groups], &[]).await;
+        streams.push((groups, desk.open(WIRES[n % WIRES.len()], &id).await));
+    }
+    for writer in writers {
+        refused += writer.await.expect("it writes");
+    }
+    assert!(refused > 0, "there was no need to refuse any");
+    let all = WRITERS * BATCHES * ROWS;
+    for (groups, stream) in &mut streams {
+        stream.until(groups, json!(all)).await;
+    }
+    let about = desk.get("/streams/t").await.body;
+    assert_eq!((&about["rows"], &about["missed"]), (&json!(all), &json!(0)));
+}
+
+/// Publishes batches of rows that nobody else does; how often it had to try again.
+async fn write(target: Target, first: i64, batches: i64, rows: i64) -> usize {
+    let mut publisher = Publisher::new(&target).await;
+    let (mut batch, mut refused) = (first, 0);
+    while batch < first + batches {
+        let data: Vec<[i64; 1]> = (batch * rows..(batch + 1) * rows).map(|n| [n]).collect();
+        let body = json!({ "data": data }).to_string();
+        let done = publisher.call(Call::post("/streams/t/ingest", body)).await;
+        match done.status {
+            201 => batch += 1,
+            503 => {
+                assert_eq!(done.body["type"], "/problems/table-late", "{done:?}");
+                refused += 1;
+                tokio::task::yield_now().await;
+            }
+            _ => panic!("{done:?}"),
+        }
+    }
+    refused
 }
 
 /// Streams and requests that are left in the middle leave nothing behind but what was said to the end.

@@ -8,7 +8,7 @@ use super::Limits;
 use super::encode::Written;
 use super::panes::{Panes, Program};
 use super::query::{self, Select};
-use super::table::Block;
+use super::table::{Block, Held};
 use crate::event::Topic;
 use crate::live::sandbox::{Sandbox, Stopped};
 use crate::problem::Problem;
@@ -44,14 +44,14 @@ pub(super) enum Fill {
 pub(super) enum Filled {
     Newest {
         view: u64,
-        place: u64,
+        place: Held,
         /// The oldest of them first.
         rows: Result<Written, Problem>,
     },
     Groups {
         shape: u64,
         program: Arc<Program>,
-        place: u64,
+        place: Held,
         panes: Result<Panes, Stopped>,
     },
 }
@@ -70,7 +70,7 @@ impl Fill {
         sandbox: &Sandbox,
         limits: &Limits,
         now_ms: u64,
-        place: u64,
+        place: Held,
         spans: &[Span],
     ) -> Filled {
         match self {

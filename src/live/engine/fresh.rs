@@ -180,16 +180,30 @@ impl<'s> Fresh<'s> {
     /// Takes what a query or a shape begins with.
     pub(super) fn filled(&mut self, filled: Filled, now: &Time) {
         match filled {
-            Filled::Newest { view, place, rows } => self.begin_rows(view, place, rows, now),
+            Filled::Newest { view, place, rows } => {
+                self.begin_rows(view, place.place, rows, now);
+                self.note_taken();
+            }
             Filled::Groups {
                 shape,
                 program,
                 place,
                 panes,
             } => match panes {
-                Ok(panes) => self.begin_groups(shape, program, place, panes),
+                Ok(panes) => {
+                    self.begin_groups(shape, program, place.place, panes);
+                    self.note_taken();
+                }
                 Err(why) => self.give_up(shape, &why),
             },
+        }
+    }
+
+    /// Says which events the others need not keep for it any more.
+    fn note_taken(&self) {
+        for fed in self.tables.values() {
+            let place = (fed.readers > 0).then_some(fed.feed.place);
+            fed.feed.shared.has_taken(Which::Fresh, place);
         }
     }
 
@@ -225,10 +239,7 @@ impl<'s> Fresh<'s> {
         for key in std::mem::take(&mut self.unseen) {
             self.evaluate(&key, now);
         }
-        for fed in self.tables.values() {
-            let place = (fed.readers > 0).then_some(fed.feed.place);
-            fed.feed.shared.has_taken(Which::Fresh, place);
-        }
+        self.note_taken();
         out.append(&mut self.out);
         let next = self.ticks.keys().map(|every_ms| now.until(*every_ms)).min();
         next.map_or(SLEEP, |next| next.min(PAUSE))

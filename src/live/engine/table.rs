@@ -1,8 +1,9 @@
 //! A table as the threads share it, and the way of its rows from the log.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::params_from_iter;
 use rusqlite::types::Value;
@@ -32,6 +33,8 @@ pub(super) struct Shared {
     scan: Scan,
     /// Up to which event each thread has taken them, if it wants them.
     taken: [AtomicU64; 2],
+    /// What else must not be let go: the events from these on are wanted, each by so many.
+    held: Mutex<BTreeMap<u64, usize>>,
     /// Events and milliseconds of a block.
     block: (u64, Option<u64>),
     /// The number of the first event that is retained as a row.
@@ -63,6 +66,7 @@ impl Shared {
         Shared {
             // The thread of all rows will want them, whenever it begins.
             taken: [AtomicU64::new(scan.first()), AtomicU64::new(u64::MAX)],
+            held: Mutex::default(),
             scan,
             block: (
                 (retention.rows / BLOCKS).clamp(1, MOST_ROWS),
@@ -97,7 +101,21 @@ impl Shared {
     /// How many events have not been taken yet, and about how many bytes.
     pub(super) fn waiting(&self) -> (u64, u64) {
         let taken = self.taken.iter().map(|place| place.load(Ordering::Relaxed));
-        self.scan.after(taken.min().unwrap_or(u64::MAX))
+        let held = self.held().first_key_value().map(|(place, _)| *place);
+        self.scan.after(taken.chain(held).min().unwrap_or(u64::MAX))
+    }
+
+    /// Keeps publishers from having the log let go the events from this one on.
+    pub(super) fn hold(self: &Arc<Shared>, place: u64) -> Held {
+        *self.held().entry(place).or_default() += 1;
+        Held {
+            shared: self.clone(),
+            place,
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeMap<u64, usize>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn block(&self, number: u64, came_ms: u64) -> Block {
@@ -105,6 +123,25 @@ impl Shared {
             number / self.block.0,
             self.block.1.map_or(0, |ms| came_ms / ms),
         )
+    }
+}
+
+/// A place from which on the events are wanted, for as long as it lives.
+#[derive(Debug)]
+pub(super) struct Held {
+    shared: Arc<Shared>,
+    pub(super) place: u64,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut held = self.shared.held();
+        if let Some(count) = held.get_mut(&self.place) {
+            *count -= 1;
+            if *count == 0 {
+                held.remove(&self.place);
+            }
+        }
     }
 }
 

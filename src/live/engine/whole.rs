@@ -301,7 +301,7 @@ impl<'s> Whole<'s> {
             self.sandbox,
             &self.limits,
             now.wall_ms,
-            kept.feed.place,
+            kept.feed.shared.hold(kept.feed.place),
             &kept.spans(),
         ))
     }
