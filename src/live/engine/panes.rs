@@ -17,8 +17,8 @@ use crate::live::sandbox::{Sandbox, Stopped};
 use crate::live::schema::TIME;
 use crate::live::sql::{Aggregate, Grouped};
 
-/// More panes than that cost more than the rows.
-const MOST_PANES: u64 = 1_000;
+/// Each tick looks at each pane, if only for whether it stays: more of them cost more than that is worth.
+const MOST_PANES: u64 = 10_000;
 
 /// Groups and values that are kept in all panes together, for each group that a query may have.
 const PANES_OF_A_GROUP: usize = 10;

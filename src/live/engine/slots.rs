@@ -3,7 +3,7 @@
 //!
 //! Slots come at one end and go at the other, so two stacks make the queue. The older slots are merged from the newest
 //! of them back: when the oldest goes, what is left of them is there already. The newer ones are merged into one part as
-//! they come to rest. When the older ones are used up, or a row or an end comes out of turn, it is all merged anew.
+//! they come to rest. When the older ones are used up, or one of them gets a row, it is all merged anew.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;

@@ -156,6 +156,26 @@ fn limits_end_the_query_that_breaks_them() {
 }
 
 #[test]
+fn an_hour_is_kept_fresh_each_second_by_the_new_rows() {
+    let mut bench = bench();
+    let shape = Shape {
+        window: Some(("_tp_time", 3_600_000, false)),
+        ..COUNT
+    };
+    let (apart, plain) = shape.plans();
+    let (_, apart) = bench.watch(&apart, 1_000);
+    assert_eq!(bench.whole.held(), (0, 0));
+    let (_, plain) = bench.watch(&plain, 1_000);
+    for _ in 0..100 {
+        bench.publish("t", r#"{"k":"a"}"#);
+        bench.pass(61_000);
+        assert_eq!(apart.present(), plain.present());
+    }
+    assert_eq!(apart.present().as_deref(), Some(r#"{"g0":"a","a0":59}"#));
+    assert_eq!(bench.given_up, 0);
+}
+
+#[test]
 fn what_is_too_much_to_keep_is_run_over_all_rows() {
     let limits = Limits {
         groups: 10,
