@@ -17,6 +17,8 @@ use super::watch::Watch;
 const A_SUBSCRIPTION: usize = 250;
 /// A window of the queries, and a little more: then it is full.
 const WINDOW: Duration = Duration::from_secs(62);
+/// How long the first results of all queries may take.
+const JOINED_WITHIN: Duration = Duration::from_secs(180);
 /// What queries of groups ask of each group.
 const AGGREGATES: [&str; 6] = [
     "count(*)",
@@ -155,14 +157,21 @@ async fn watch_all(
     }
     let watch = Watch::open(server, &subscriptions, step).await?;
     // Backfilled: each has told something.
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while (watch.seen().results as usize) < queries.len() && Instant::now() < deadline {
+    let opened = Instant::now();
+    while watch.queries() < queries.len() {
+        if opened.elapsed() > JOINED_WITHIN {
+            let (have, all) = (watch.queries(), queries.len());
+            return Err(
+                format!("after {JOINED_WITHIN:?}, {have} of {all} queries have a result").into(),
+            );
+        }
         sleep(Duration::from_millis(20)).await;
     }
     eprintln!(
-        "{} queries watched within {:.1} s; {}",
+        "{} queries defined within {:.1} s, all with a first result within {:.1} s more; {}",
         queries.len(),
-        started.elapsed().as_secs_f64(),
+        (opened - started).as_secs_f64(),
+        opened.elapsed().as_secs_f64(),
         queries[0]
     );
     let all: Vec<String> = classes

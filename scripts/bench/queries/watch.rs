@@ -1,6 +1,6 @@
 //! Streams of subscriptions, over SSE on h2c: what came, how late it was, and whether something was lost.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use http_body_util::BodyExt;
@@ -22,6 +22,8 @@ const STREAMS: usize = 1_000;
 /// What all streams have brought.
 #[derive(Default)]
 pub struct Seen {
+    /// Queries that have told something.
+    queries: HashSet<String>,
     /// Results, and messages with more rows.
     pub results: u64,
     /// Since the last whole second, in nanoseconds; ids say milliseconds.
@@ -77,6 +79,11 @@ impl Watch {
 
     pub fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().expect("nobody panics")
+    }
+
+    /// How many queries have told something.
+    pub fn queries(&self) -> usize {
+        self.seen().queries.len()
     }
 
     /// Forgets what came so far, but for the numbers of rows.
@@ -139,6 +146,9 @@ impl Seen {
         let message: Message = serde_json::from_str(data)?;
         if let Some(error) = message.error {
             self.wrong.push(format!("{}: {error}", message.query));
+        }
+        if !self.queries.contains(&message.query) {
+            self.queries.insert(message.query.clone());
         }
         // What has no id is no event of now, but how things stood.
         let made = id.and_then(|id| id.split('-').next()?.parse::<u64>().ok());

@@ -1,7 +1,7 @@
 //! What a query begins with that is kept fresh by the new rows alone: asked of the thread that has all rows.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::Limits;
@@ -28,16 +28,20 @@ pub(super) struct Span {
     pub(super) latest: i64,
 }
 
-/// What is asked for.
+/// What is asked for, as long as somebody has a use for it: thousands may wait, and those who asked be gone.
 pub(super) enum Fill {
     /// The newest rows, for one who begins to watch.
     Newest {
         view: u64,
         table: Topic,
-        sql: String,
+        sql: Weak<str>,
     },
     /// The states of all groups.
-    Groups { shape: u64, program: Arc<Program> },
+    Groups {
+        shape: u64,
+        table: Topic,
+        program: Weak<Program>,
+    },
 }
 
 /// What has come of it: everything before the event `place`.
@@ -59,12 +63,11 @@ pub(super) enum Filled {
 impl Fill {
     pub(super) fn table(&self) -> &Topic {
         match self {
-            Fill::Newest { table, .. } => table,
-            Fill::Groups { program, .. } => program.table(),
+            Fill::Newest { table, .. } | Fill::Groups { table, .. } => table,
         }
     }
 
-    /// Does it, over what is retained.
+    /// Does it, over what is retained; `None` when nobody wants it any more.
     pub(super) fn run(
         self,
         sandbox: &Sandbox,
@@ -72,33 +75,32 @@ impl Fill {
         now_ms: u64,
         place: Held,
         spans: &[Span],
-    ) -> Filled {
-        match self {
+    ) -> Option<Filled> {
+        Some(match self {
             Fill::Newest { view, sql, .. } => Filled::Newest {
                 view,
                 place,
-                rows: newest(sandbox, limits, now_ms, sql),
+                rows: newest(sandbox, limits, now_ms, &sql.upgrade()?),
             },
-            Fill::Groups { shape, program } => Filled::Groups {
-                shape,
-                place,
-                panes: groups(sandbox, limits, now_ms, &program, spans),
-                program,
-            },
-        }
+            Fill::Groups { shape, program, .. } => {
+                let program = program.upgrade()?;
+                Filled::Groups {
+                    shape,
+                    place,
+                    panes: groups(sandbox, limits, now_ms, &program, spans),
+                    program,
+                }
+            }
+        })
     }
 }
 
 /// As many of the newest as a result may hold.
-fn newest(
-    sandbox: &Sandbox,
-    limits: &Limits,
-    now_ms: u64,
-    sql: String,
-) -> Result<Written, Problem> {
+fn newest(sandbox: &Sandbox, limits: &Limits, now_ms: u64, sql: &str) -> Result<Written, Problem> {
     let mut written = Written::default();
     let parameters = [(":now", now_ms), (":most", NEWEST)];
-    let each = Select::new(sql).each(sandbox, &parameters, limits.query_time, |columns, row| {
+    let mut select = Select::new(sql.to_owned());
+    let each = select.each(sandbox, &parameters, limits.query_time, |columns, row| {
         written.push(columns, row)?;
         let fits = written.len() <= limits.result_bytes;
         if !fits {

@@ -12,7 +12,6 @@ use super::query;
 use super::slots::{Key, Slots};
 use super::state::{Cell, State};
 use super::table::Block;
-use crate::event::Topic;
 use crate::live::sandbox::{Sandbox, Stopped};
 use crate::live::schema::TIME;
 use crate::live::sql::{Aggregate, Grouped};
@@ -87,10 +86,6 @@ impl Program {
             arguments,
             sql,
         }
-    }
-
-    pub(super) fn table(&self) -> &Topic {
-        &self.grouped.table
     }
 
     /// The first pane of the window at a time.

@@ -137,11 +137,13 @@ impl Shape {
         self.is_torn = false;
         let program = Program::new(&self.grouped, self.every_ms, self.wanted.clone());
         let program = Arc::new(program);
-        self.asked = Some(program.clone());
-        Some(Fill::Groups {
+        let fill = Fill::Groups {
             shape: self.id,
-            program,
-        })
+            table: self.grouped.table.clone(),
+            program: Arc::downgrade(&program),
+        };
+        self.asked = Some(program);
+        Some(fill)
     }
 
     /// Takes what was asked for.

@@ -222,17 +222,35 @@ impl Batch {
     }
 
     /// Counts the queries that pick rows by the value of one column: with many of them, an index is cheaper than to
-    /// look at each row for each query. It is told from the text, where a mistake costs time and nothing else.
-    pub(super) fn compared(&mut self, sandbox: &Sandbox, text: &str, by: isize) {
+    /// look at each row for each query. Of a range with two ends this is so for few rows; in many it may hold most of
+    /// them, and then the index costs more than it spares. It is told from the text, where a mistake costs time and
+    /// nothing else.
+    pub(super) fn compared(&mut self, sandbox: &Sandbox, text: &str, by: isize, are_few: bool) {
         for (name, queries, _) in &mut self.columns {
-            let compares = |pattern: &str| text.contains(&format!("{name} {pattern} "));
-            if compares("=") || compares("is") {
+            let compares = |by: &str| text.contains(&format!("{name} {by} "));
+            let is_one = compares("=") || compares("is");
+            let is_above = || compares(">") || compares(">=");
+            let is_below = || compares("<") || compares("<=");
+            let is_within = || compares("between") || (is_above() && is_below());
+            if is_one || (are_few && is_within()) {
                 *queries = queries.saturating_add_signed(by);
             }
         }
         if self.is_made {
             self.index(sandbox);
         }
+    }
+
+    /// As if nobody compared anything any more.
+    pub(super) fn compared_no_more(&mut self, sandbox: &Sandbox) {
+        self.columns.iter_mut().for_each(|column| column.1 = 0);
+        self.index(sandbox);
+    }
+
+    /// How many columns have an index.
+    #[cfg(test)]
+    pub(super) fn indexes(&self) -> usize {
+        self.columns.iter().filter(|column| column.2).count()
     }
 
     /// Has SQLite make the indexes that are wanted, and no others.
@@ -249,7 +267,11 @@ impl Batch {
             };
             match sandbox.connection().execute_batch(&ddl) {
                 Ok(()) => *has_index = wanted,
-                Err(error) => tracing::warn!("index {index}: {error}"),
+                // Not again for each of those that want it.
+                Err(error) => {
+                    *queries = 0;
+                    tracing::warn!("index {index}: {error}");
+                }
             }
         }
     }

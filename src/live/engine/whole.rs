@@ -23,6 +23,9 @@ const BATCH: usize = 1_000;
 /// Batches of one table before the others, and whoever asks for something, have their turn.
 const TURNS: usize = 50;
 
+/// Shapes, newcomers, queries that have never run, and those that have: each has its turn.
+const TURNS_OF_ALL: usize = 4;
+
 /// How long nothing is looked at when nothing is due.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -35,13 +38,15 @@ pub(super) struct Whole<'s> {
     limits: Limits,
     counters: Arc<Counters>,
     tables: BTreeMap<Topic, Kept>,
-    fills: VecDeque<Fill>,
+    /// What shapes begin with, each of them for many, and what newcomers do.
+    groups: VecDeque<Fill>,
+    newest: VecDeque<Fill>,
     reruns: BTreeMap<Key, Rerun>,
     views: HashMap<u64, Key>,
     /// Counts the runs.
     runs: u64,
-    /// Whether those that have run already are next.
-    turn: bool,
+    /// Whose turn it was.
+    turn: usize,
 }
 
 /// A table with its rows.
@@ -89,11 +94,12 @@ impl<'s> Whole<'s> {
             limits,
             counters: counters.clone(),
             tables: BTreeMap::new(),
-            fills: VecDeque::new(),
+            groups: VecDeque::new(),
+            newest: VecDeque::new(),
             reruns: BTreeMap::new(),
             views: HashMap::new(),
             runs: 0,
-            turn: false,
+            turn: 0,
         }
     }
 
@@ -177,7 +183,15 @@ impl<'s> Whole<'s> {
     }
 
     pub(super) fn fill(&mut self, fill: Fill) {
-        self.fills.push_back(fill);
+        match &fill {
+            Fill::Groups { .. } => self.groups.push_back(fill),
+            Fill::Newest { table, sql, .. } => {
+                if let (Some(kept), Some(sql)) = (self.tables.get_mut(table), sql.upgrade()) {
+                    kept.batch.compared(self.sandbox, &sql, 1, false);
+                    self.newest.push_back(fill);
+                }
+            }
+        }
     }
 
     /// Takes new rows from the log and lets old ones go; whether there may be more of them.
@@ -220,43 +234,52 @@ impl<'s> Whole<'s> {
         }
     }
 
-    /// Does one thing that is due, if there is one. What is to wait for else.
+    /// Does one thing that is due, if there is one: shapes, newcomers and queries that run again take turns. What is to
+    /// wait for else.
     pub(super) fn step(&mut self, now: &Time, filled: &mut Vec<Filled>) -> Duration {
-        if let Some(fill) = self.fills.pop_front() {
-            let began = Instant::now();
-            filled.extend(self.filled(fill, now));
-            self.counters.fills.fetch_add(1, Ordering::Relaxed);
-            tracing::trace!("a beginning took {:?}", began.elapsed());
-            return Duration::ZERO;
-        }
         let mut pause = PAUSE;
         for (key, rerun) in &mut self.reruns {
             pause = pause.min(rerun.tick(now, key.every_ms));
         }
-        match self.next(now) {
-            Some(key) => {
-                self.run(&key, now);
-                Duration::ZERO
+        for _ in 0..TURNS_OF_ALL {
+            self.turn = (self.turn + 1) % TURNS_OF_ALL;
+            let fill = match self.turn {
+                0 => self.groups.pop_front(),
+                1 => self.newcomer(),
+                turn => {
+                    if let Some(key) = self.next(now, turn == 2) {
+                        self.run(&key, now);
+                        return Duration::ZERO;
+                    }
+                    None
+                }
+            };
+            if let Some(fill) = fill {
+                filled.extend(self.filled(fill, now));
+                return Duration::ZERO;
             }
-            None => pause,
         }
+        pause
     }
 
-    /// Whose turn it is: one that has never run, and one that has run longest ago.
-    fn next(&mut self, now: &Time) -> Option<Key> {
-        let due = |(_, rerun): &(&Key, &Rerun)| rerun.is_due && rerun.not_before <= now.steady;
-        let ready = || self.reruns.iter().filter(due);
-        let new = ready().find(|(_, rerun)| rerun.ran == 0);
-        let old = ready()
-            .filter(|(_, rerun)| rerun.ran > 0)
-            .min_by_key(|(_, rerun)| rerun.ran);
-        let next = match self.turn {
-            true => old.or(new),
-            false => new.or(old),
+    /// The newcomer who has waited longest. While many wait, what they compare has an index.
+    fn newcomer(&mut self) -> Option<Fill> {
+        let fill = self.newest.pop_front();
+        if fill.is_none() {
+            let tables = self.tables.values_mut();
+            tables.for_each(|kept| kept.batch.compared_no_more(self.sandbox));
+        }
+        fill
+    }
+
+    /// One that is due: of those that have never run, or the one that has run longest ago.
+    fn next(&self, now: &Time, is_new: bool) -> Option<Key> {
+        let due = |(_, rerun): &(&Key, &Rerun)| {
+            rerun.is_due && rerun.not_before <= now.steady && (rerun.ran == 0) == is_new
         };
-        let key = next.map(|(key, _)| key.clone())?;
-        self.turn = !self.turn;
-        Some(key)
+        let next = self.reruns.iter().filter(due);
+        let next = next.min_by_key(|(_, rerun)| rerun.ran);
+        next.map(|(key, _)| key.clone())
     }
 
     fn run(&mut self, key: &Key, now: &Time) {
@@ -296,14 +319,25 @@ impl<'s> Whole<'s> {
 
     /// What a query begins with that is kept fresh elsewhere, and up to which event.
     fn filled(&mut self, fill: Fill, now: &Time) -> Option<Filled> {
+        let began = Instant::now();
         let kept = self.tables.get(fill.table())?;
-        Some(fill.run(
+        let filled = fill.run(
             self.sandbox,
             &self.limits,
             now.wall_ms,
             kept.feed.shared.hold(kept.feed.place),
             &kept.spans(),
-        ))
+        )?;
+        self.counters.fills.fetch_add(1, Ordering::Relaxed);
+        tracing::trace!("a beginning took {:?}", began.elapsed());
+        Some(filled)
+    }
+
+    /// How many columns have an index.
+    #[cfg(test)]
+    pub(super) fn indexes(&self) -> usize {
+        let tables = self.tables.values();
+        tables.map(|kept| kept.batch.indexes()).sum()
     }
 
     /// How many queries there are, and views of them.

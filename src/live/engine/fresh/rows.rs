@@ -1,5 +1,6 @@
 //! Queries of rows: what their text yields of the new rows is told in addition.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -17,7 +18,7 @@ use crate::problem::Problem;
 pub(super) struct RowsQuery {
     pub(super) table: Topic,
     select: Select,
-    newest: String,
+    newest: Arc<str>,
     /// It has had the events before this one, if it is further than its table is.
     pub(super) place: u64,
     /// What has not been told yet.
@@ -33,12 +34,12 @@ impl Fresh<'_> {
         if let Some(fed) = self.tables.get_mut(&table)
             && fed.rows.insert(key.clone())
         {
-            fed.batch.compared(self.sandbox, &key.text, 1);
+            fed.batch.compared(self.sandbox, &key.text, 1, true);
         }
         let query = self.rows.entry(key).or_insert_with(|| RowsQuery {
             table,
             select: Select::new(ordered.to_owned()),
-            newest: format!("{ordered} desc limit :most"),
+            newest: format!("{ordered} desc limit :most").into(),
             place: 0,
             pending: Written::default(),
             viewers: Viewers::new(1),
@@ -76,7 +77,7 @@ impl Fresh<'_> {
         }
         if let Some(fed) = self.tables.get_mut(&query.table) {
             fed.rows.remove(key);
-            fed.batch.compared(self.sandbox, &key.text, -1);
+            fed.batch.compared(self.sandbox, &key.text, -1, true);
         }
         let mut watches = query.viewers.take();
         watches.append(&mut query.joining);
@@ -219,7 +220,7 @@ impl RowsQuery {
         Ask::Fill(Fill::Newest {
             view,
             table: self.table.clone(),
-            sql: self.newest.clone(),
+            sql: Arc::downgrade(&self.newest),
         })
     }
 

@@ -24,6 +24,7 @@ pub(super) const START: u64 = 1_000_000;
 pub(super) struct Bench {
     pub(super) whole: Whole<'static>,
     pub(super) fresh: Fresh<'static>,
+    pub(super) counters: Arc<Counters>,
     log: Arc<Log>,
     clock: Arc<AtomicU64>,
     steady: Duration,
@@ -90,6 +91,7 @@ impl Bench {
         let mut bench = Bench {
             whole: Whole::new(sandbox(), limits, &counters),
             fresh: Fresh::new(sandbox(), limits, &counters),
+            counters,
             log,
             clock,
             steady: Duration::ZERO,
@@ -155,10 +157,7 @@ impl Bench {
     pub(super) fn settle(&mut self) {
         // Re-runs may be as often as they like.
         self.steady += Duration::from_secs(3_600);
-        let now = Time {
-            wall_ms: self.now(),
-            steady: self.steady,
-        };
+        let now = self.time();
         let mut late = std::mem::take(&mut self.late);
         for _ in 0..10_000 {
             let (mut asked, mut filled) = (Vec::new(), Vec::new());
@@ -184,19 +183,31 @@ impl Bench {
                     .for_each(|filled| self.fresh.filled(filled, &now));
             }
             row.into_iter().for_each(|row| self.publish("t", &row));
-            for ask in asked {
-                match ask {
-                    Ask::Fill(fill) => self.whole.fill(fill),
-                    Ask::Watch(watch) => {
-                        self.given_up += 1;
-                        self.whole.watch(watch);
-                    }
-                    Ask::Unwatch(view) => self.whole.unwatch(view),
-                    _ => panic!("this is not asked of it"),
-                }
-            }
+            self.ask(asked);
         }
         panic!("there is no end to it");
+    }
+
+    /// What the new rows ask of all rows.
+    pub(super) fn ask(&mut self, asked: Vec<Ask>) {
+        for ask in asked {
+            match ask {
+                Ask::Fill(fill) => self.whole.fill(fill),
+                Ask::Watch(watch) => {
+                    self.given_up += 1;
+                    self.whole.watch(watch);
+                }
+                Ask::Unwatch(view) => self.whole.unwatch(view),
+                _ => panic!("this is not asked of it"),
+            }
+        }
+    }
+
+    pub(super) fn time(&self) -> Time {
+        Time {
+            wall_ms: self.now(),
+            steady: self.steady,
+        }
     }
 }
 

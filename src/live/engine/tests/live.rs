@@ -1,6 +1,7 @@
 //! What happens to queries while they are watched.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::bench::{Bench, MANY, Shape, rows, schema, whole};
 use crate::event::Topic;
@@ -43,6 +44,50 @@ fn a_result_is_told_at_once_and_then_when_it_has_changed() {
         bench.whole.forget(&table);
         assert_eq!(heard.present().as_deref(), Some("table-dropped"));
         assert_eq!(late.present().as_deref(), Some("table-dropped"));
+    }
+}
+
+#[test]
+fn who_has_left_is_not_begun_for() {
+    let mut bench = bench();
+    bench.publish("t", r#"{"k":"a"}"#);
+    let plans = [rows("k", "true"), COUNT.plans().0];
+    let views = plans.map(|plan| bench.watch(&plan, 1_000).0);
+    // It has been asked for, and not been done.
+    let mut asked = Vec::new();
+    let now = bench.time();
+    bench.fresh.step(&now, &mut asked);
+    assert_eq!(asked.len(), 2);
+    bench.ask(asked);
+    views.iter().for_each(|view| bench.unwatch(*view));
+    bench.settle();
+    assert_eq!(bench.counters.fills.load(Ordering::Relaxed), 0);
+    let (_, heard) = bench.watch(&rows("k", "true"), 1_000);
+    bench.settle();
+    assert_eq!(heard.present().as_deref(), Some(r#"{"k":"a"}"#));
+    assert_eq!(bench.counters.fills.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn what_many_newcomers_compare_has_an_index_while_they_wait() {
+    let mut bench = bench();
+    for n in 0..6_000 {
+        bench.publish("t", &format!(r#"{{"k":"k{}","n":{n}}}"#, n % 20));
+    }
+    let plans = (0..20).map(|k| rows("n", &format!("\"k\" = 'k{k}'")));
+    let heard: Vec<_> = plans.map(|plan| bench.watch(&plan, 1_000).1).collect();
+    let mut asked = Vec::new();
+    let now = bench.time();
+    while bench.whole.pull(&now) {}
+    bench.fresh.step(&now, &mut asked);
+    bench.ask(asked);
+    assert_eq!(bench.whole.indexes(), 1);
+    bench.settle();
+    assert_eq!(bench.whole.indexes(), 0);
+    for (k, heard) in heard.iter().enumerate() {
+        let newest = (200..300).map(|n| format!(r#"{{"n":{}}}"#, n * 20 + k));
+        let newest: Vec<String> = newest.collect();
+        assert_eq!(heard.present(), Some(newest.join("\n")));
     }
 }
 
@@ -340,9 +385,15 @@ fn what_is_read_is_kept_fresh_as_it_is_classed() {
 fn rows_come_in_their_order_also_by_an_index() {
     let mut bench = bench();
     // So many that compare a column have it indexed.
-    let filter = |index: u32| format!("(\"k\" = 'b' OR \"k\" = 'a') AND n < {index}");
+    let filters = |index: u32| {
+        [
+            format!("(\"k\" = 'b' OR \"k\" = 'a') AND n < {index}"),
+            format!("\"k\" < 'c' AND \"k\" >= 'a' AND n < {index}"),
+        ]
+    };
     let watched: Vec<_> = (100..120)
-        .map(|index| bench.watch(&rows("k, n", &filter(index)), 1_000).1)
+        .flat_map(filters)
+        .map(|filter| bench.watch(&rows("k, n", &filter), 1_000).1)
         .collect();
     bench.settle();
     for n in 0..9 {
