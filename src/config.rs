@@ -176,6 +176,8 @@ pub struct LiveLimits {
     pub query_groups: usize,
     /// Bytes of a query's result.
     pub query_result: usize,
+    /// Bytes that a query of the dialect of streams tells at once.
+    pub stream_result: usize,
 }
 
 impl Default for Config {

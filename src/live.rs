@@ -22,9 +22,10 @@ use hyper::header::RETRY_AFTER;
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 
 use self::definitions::{Change, Definitions, Stored};
-use self::engine::{Engine, Load};
+use self::engine::{Engine, Load, Reader, Run};
 use self::queries::Name;
 use self::query::Query;
+use self::sql::dialect::{Flow, Statement};
 use self::subscriptions::Subscription;
 use crate::log::Log;
 use crate::problem::Problem;
@@ -124,6 +125,19 @@ impl Live {
     /// What the engine has done.
     pub fn load(&self) -> Load {
         self.engine.load()
+    }
+
+    /// Reads what is sent as a query of the dialect of streams.
+    ///
+    /// # Errors
+    /// 400 with line and column, naming the clause; 413 when it is too long; 503 when too many wait.
+    pub async fn read_dialect(&self, sql: String) -> Result<Statement, Problem> {
+        self.engine.statement(sql).await
+    }
+
+    /// Begins a query of the dialect; it ends when the run is dropped.
+    pub fn run(&self, flow: &Arc<Flow>, reader: Arc<dyn Reader>) -> Run {
+        self.engine.run(flow, reader)
     }
 
     async fn keep(&self, change: Change) -> Result<(), Problem> {

@@ -306,6 +306,7 @@ fn live_limits(config: &Config) -> live::Limits {
             query_memory: live.query_memory as u64,
             groups: live.query_groups,
             result_bytes: live.query_result,
+            flow_bytes: live.stream_result,
         },
     }
 }

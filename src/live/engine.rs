@@ -4,6 +4,7 @@
 
 mod encode;
 mod fill;
+mod flow;
 mod fresh;
 mod panes;
 mod query;
@@ -12,6 +13,8 @@ mod slots;
 mod state;
 mod table;
 mod threads;
+mod totals;
+mod typed;
 mod whole;
 
 use std::collections::BTreeMap;
@@ -28,9 +31,12 @@ use hyper::header::RETRY_AFTER;
 use crate::event::Topic;
 use crate::live::schema::{Schema, built_in};
 use crate::live::sql::Plan;
+use crate::live::sql::dialect::{Flow, Statement};
 use crate::log::Log;
 use crate::problem::Problem;
 
+use self::flow::{Begin, Tally};
+pub use self::flow::{Progress, Reader, Run, Told as FlowTold};
 use self::query::{CostOf, Watch};
 use self::table::Shared;
 use self::threads::{Ask, Threads};
@@ -139,6 +145,8 @@ pub struct Limits {
     pub groups: usize,
     /// Bytes of a result.
     pub result_bytes: usize,
+    /// Bytes of what a query of the dialect tells at once: all of it, if it is not told row by row.
+    pub flow_bytes: usize,
 }
 
 impl Default for Limits {
@@ -154,6 +162,7 @@ impl Default for Limits {
             query_memory: 768 << 20,
             groups: 100_000,
             result_bytes: 256 << 10,
+            flow_bytes: 16 << 20,
         }
     }
 }
@@ -397,6 +406,39 @@ impl Engine {
             id,
             threads: self.threads.clone(),
             cost,
+        }
+    }
+
+    /// Reads what is sent as a query of the dialect.
+    ///
+    /// # Errors
+    /// As [`Engine::plan`].
+    pub async fn statement(&self, sql: String) -> Result<Statement, Problem> {
+        self.threads.statement(sql).await
+    }
+
+    /// Begins a query of the dialect, with the rows that come from now on or those that are retained too; it ends when
+    /// the run is dropped.
+    pub fn run(&self, flow: &Arc<Flow>, reader: Arc<dyn Reader>) -> Run {
+        let id = self.views.fetch_add(1, Ordering::Relaxed);
+        let tally = Arc::<Tally>::default();
+        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+        let place = |name: &String| {
+            let (name, shared) = tables.iter().find(|(own, _)| own.as_str() == name)?;
+            Some((name.clone(), shared.end()))
+        };
+        let begin = Begin {
+            id,
+            flow: flow.clone(),
+            reader,
+            tally: tally.clone(),
+            places: flow.about.streams.iter().filter_map(place).collect(),
+        };
+        self.threads.whole(Ask::Begin(begin));
+        Run {
+            id,
+            threads: self.threads.clone(),
+            tally,
         }
     }
 

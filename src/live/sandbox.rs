@@ -3,6 +3,7 @@
 //!
 //! The engine's own statements (tables, rows) are under the limits of size only.
 
+mod edges;
 pub mod functions;
 mod like;
 pub mod moments;

@@ -232,6 +232,16 @@ pub fn built_in(rows: u64) -> [Schema; 2] {
     ]
 }
 
+/// Milliseconds since the Unix epoch of a time as text (ISO 8601); UTC if it says nothing else.
+pub fn moment(text: &str) -> Option<i64> {
+    time::millis(text)
+}
+
+/// A time as text (ISO 8601, UTC), with so many digits of a second.
+pub fn iso(ms: i64, digits: u8) -> String {
+    time::iso(ms, digits)
+}
+
 fn is_identifier(name: &str) -> bool {
     let mut bytes = name.bytes();
     let first = bytes.next();

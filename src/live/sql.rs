@@ -2,11 +2,12 @@
 //! SQLite.
 
 mod atoms;
+pub mod dialect;
 mod function;
 mod groups;
 mod interval;
 mod locate;
-mod names;
+pub mod names;
 mod parse;
 mod print;
 mod query;
@@ -128,6 +129,10 @@ pub enum Function {
     StddevPop,
     /// Sample standard deviation; NULL of fewer than two.
     StddevSamp,
+    /// The value of the row that came first; only where rows are taken in their order.
+    Earliest,
+    /// The value of the row that came last; only where rows are taken in their order.
+    Latest,
 }
 
 /// Reads queries and knows the tables that there are. For one thread, with a stack of at least [`STACK`].
@@ -194,7 +199,11 @@ impl Front {
             printer.aliases = aliases(select);
         }
         let text = printer.query(&query)?;
-        self.check(&query, &text)?;
+        let names = self.check(&query, &text)?;
+        if let Some(name) = doubled(&names) {
+            let why = format!("two columns of the result are called {name}; rename one with AS");
+            return Err(Problem::bad_request("sql", why));
+        }
         let class = match (&source, &*query.body) {
             (Some(source), SetExpr::Select(select)) => {
                 classify(&printer, source, &query, select, &text)
@@ -229,7 +238,8 @@ impl Front {
     }
 
     /// Asks SQLite, which knows more: types of arguments, names in several tables, aggregates in wrong places.
-    fn check(&self, query: &Query, text: &str) -> Result<(), Problem> {
+    /// The names of the result's columns.
+    fn check(&self, query: &Query, text: &str) -> Result<Vec<String>, Problem> {
         let prepared = self.sandbox.within(THINKING, || {
             Ok(self.sandbox.prepare_stranger(text).map(|statement| {
                 let names = statement.column_names();
@@ -240,20 +250,7 @@ impl Front {
             }))
         });
         match prepared.and_then(|prepared| prepared) {
-            Ok(names) => {
-                let mut sorted: Vec<&String> = names.iter().collect();
-                sorted.sort_unstable();
-                match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-                    None => Ok(()),
-                    Some(pair) => Err(Problem::bad_request(
-                        "sql",
-                        format!(
-                            "two columns of the result are called {}; rename one with AS",
-                            pair[0]
-                        ),
-                    )),
-                }
-            }
+            Ok(names) => Ok(names),
             Err(Stopped::Other(words)) => Err(locate::explain(query, &self.tables, &words)),
             Err(stopped) => Err(Problem::bad_request(
                 "sql",
@@ -261,6 +258,13 @@ impl Front {
             )),
         }
     }
+}
+
+fn doubled(names: &[String]) -> Option<&str> {
+    let mut sorted: Vec<&String> = names.iter().collect();
+    sorted.sort_unstable();
+    let pair = sorted.windows(2).find(|pair| pair[0] == pair[1]);
+    pair.map(|pair| pair[0].as_str())
 }
 
 /// The columns of the result that were given names.

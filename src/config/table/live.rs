@@ -103,4 +103,12 @@ pub(super) static LIVE: &[Setting] = &[
         Kind::Size(64..=64 * MIB, |config| &mut config.limits.live.query_result),
         "Bytes of a query's result, which is an event like others",
     ),
+    row(
+        "stream-result",
+        "16MiB",
+        Kind::Size(64..=1024 * MIB, |config| {
+            &mut config.limits.live.stream_result
+        }),
+        "Bytes that a query of the Timeplus dialect tells at once",
+    ),
 ];

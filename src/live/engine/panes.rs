@@ -120,29 +120,42 @@ impl Program {
         panes: &mut Panes,
     ) -> Result<(), Stopped> {
         let parameters = [(":first", numbers.start), (":end", numbers.end)];
-        let keys = self.grouped.keys.len();
         let Panes { slots, has_changed } = panes;
-        let mut key = Vec::with_capacity(keys);
-        query::each(sandbox, &self.sql, &parameters, time, |row| {
+        self.each(sandbox, &parameters, time, |key, row| {
             let Some(pane) = self.pane(row.get_ref(0)?).filter(|pane| *pane >= floor) else {
-                return Ok(true);
+                return Ok(());
             };
-            key.clear();
-            for column in 1..=keys {
-                key.push(Cell::of(row.get_ref(column)?));
-            }
             let (new, take) = (
                 || self.states(),
                 |states: &mut [State]| self.take(states, row),
             );
-            slots.add((pane, block), &numbers, &key, new, take)?;
+            slots.add((pane, block), &numbers, key, new, take)?;
             *has_changed = true;
-            Ok(true)
+            Ok(())
+        })
+    }
+
+    /// Each row with its keys.
+    pub(super) fn each(
+        &self,
+        sandbox: &Sandbox,
+        parameters: &[(&str, u64)],
+        time: Duration,
+        mut take: impl FnMut(&[Cell], &Row<'_>) -> rusqlite::Result<()>,
+    ) -> Result<(), Stopped> {
+        let keys = self.grouped.keys.len();
+        let mut key = Vec::with_capacity(keys);
+        query::each(sandbox, &self.sql, parameters, time, |row| {
+            key.clear();
+            for column in 1..=keys {
+                key.push(Cell::of(row.get_ref(column)?));
+            }
+            take(&key, row).map(|()| true)
         })
     }
 
     /// Has the states take a row; how many more values they keep.
-    fn take(&self, states: &mut [State], row: &Row<'_>) -> rusqlite::Result<usize> {
+    pub(super) fn take(&self, states: &mut [State], row: &Row<'_>) -> rusqlite::Result<usize> {
         let mut values = 0;
         for (state, argument) in states.iter_mut().zip(&self.arguments) {
             values += match argument {
@@ -163,7 +176,7 @@ impl Program {
             .collect())
     }
 
-    fn states(&self) -> Box<[State]> {
+    pub(super) fn states(&self) -> Box<[State]> {
         let functions = self.aggregates.iter().map(|a| a.function);
         functions.map(State::new).collect()
     }

@@ -4,12 +4,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use rusqlite::params_from_iter;
-
 use super::fill::Fill;
 use super::panes::{Panes, Program};
-use super::query;
-use super::state::Cell;
+use super::totals::Totals;
 use crate::event::Topic;
 use crate::live::sandbox::{Sandbox, Stopped};
 use crate::live::sql::{Aggregate, Grouped};
@@ -36,8 +33,7 @@ pub(super) struct Shape {
     pub(super) tick: u64,
     /// The first event that they are of.
     first: u64,
-    /// Whether SQLite has the table, of the present program.
-    is_made: bool,
+    pub(super) totals: Totals,
     /// Counts the changes of the totals.
     pub(super) version: u64,
     /// Aggregates that have no value.
@@ -68,24 +64,10 @@ impl Shape {
             place: 0,
             tick: 0,
             first: 0,
-            is_made: false,
+            totals: Totals::new(&id.to_string()),
             version: 0,
             broken: HashSet::new(),
         }
-    }
-
-    /// The name that a query's result knows the totals by is put in front of it.
-    pub(super) fn over_totals(&self, result: &str) -> String {
-        format!("WITH totals AS (SELECT * FROM {}) {result}", self.quoted())
-    }
-
-    /// No table can be called so.
-    fn name(&self) -> String {
-        format!("totals${}", self.id)
-    }
-
-    fn quoted(&self) -> String {
-        format!("\"{}\"", self.name())
     }
 
     /// One more query.
@@ -149,10 +131,13 @@ impl Shape {
     /// Takes what was asked for.
     pub(super) fn filled(&mut self, program: Arc<Program>, panes: Panes) {
         self.asked = None;
-        self.is_made &= self
+        let is_same = self
             .program
             .as_ref()
             .is_some_and(|old| old.aggregates == program.aggregates);
+        if !is_same {
+            self.totals.is_made = false;
+        }
         self.program = Some(program);
         self.panes = panes;
         // It may have been torn again meanwhile.
@@ -194,64 +179,16 @@ impl Shape {
             return Ok(());
         };
         self.panes.fit(most_groups).map_err(NoTotals::Stopped)?;
-        if !self.is_made {
-            self.make(sandbox, &program).map_err(NoTotals::Stopped)?;
-            self.is_made = true;
-        }
-        let table = self.quoted();
         let totals = self.panes.totals(&program);
         if totals.len() > most_groups {
             return Err(NoTotals::TooMany);
         }
-        let columns = program.grouped.keys.len() + program.aggregates.len();
-        let mut broken = HashSet::new();
-        let write = || {
-            let connection = sandbox.connection();
-            let all = connection.unchecked_transaction()?;
-            all.prepare_cached(&format!("DELETE FROM {table}"))?
-                .execute([])?;
-            let places = vec!["?"; columns].join(", ");
-            let mut insert =
-                all.prepare_cached(&format!("INSERT INTO {table} VALUES ({places})"))?;
-            for (key, states) in &totals {
-                let values = program.finish(states, &mut broken);
-                insert.execute(params_from_iter(key.iter().map(Cell::value).chain(values)))?;
-            }
-            drop(insert);
-            all.commit()
-        };
-        let mut write = write;
-        write().map_err(|error: rusqlite::Error| NoTotals::Stopped(query::own(&error)))?;
+        let rows = totals.iter().map(|(key, states)| (&**key, &**states));
+        let written = self.totals.write(sandbox, &program, rows);
+        let broken = written.map_err(NoTotals::Stopped)?;
         self.broken = broken;
         self.panes.settled();
         self.version += 1;
         Ok(())
-    }
-
-    fn make(&self, sandbox: &Sandbox, program: &Program) -> Result<(), Stopped> {
-        let types = program.key_types(sandbox)?;
-        let keys = types.iter().enumerate();
-        let mut columns: Vec<String> = keys
-            .map(|(index, kind)| format!("k{index} {kind}"))
-            .collect();
-        let names = program.aggregates.iter();
-        columns.extend(names.map(|a| format!("\"{}\"", a.name.replace('"', "\"\""))));
-        self.drop_table(sandbox);
-        let ddl = format!("CREATE TABLE {} ({})", self.quoted(), columns.join(", "));
-        sandbox
-            .connection()
-            .execute_batch(&ddl)
-            .map_err(|error| query::own(&error))?;
-        sandbox.permit(&self.name());
-        Ok(())
-    }
-
-    /// Leaves nothing behind.
-    pub(super) fn drop_table(&self, sandbox: &Sandbox) {
-        sandbox.forbid(&self.name());
-        let ddl = format!("DROP TABLE IF EXISTS {}", self.quoted());
-        if let Err(error) = sandbox.connection().execute_batch(&ddl) {
-            tracing::error!("{}: {error}", self.name());
-        }
     }
 }

@@ -117,6 +117,8 @@ pub(super) enum State {
     Least(Option<Cell>),
     Greatest(Option<Cell>),
     Moments(Moments),
+    First(Option<Cell>),
+    Last(Option<Cell>),
 }
 
 /// A sum: exact while all are integers; else with what rounding has lost (Kahan, Babuška, Neumaier), as in SQLite.
@@ -140,6 +142,8 @@ impl State {
             Function::VarPop | Function::VarSamp | Function::StddevPop | Function::StddevSamp => {
                 State::Moments(Moments::default())
             }
+            Function::Earliest => State::First(None),
+            Function::Latest => State::Last(None),
         }
     }
 
@@ -155,6 +159,8 @@ impl State {
             State::Least(least) => replace(least, Cell::of(value), Ordering::Less),
             State::Greatest(greatest) => replace(greatest, Cell::of(value), Ordering::Greater),
             State::Moments(moments) => number(value).into_iter().for_each(|x| moments.add(x)),
+            State::First(cell) => drop(cell.get_or_insert_with(|| Cell::of(value))),
+            State::Last(cell) => *cell = Some(Cell::of(value)),
         }
         0
     }
@@ -191,9 +197,10 @@ impl State {
             (State::Count(count), _) => Value::Integer(*count as i64),
             (State::Distinct(values), _) => Value::Integer(values.len() as i64),
             (State::Sum(sum), _) => return sum.finish(function),
-            (State::Least(cell) | State::Greatest(cell), _) => {
-                cell.as_ref().map_or(Value::Null, Cell::value)
-            }
+            (
+                State::Least(cell) | State::Greatest(cell) | State::First(cell) | State::Last(cell),
+                _,
+            ) => cell.as_ref().map_or(Value::Null, Cell::value),
             (State::Moments(moments), _) => moments.finish(function).map_or(Value::Null, real),
         })
     }

@@ -82,6 +82,11 @@ impl Shared {
         }
     }
 
+    /// The number that the next event will have.
+    pub(super) fn end(&self) -> u64 {
+        self.scan.end()
+    }
+
     pub(super) fn table(&self) -> Table {
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
         Table {
@@ -361,7 +366,7 @@ impl Feed {
 
     /// The number that the next event will have.
     pub(super) fn end(&self) -> u64 {
-        self.shared.scan.end()
+        self.shared.end()
     }
 
     pub(super) fn has_news(&self) -> bool {

@@ -3,4 +3,5 @@
 
 mod agree;
 mod bench;
+mod flow;
 mod live;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 
 use super::fill::{Fill, Filled};
+use super::flow::Begin;
 use super::fresh::Fresh;
 use super::query::Watch;
 use super::table::Shared;
@@ -19,6 +20,7 @@ use super::{Counters, Limits, Time};
 use crate::event::Topic;
 use crate::live::sandbox::{Sandbox, Stopper};
 use crate::live::schema::Schema;
+use crate::live::sql::dialect::Statement;
 use crate::live::sql::{Front, Plan, STACK};
 use crate::problem::Problem;
 
@@ -33,6 +35,7 @@ pub(super) enum Read {
     Create(Arc<Schema>, oneshot::Sender<Result<(), Problem>>),
     Forget(Topic),
     Plan(String, oneshot::Sender<Result<Plan, Problem>>),
+    Statement(String, oneshot::Sender<Result<Statement, Problem>>),
     Quit,
 }
 
@@ -44,7 +47,10 @@ pub(super) enum Ask {
     Unwatch(u64),
     Fill(Fill),
     Filled(Filled),
-    /// Many rows have come.
+    /// A query of the dialect.
+    Begin(Begin),
+    Leave(u64),
+    /// Many rows have come, or somebody has room for more.
     Look,
     Quit,
 }
@@ -145,18 +151,29 @@ impl Threads {
     }
 
     pub(super) async fn plan(&self, sql: String) -> Result<Plan, Problem> {
+        self.read(|reply| Read::Plan(sql, reply)).await
+    }
+
+    pub(super) async fn statement(&self, sql: String) -> Result<Statement, Problem> {
+        self.read(|reply| Read::Statement(sql, reply)).await
+    }
+
+    async fn read<T>(
+        &self,
+        ask: impl FnOnce(oneshot::Sender<Result<T, Problem>>) -> Read,
+    ) -> Result<T, Problem> {
         if self.waiting.fetch_add(1, Ordering::AcqRel) >= MOST_WAITING {
             self.waiting.fetch_sub(1, Ordering::AcqRel);
             let detail = format!("{MOST_WAITING} queries wait to be read; retry later");
             return Err(Problem::unavailable("too-many-wait", detail));
         }
         let (reply, answer) = oneshot::channel();
-        let _ = self.front.send(Read::Plan(sql, reply));
+        let _ = self.front.send(ask(reply));
         // Also when nobody waits for it any more.
         let waits = Waits(&self.waiting);
-        let plan = answer.await.unwrap_or_else(|_| Err(ending()));
+        let read = answer.await.unwrap_or_else(|_| Err(ending()));
         drop(waits);
-        plan
+        read
     }
 
     /// Ends the threads, whatever they do.
@@ -219,6 +236,11 @@ fn read(mut front: Front, reads: &Receiver<Read>, counters: &Counters) {
                     let _ = reply.send(front.plan(&sql));
                 }
             }
+            Read::Statement(sql, reply) => {
+                if !reply.is_closed() {
+                    let _ = reply.send(front.statement(&sql));
+                }
+            }
             Read::Quit => return,
         }
         busy(&counters.busy_us[0], began);
@@ -245,6 +267,8 @@ fn keep_whole(
                 Ask::Unwatch(id) => whole.unwatch(id),
                 Ask::Fill(fill) => whole.fill(fill),
                 Ask::Look => looked.store(false, Ordering::Release),
+                Ask::Begin(begin) => whole.begin(begin, &now(steady)),
+                Ask::Leave(id) => whole.leave(id),
                 Ask::Filled(_) => {}
                 Ask::Quit => return,
             }
@@ -286,7 +310,7 @@ fn keep_fresh(
                     looked.store(false, Ordering::Release);
                     fresh.look();
                 }
-                Ask::Fill(_) => {}
+                Ask::Fill(_) | Ask::Begin(_) | Ask::Leave(_) => {}
                 Ask::Quit => return,
             }
         }

@@ -9,9 +9,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::fill::{Fill, Filled, Span};
+use super::flow::{Around, Begin, Flowing, Piece, Told};
 use super::query::{self, Key, Select, Viewers, Watch};
 use super::table::{BLOCKS, Batch, Block, Feed, Row, Shared, Which};
 use super::{Counters, Limits, Outcome, Rows, Time};
+use hyper::StatusCode;
+
 use crate::event::Topic;
 use crate::live::sandbox::Sandbox;
 use crate::live::sql::Plan;
@@ -23,8 +26,14 @@ const BATCH: usize = 1_000;
 /// Batches of one table before the others, and whoever asks for something, have their turn.
 const TURNS: usize = 50;
 
-/// Shapes, newcomers, queries that have never run, and those that have: each has its turn.
-const TURNS_OF_ALL: usize = 4;
+/// Shapes, newcomers, queries of the dialect, those that have never run, and those that have: each has its turn.
+const TURNS_OF_ALL: usize = 5;
+
+/// How long the turn of queries of the dialect is, at most about.
+const FLOWING: Duration = Duration::from_millis(20);
+
+/// Rows beyond what a table retains that are kept while queries of the dialect are about to read them.
+const SPARED: u64 = 100_000;
 
 /// How long nothing is looked at when nothing is due.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -42,6 +51,10 @@ pub(super) struct Whole<'s> {
     groups: VecDeque<Fill>,
     newest: VecDeque<Fill>,
     reruns: BTreeMap<Key, Rerun>,
+    /// Queries of the dialect.
+    flows: BTreeMap<u64, Flowing>,
+    /// The one that was done last.
+    flowed: u64,
     views: HashMap<u64, Key>,
     /// Counts the runs.
     runs: u64,
@@ -56,6 +69,8 @@ struct Kept {
     blocks: VecDeque<KeptBlock>,
     /// Bytes of a block, from which on it is let go in parts.
     part_bytes: u64,
+    /// The first row that queries of the dialect are about to read.
+    wanted: Option<u64>,
 }
 
 struct KeptBlock {
@@ -97,6 +112,8 @@ impl<'s> Whole<'s> {
             groups: VecDeque::new(),
             newest: VecDeque::new(),
             reruns: BTreeMap::new(),
+            flows: BTreeMap::new(),
+            flowed: 0,
             views: HashMap::new(),
             runs: 0,
             turn: 0,
@@ -123,6 +140,14 @@ impl<'s> Whole<'s> {
             .collect();
         for key in ended {
             self.fail(&key, query::dropped(name));
+        }
+        let flows = self.flows.values().filter(|flowing| flowing.reads(name));
+        let flows: Vec<u64> = flows.map(Flowing::id).collect();
+        for id in flows {
+            if let Some(flowing) = self.flows.get(&id) {
+                flowing.tell(Told::Ended(Err(query::dropped(name))));
+            }
+            self.leave(id);
         }
     }
 
@@ -163,7 +188,12 @@ impl<'s> Whole<'s> {
         }
         self.views.insert(watch.id, key);
         rerun.viewers.add(watch);
-        let queries = self.reruns.len() + 4 * self.tables.len();
+        self.size_cache();
+    }
+
+    /// Has SQLite keep the statements that are run again and again.
+    fn size_cache(&self) {
+        let queries = self.reruns.len() + 4 * self.flows.len() + 4 * self.tables.len();
         let connection = self.sandbox.connection();
         connection.set_prepared_statement_cache_capacity(queries + 16);
     }
@@ -177,7 +207,7 @@ impl<'s> Whole<'s> {
         {
             self.reruns.remove(&key);
         }
-        if self.reruns.is_empty() {
+        if self.reruns.is_empty() && self.flows.is_empty() {
             self.sandbox.connection().flush_prepared_statement_cache();
         }
     }
@@ -197,6 +227,7 @@ impl<'s> Whole<'s> {
     /// Takes new rows from the log and lets old ones go; whether there may be more of them.
     pub(super) fn pull(&mut self, now: &Time) -> bool {
         let mut is_more = false;
+        self.note_wanted();
         for kept in self.tables.values_mut() {
             // Many at once, and yet not for ever: somebody may want something else.
             for turn in 1..=TURNS {
@@ -217,6 +248,21 @@ impl<'s> Whole<'s> {
         }
         self.retain_all();
         is_more
+    }
+
+    /// Notes which rows queries of the dialect are about to read.
+    fn note_wanted(&mut self) {
+        self.tables.values_mut().for_each(|kept| kept.wanted = None);
+        for flowing in self.flows.values() {
+            let Some(place) = flowing.wants() else {
+                continue;
+            };
+            for (name, _) in flowing.places() {
+                if let Some(kept) = self.tables.get_mut(name) {
+                    kept.wanted = Some(kept.wanted.map_or(place, |wanted| wanted.min(place)));
+                }
+            }
+        }
     }
 
     /// Holds all tables together to their limit; the oldest rows go first.
@@ -241,13 +287,23 @@ impl<'s> Whole<'s> {
         for (key, rerun) in &mut self.reruns {
             pause = pause.min(rerun.tick(now, key.every_ms));
         }
+        for flowing in self.flows.values() {
+            let due = flowing.pause(self.taken(flowing), now);
+            pause = due.map_or(pause, |due| pause.min(due));
+        }
         for _ in 0..TURNS_OF_ALL {
             self.turn = (self.turn + 1) % TURNS_OF_ALL;
             let fill = match self.turn {
                 0 => self.groups.pop_front(),
                 1 => self.newcomer(),
+                2 => {
+                    if self.flow(now) {
+                        return Duration::ZERO;
+                    }
+                    None
+                }
                 turn => {
-                    if let Some(key) = self.next(now, turn == 2) {
+                    if let Some(key) = self.next(now, turn == 3) {
                         self.run(&key, now);
                         return Duration::ZERO;
                     }
@@ -270,6 +326,90 @@ impl<'s> Whole<'s> {
             tables.for_each(|kept| kept.batch.compared_no_more(self.sandbox));
         }
         fill
+    }
+
+    /// Begins a query of the dialect.
+    pub(super) fn begin(&mut self, begin: Begin, now: &Time) {
+        let shared = |(name, _): &(Topic, u64)| {
+            let kept = self.tables.get(name);
+            kept.map(|kept| kept.feed.shared.clone())
+        };
+        let tables: Option<Vec<Arc<Shared>>> = begin.places.iter().map(shared).collect();
+        let all = begin.flow.about.streams.len();
+        match tables.filter(|tables| tables.len() == all) {
+            Some(tables) => {
+                let flowing = Flowing::new(begin, tables.into_iter().next(), now);
+                self.flows.insert(flowing.id(), flowing);
+                self.size_cache();
+            }
+            None => {
+                let detail =
+                    "a stream of the query was dropped; create it again, or ask for another";
+                let problem = Problem::new(StatusCode::GONE, "table-dropped", detail);
+                begin.reader.tell(Told::Ended(Err(problem)));
+            }
+        }
+    }
+
+    /// Nobody reads it any more.
+    pub(super) fn leave(&mut self, id: u64) {
+        if let Some(flowing) = self.flows.remove(&id) {
+            flowing.end(self.sandbox);
+        }
+        if self.flows.is_empty() && self.reruns.is_empty() {
+            self.sandbox.connection().flush_prepared_statement_cache();
+        }
+    }
+
+    /// Up to which row the table of a query has its rows; 0 while another of its tables has not.
+    fn taken(&self, flowing: &Flowing) -> u64 {
+        let place = |name: &Topic| self.tables.get(name).map_or(0, |kept| kept.feed.place);
+        let (first, others) = match flowing.places().split_first() {
+            Some(((name, _), others)) => (place(name), others),
+            None => return 0,
+        };
+        let have_all = others.iter().all(|(name, end)| place(name) >= *end);
+        if have_all { first } else { 0 }
+    }
+
+    /// Does pieces of work of queries of the dialect, one after the other, as many as a turn has room for. Whether there
+    /// was something to do.
+    fn flow(&mut self, now: &Time) -> bool {
+        let began = Instant::now();
+        let after = self
+            .flows
+            .range(self.flowed + 1..)
+            .chain(self.flows.range(..=self.flowed));
+        let is_due = |id: &u64| {
+            let flowing = self.flows.get(id)?;
+            flowing.pause(self.taken(flowing), now)
+        };
+        let due: Vec<u64> = after
+            .map(|(id, _)| *id)
+            .filter(|id| is_due(id) == Some(Duration::ZERO))
+            .collect();
+        for id in &due {
+            let Some(flowing) = self.flows.get(id) else {
+                continue;
+            };
+            let taken = self.taken(flowing);
+            let around = Around {
+                sandbox: self.sandbox,
+                limits: &self.limits,
+                now: *now,
+            };
+            if let Some(flowing) = self.flows.get_mut(id)
+                && let Piece::Ended(how) = flowing.step(taken, &around)
+            {
+                flowing.tell(Told::Ended(how));
+                self.leave(*id);
+            }
+            self.flowed = *id;
+            if began.elapsed() > FLOWING {
+                break;
+            }
+        }
+        !due.is_empty()
     }
 
     /// One that is due: of those that have never run, or the one that has run longest ago.
@@ -352,6 +492,7 @@ impl Kept {
         Kept {
             part_bytes: limits.table_bytes / BLOCKS,
             batch: Batch::new(&feed.shared.schema),
+            wanted: None,
             feed,
             blocks: VecDeque::new(),
         }
@@ -425,8 +566,16 @@ impl Kept {
             kept.feed.shared.rows.load(Ordering::Relaxed) > retention.rows
                 || kept.feed.shared.bytes.load(Ordering::Relaxed) > limits.table_bytes
         };
+        // They are on their way to somebody, for a moment.
+        let is_wanted = |kept: &Kept, oldest: &KeptBlock| {
+            let shared = &kept.feed.shared;
+            kept.wanted.is_some_and(|wanted| wanted < oldest.end)
+                && shared.rows.load(Ordering::Relaxed) <= retention.rows + SPARED
+                && shared.bytes.load(Ordering::Relaxed) <= limits.table_bytes
+        };
         while let Some(oldest) = self.blocks.front()
             && (is_old(oldest) || is_over(self))
+            && !is_wanted(self, oldest)
             && self.drop_block(sandbox)
         {}
     }

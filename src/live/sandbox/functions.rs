@@ -7,15 +7,17 @@ use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Result};
 
-use crate::live::sandbox::{Watch, like, moments, quantile, text};
+use crate::live::sandbox::{Watch, edges, like, moments, quantile, text};
 
 /// The aggregates, among them those that are registered here.
 pub const AGGREGATES: &[&str] = &[
     "avg",
     "count",
+    "earliest",
     "group_concat",
     "json_group_array",
     "json_group_object",
+    "latest",
     "max",
     "median",
     "min",
@@ -118,6 +120,7 @@ pub(super) fn register(connection: &Connection, longest: usize, watch: &Arc<Watc
     like::register(connection, watch)?;
     moments::register(connection)?;
     quantile::register(connection)?;
+    edges::register(connection)?;
     for (name, of) in [
         ("sqrt", f64::sqrt as fn(f64) -> f64),
         ("exp", f64::exp),

@@ -23,7 +23,7 @@ impl Type {
     }
 
     /// The type without `nullable`, and whether it was there.
-    pub(super) fn bare(&self) -> (&Type, bool) {
+    pub fn bare(&self) -> (&Type, bool) {
         match self {
             Type::Nullable(inner) => (inner, true),
             other => (other, false),

@@ -48,6 +48,32 @@ pub(super) fn millis(text: &str) -> Option<i64> {
     RANGE.contains(&ms).then_some(ms)
 }
 
+/// `2026-11-22T15:49:29.000Z`, with so many digits of a second; what is out of range is brought to its edge.
+pub(super) fn iso(ms: i64, digits: u8) -> String {
+    let ms = ms.clamp(*RANGE.start(), *RANGE.end());
+    let (days, of_day) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000));
+    // By years that begin in March, 400 of which are always as long.
+    let day = days + 719_468;
+    let (era, day) = (day.div_euclid(146_097), day.rem_euclid(146_097));
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let of_year = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let date = of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = era * 400 + year + i64::from(month <= 2);
+    let (seconds, fraction) = (of_day / 1_000, of_day % 1_000);
+    let (hours, minutes) = (seconds / 3_600, seconds / 60 % 60);
+    let mut text = format!(
+        "{year:04}-{month:02}-{date:02}T{hours:02}:{minutes:02}:{:02}",
+        seconds % 60
+    );
+    if digits > 0 {
+        let fraction = format!("{fraction:03}");
+        text += &format!(".{}", &fraction[..usize::from(digits.min(3))]);
+    }
+    text + "Z"
+}
+
 /// Days from the Unix epoch to a date, `YYYY-MM-DD`.
 pub(super) fn days(text: &str) -> Option<i64> {
     let mut parts = text.split('-');
@@ -83,6 +109,20 @@ fn number(text: &str, digits: usize, most: i64) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_written_as_they_are_read() {
+        let years = 86_400_000 * 365;
+        let times = (-2_100..8_000).map(|n| n * (years + 1_234_567));
+        for ms in times
+            .filter(|ms| RANGE.contains(ms))
+            .chain([0, -1, 951_782_400_000])
+        {
+            assert_eq!(millis(&iso(ms, 3)), Some(ms), "{}", iso(ms, 3));
+        }
+        assert_eq!(iso(1_689_528_355_650, 3), "2023-07-16T17:25:55.650Z");
+        assert_eq!(iso(1_689_528_355_650, 0), "2023-07-16T17:25:55Z");
+    }
 
     #[test]
     fn texts_are_times() {

@@ -7,6 +7,7 @@ use sqlparser::ast::{
 };
 
 use crate::live::sandbox::functions::{AGGREGATES, SCALARS, WINDOWS};
+use crate::live::sql::dialect::functions;
 use crate::live::sql::names::nearest;
 use crate::live::sql::parse::refuse;
 use crate::live::sql::print::{Level, Piece, Printer, Written};
@@ -67,7 +68,7 @@ pub fn call(function: &Function) -> Result<Call<'_>, Problem> {
         return Err(refuse(at, why));
     }
     let mut known = SCALARS.iter().chain(AGGREGATES).chain(WINDOWS).copied();
-    if name != "now" && !known.any(|k| k == name) {
+    if name != "now" && !known.any(|k| k == name) && !functions::is_of_dialect(&name) {
         let known = SCALARS.iter().chain(AGGREGATES).chain(WINDOWS).copied();
         let hint = nearest(&written, known.chain(["now"]));
         return Err(refuse(
@@ -128,13 +129,25 @@ pub fn single(name: &ObjectName) -> Option<String> {
 impl Printer<'_> {
     pub fn function(&self, function: &Function) -> Written {
         let call = call(function)?;
+        if functions::is_of_dialect(&call.name) {
+            return match self.dialect {
+                true => self.of_dialect(function, &call),
+                false => Err(refuse(
+                    function.name.span().start,
+                    format!("there is no function {}", function.name),
+                )),
+            };
+        }
         if call.name == "now" {
             if !call.arguments.is_empty() || call.over.is_some() || call.filter.is_some() {
                 let at = function.name.span().start;
                 return Err(refuse(at, "now() takes no arguments"));
             }
             self.seen.now.set(true);
-            return Ok(Piece::atom(if self.naming { "now()" } else { ":now" }));
+            return Ok(Piece::atom(match self.naming {
+                true => "now()",
+                false => self.now.get(),
+            }));
         }
         if call.is_aggregate() {
             self.seen.aggregate.set(true);
@@ -159,7 +172,7 @@ impl Printer<'_> {
     }
 
     /// The present is the time of the evaluation, not SQLite's own.
-    fn arguments(&self, call: &Call<'_>) -> Written<String> {
+    pub fn arguments(&self, call: &Call<'_>) -> Written<String> {
         if call.star {
             return Ok("*".to_owned());
         }
@@ -180,7 +193,10 @@ impl Printer<'_> {
                 self.seen.now.set(true);
                 list.splice(
                     *at..list.len().min(at + 1),
-                    [":now / 1000.0".to_owned(), "'unixepoch'".to_owned()],
+                    [
+                        format!("{} / 1000.0", self.now.get()),
+                        "'unixepoch'".to_owned(),
+                    ],
                 );
             }
         }

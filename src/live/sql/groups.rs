@@ -26,7 +26,7 @@ pub fn take_apart<'a>(
     select: &'a Select,
 ) -> Option<Groups> {
     let parts = Parts::of(select).ok()?;
-    let mut base = Printer::new(plain.tables);
+    let mut base = plain.like();
     base.source = Some(source);
     let keys: Option<Vec<String>> = parts
         .group_by
@@ -35,19 +35,21 @@ pub fn take_apart<'a>(
         .collect();
     let keys = keys?;
     let (window, from) = rows(&base, source, select.selection.as_ref())?;
-    if base.seen.aggregate.get() || base.seen.now.get() {
+    // In the dialect, a time is the parameter that it is for.
+    let has_time = |printer: &Printer<'_>| printer.seen.now.get() && !printer.dialect;
+    if base.seen.aggregate.get() || has_time(&base) {
         return None;
     }
     let totals = Totals {
         keys: keys.clone(),
         aggregates: RefCell::default(),
     };
-    let mut printer = Printer::new(plain.tables);
+    let mut printer = plain.like();
     printer.source = Some(source);
     printer.aliases.clone_from(&plain.aliases);
     printer.totals = Some(&totals);
     let result = result(&printer, &parts, query, select).ok()?;
-    if printer.seen.now.get() {
+    if has_time(&printer) {
         return None;
     }
     Some(Groups {
@@ -111,15 +113,16 @@ fn rows(
     condition: Option<&Expr>,
 ) -> Option<(Option<Window>, String)> {
     let mut window = None;
-    let mut terms = Vec::new();
+    let mut terms: Vec<String> = source.filter().map(str::to_owned).into_iter().collect();
     for term in condition.map_or(Vec::new(), |c| links(c, &BinaryOperator::And)) {
-        if window.is_none() {
+        if window.is_none() && !base.dialect {
             window = as_window(base, source, term);
             if window.is_some() {
                 continue;
             }
         }
-        terms.push(base.expr(term).ok()?.at_least(Level::Not));
+        let term = base.condition(|| base.expr(term));
+        terms.push(term.ok()?.at_least(Level::Not));
     }
     let mut from = source.from();
     if !terms.is_empty() {
@@ -206,7 +209,7 @@ fn result(
 impl Totals {
     /// A key, an aggregate, or what is made of them.
     pub fn stand_in(&self, printer: &Printer<'_>, expr: &Expr) -> Written {
-        let mut base = Printer::new(printer.tables);
+        let mut base = printer.like();
         base.source = printer.source;
         // A number by itself may also be a place, and is what it is without a key.
         if !matches!(expr, Expr::Value(_))
@@ -256,6 +259,9 @@ impl Totals {
             ("var_samp", false) => Function::VarSamp,
             ("stddev_pop", false) => Function::StddevPop,
             ("stddev_samp", false) => Function::StddevSamp,
+            // Of parts it cannot be told which came first.
+            ("earliest", false) if base.dialect => Function::Earliest,
+            ("latest", false) if base.dialect => Function::Latest,
             _ => return Err(whole()),
         };
         let argument = match call.arguments.as_slice() {
@@ -270,7 +276,7 @@ impl Totals {
                 Some(format!("case when {} then {value} end", base.text(filter)?))
             }
         };
-        if base.seen.now.get() {
+        if base.seen.now.get() && !base.dialect {
             return Err(whole());
         }
         let distinct = if function == Function::CountDistinct {

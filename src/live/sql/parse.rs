@@ -6,7 +6,7 @@ use sqlparser::ast::{Expr, Query, UnaryOperator};
 use sqlparser::dialect::Dialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Location, Token, Tokenizer};
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 use crate::problem::Problem;
 
@@ -30,6 +30,14 @@ pub fn refuse(at: Location, why: impl std::fmt::Display) -> Problem {
 /// # Errors
 /// 400 with line and column; 413.
 pub fn query(sql: &str, most_bytes: usize) -> Result<Query, Problem> {
+    parsed(tokens(sql, most_bytes)?, sql)
+}
+
+/// The words and signs of a text.
+///
+/// # Errors
+/// 400 with line and column; 413.
+pub fn tokens(sql: &str, most_bytes: usize) -> Result<Vec<TokenWithSpan>, Problem> {
     if sql.len() > most_bytes {
         return Err(Problem::too_large(
             "the query",
@@ -40,10 +48,24 @@ pub fn query(sql: &str, most_bytes: usize) -> Result<Query, Problem> {
     if let Some(at) = sql.find('\0') {
         return Err(refuse(place(sql, at), "there is a NUL in the query"));
     }
-    let dialect = Select::default();
-    let tokens = Tokenizer::new(&dialect, sql)
+    let tokens = Tokenizer::new(&Select::default(), sql)
         .tokenize_with_location()
         .map_err(|e| refuse(e.location, lower_first(&e.message)))?;
+    if tokens.len() > TOKENS {
+        return Err(Problem::bad_request(
+            "sql",
+            format!("the query has more than {TOKENS} words and signs; write a smaller one"),
+        ));
+    }
+    Ok(tokens)
+}
+
+/// Reads one query from the tokens of a text.
+///
+/// # Errors
+/// 400 with line and column.
+pub fn parsed(tokens: Vec<TokenWithSpan>, sql: &str) -> Result<Query, Problem> {
+    let dialect = Select::default();
     let mut words = tokens
         .iter()
         .filter(|t| !matches!(t.token, Token::Whitespace(_) | Token::LParen));
@@ -58,12 +80,6 @@ pub fn query(sql: &str, most_bytes: usize) -> Result<Query, Problem> {
                 ));
             }
         },
-    }
-    if tokens.len() > TOKENS {
-        return Err(Problem::bad_request(
-            "sql",
-            format!("the query has more than {TOKENS} words and signs; write a smaller one"),
-        ));
     }
     dialect.attempts.set(1_000 + 50 * tokens.len());
     let mut parser = Parser::new(&dialect)

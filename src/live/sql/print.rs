@@ -17,6 +17,12 @@ use crate::live::sql::parse::refuse;
 use crate::live::sql::source::Source;
 use crate::problem::Problem;
 
+/// The time of the evaluation, as a parameter.
+pub const NOW: &str = ":now";
+
+/// The time when a query of the dialect began.
+pub const START: &str = ":start";
+
 /// Levels of an expression; chains of AND and OR count little.
 const LEVELS: usize = 220;
 
@@ -35,6 +41,10 @@ pub struct Printer<'a> {
     pub seen: Seen,
     /// Whether names of columns are made: as people read them, and not for SQLite.
     pub naming: bool,
+    /// Whether it is of the dialect that streams are read in: what differs from SQLite's is written for it.
+    pub dialect: bool,
+    /// What `now()` is: [`NOW`] or [`START`].
+    pub now: Cell<&'static str>,
     depth: Cell<usize>,
 }
 
@@ -51,6 +61,7 @@ pub struct Seen {
 }
 
 /// An expression as text, and how strongly it holds together.
+#[derive(Clone, Debug)]
 pub struct Piece {
     pub text: String,
     pub level: Level,
@@ -106,13 +117,33 @@ impl<'a> Printer<'a> {
             with: RefCell::default(),
             seen: Seen::default(),
             naming: false,
+            dialect: false,
+            now: Cell::new(NOW),
             depth: Cell::new(0),
         }
     }
 
+    /// A new one for the same tables and dialect.
+    pub fn like(&self) -> Printer<'a> {
+        Printer {
+            dialect: self.dialect,
+            now: self.now.clone(),
+            ..Printer::new(self.tables)
+        }
+    }
+
+    /// A condition: in the dialect, the time in it is that of the query's beginning.
+    pub fn condition<T>(&self, write: impl FnOnce() -> T) -> T {
+        let now = self.now.get();
+        self.now.set(if self.dialect { START } else { now });
+        let written = write();
+        self.now.set(now);
+        written
+    }
+
     /// The name of a column that was given none: what it is, in short.
     pub fn titled(&self, expr: &Expr) -> Written<String> {
-        let mut printer = Printer::new(self.tables);
+        let mut printer = self.like();
         printer.source = self.source;
         printer.naming = true;
         printer.text(expr)
@@ -229,6 +260,11 @@ impl<'a> Printer<'a> {
         } else {
             level
         };
+        if self.dialect && matches!(op, Op::Divide) && !self.naming {
+            // There, the quotient of whole numbers is none.
+            let (left, right) = (self.text(left)?, self.held(right, stronger)?);
+            return Ok(Piece::new(format!("cast({left} as real) / {right}"), level));
+        }
         let (left, right) = (self.held(left, first)?, self.held(right, stronger)?);
         Ok(Piece::new(format!("{left} {sign} {right}"), level))
     }

@@ -11,7 +11,7 @@ use sqlparser::tokenizer::Location;
 use crate::live::sql::function::single;
 use crate::live::sql::names::{nearest, quoted};
 use crate::live::sql::parse::refuse;
-use crate::live::sql::print::{Printer, Written, start};
+use crate::live::sql::print::{Level, Printer, Written, start};
 use crate::problem::Problem;
 
 impl Printer<'_> {
@@ -141,8 +141,17 @@ impl Printer<'_> {
         if !select.from.is_empty() {
             text += &format!(" from {}", self.from(&select.from)?);
         }
+        let mut terms: Vec<String> = self.filter().into_iter().collect();
         if let Some(condition) = &select.selection {
-            text += &format!(" where {}", self.text(condition)?);
+            let level = if terms.is_empty() {
+                Level::Or
+            } else {
+                Level::Not
+            };
+            terms.push(self.condition(|| self.held(condition, level))?);
+        }
+        if !terms.is_empty() {
+            text += &format!(" where {}", terms.join(" and "));
         }
         if !parts.group_by.is_empty() {
             text += &format!(" group by {}", self.texts(parts.group_by)?);
@@ -151,6 +160,12 @@ impl Printer<'_> {
             text += &format!(" having {}", self.text(condition)?);
         }
         Ok(text)
+    }
+
+    /// What the subquery that the source stands for holds rows to.
+    fn filter(&self) -> Option<String> {
+        let filter = self.source.and_then(|source| source.filter());
+        filter.map(str::to_owned)
     }
 
     /// The select list, each with the name that its column has in the result.

@@ -23,6 +23,15 @@ pub struct Source<'a> {
     pub schema: &'a Schema,
     alias: Option<String>,
     windows: Option<Windows>,
+    derived: Option<Derived>,
+}
+
+/// A subquery that filters and renames: what is asked of it is asked of its table.
+#[derive(Debug)]
+pub struct Derived {
+    /// Each with its name, and whether it is a time.
+    pub columns: Vec<(String, Piece, bool)>,
+    pub filter: Option<String>,
 }
 
 /// Windows by a column of time: as long as `size`, one beginning each `slide`.
@@ -46,9 +55,14 @@ impl Windows {
     }
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
     /// What a name means, if it is a column.
     pub fn column(&self, key: &str) -> Option<Piece> {
+        if let Some(derived) = &self.derived {
+            let mut columns = derived.columns.iter();
+            let found = columns.find(|(name, ..)| name.eq_ignore_ascii_case(key));
+            return found.map(|(_, piece, _)| piece.clone());
+        }
         if let Some(windows) = &self.windows {
             match key {
                 "window_start" => return Some(Piece::new(windows.start(), Level::Sum)),
@@ -74,11 +88,48 @@ impl Source<'_> {
             None => &[],
         };
         let declared = self.schema.all_columns().map(|(name, _)| name);
-        declared.chain(windows.iter().copied())
+        let own = declared.chain(windows.iter().copied());
+        let is_own = self.derived.is_none();
+        let derived = self.derived.iter().flat_map(|d| &d.columns);
+        let derived = derived.map(|(name, ..)| name.as_str());
+        own.filter(move |_| is_own).chain(derived)
+    }
+
+    /// What a subquery says that it stands for.
+    pub fn filter(&self) -> Option<&str> {
+        self.derived.as_ref()?.filter.as_deref()
+    }
+
+    /// The same in the place of a subquery that reads it.
+    pub fn derived(self, alias: Option<String>, derived: Derived) -> Source<'a> {
+        Source {
+            alias: alias.or(Some(String::new())),
+            derived: Some(derived),
+            ..self
+        }
+    }
+
+    /// The windows that rows are in: their beginning and their end as expressions, how long they are, and by which
+    /// column; in milliseconds.
+    pub fn in_windows(&self) -> Option<(String, String, i64, &str)> {
+        let windows = self.windows.as_ref()?;
+        let start = windows.start();
+        let end = format!("{start} + {}", windows.size);
+        Some((start, end, windows.size, &windows.time))
+    }
+
+    /// Whether a row may be in several windows.
+    pub fn hops(&self) -> bool {
+        let windows = self.windows.as_ref();
+        windows.is_some_and(|windows| windows.slide != windows.size)
     }
 
     /// What a column holds; windows begin and end at times.
     pub fn is_time(&self, key: &str) -> bool {
+        if let Some(derived) = &self.derived {
+            let mut columns = derived.columns.iter();
+            return columns.any(|(name, _, is_time)| *is_time && name.eq_ignore_ascii_case(key));
+        }
         let windows = ["window_start", "window_end"].contains(&key) && self.windows.is_some();
         windows || is_time(self.schema, key)
     }
@@ -282,6 +333,7 @@ impl<'a> Printer<'a> {
                 schema: self.table(&called, at)?,
                 alias: None,
                 windows: None,
+                derived: None,
             },
             (Some(args), "tumble" | "hop") => self.windows(&called, args, at)?,
             (Some(_), _) => {
@@ -366,6 +418,7 @@ impl<'a> Printer<'a> {
             schema,
             alias: None,
             windows: None,
+            derived: None,
         };
         let time = source.spelled(time).unwrap_or(TIME);
         source.windows = Some(Windows {

@@ -56,7 +56,7 @@ impl Fresh<'_> {
             GroupsQuery {
                 shape: id,
                 aggregates: groups.aggregates.iter().map(|a| a.name.clone()).collect(),
-                select: Select::new(shape.over_totals(&groups.result)),
+                select: Select::new(shape.totals.under(&groups.result)),
                 viewers: Viewers::new(2),
                 last: None,
                 seen: 0,
@@ -90,7 +90,7 @@ impl Fresh<'_> {
         };
         self.by_rows.retain(|_, other| *other != id);
         self.sandbox.connection().flush_prepared_statement_cache();
-        shape.drop_table(self.sandbox);
+        shape.totals.drop_table(self.sandbox);
         if let Some(fed) = self.tables.get_mut(shape.table()) {
             fed.shapes.remove(&id);
             fed.readers -= usize::from(shape.program.is_some());

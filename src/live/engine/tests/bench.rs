@@ -25,6 +25,7 @@ pub(super) struct Bench {
     pub(super) whole: Whole<'static>,
     pub(super) fresh: Fresh<'static>,
     pub(super) counters: Arc<Counters>,
+    shared: Arc<Shared>,
     log: Arc<Log>,
     clock: Arc<AtomicU64>,
     steady: Duration,
@@ -92,6 +93,7 @@ impl Bench {
             whole: Whole::new(sandbox(), limits, &counters),
             fresh: Fresh::new(sandbox(), limits, &counters),
             counters,
+            shared: Arc::new(Shared::new(Arc::new(schema.clone()), &log)),
             log,
             clock,
             steady: Duration::ZERO,
@@ -101,9 +103,8 @@ impl Bench {
             late: Vec::new(),
             meanwhile: VecDeque::new(),
         };
-        let shared = Arc::new(Shared::new(Arc::new(schema.clone()), &bench.log));
-        bench.whole.create(&shared);
-        bench.fresh.create(&shared);
+        bench.whole.create(&bench.shared);
+        bench.fresh.create(&bench.shared);
         bench
     }
 
@@ -154,9 +155,25 @@ impl Bench {
         self.settle();
     }
 
+    /// The same for both clocks.
+    pub(super) fn pass_steadily(&mut self, ms: u64) {
+        self.set_clock(self.now() + ms);
+        self.steady += Duration::from_millis(ms);
+        self.settle_now();
+    }
+
+    /// The number that the next event will have.
+    pub(super) fn end(&self) -> u64 {
+        self.shared.end()
+    }
+
     pub(super) fn settle(&mut self) {
         // Re-runs may be as often as they like.
         self.steady += Duration::from_secs(3_600);
+        self.settle_now();
+    }
+
+    fn settle_now(&mut self) {
         let now = self.time();
         let mut late = std::mem::take(&mut self.late);
         for _ in 0..10_000 {
