@@ -72,7 +72,7 @@ pub fn hold_to_its_word(plan: &Plan) {
         takes(&plan.text);
         match &plan.class {
             Class::Whole => {}
-            Class::Rows { newest } => takes(newest),
+            Class::Rows { ordered } => takes(&format!("{ordered} desc limit :most")),
             Class::Groups(groups) => {
                 let arguments = groups.aggregates.iter().filter_map(|a| a.argument.as_ref());
                 let items: Vec<&String> = groups.rows.keys.iter().chain(arguments).collect();

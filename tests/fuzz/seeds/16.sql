@@ -1,0 +1,1 @@
+select * from table(metrics) where ts > '2023-01-01' order by value limit 3
