@@ -22,6 +22,11 @@ impl Type {
         }
     }
 
+    /// Whether a row may lack it.
+    pub fn is_nullable(&self) -> bool {
+        matches!(self, Type::Nullable(_))
+    }
+
     /// The type without `nullable`, and whether it was there.
     pub fn bare(&self) -> (&Type, bool) {
         match self {
@@ -96,11 +101,15 @@ fn parse(text: &str, depth: usize) -> Result<Type, String> {
         ("uuid", 0) => Ok(Type::Uuid),
         ("date", 0) => Ok(Type::Date),
         ("datetime", 0) => Ok(Type::DateTime { precision: 0 }),
+        ("datetime", 1) => utc(arguments[0]).map(|()| Type::DateTime { precision: 0 }),
         ("datetime64", 0) => Ok(Type::DateTime { precision: 3 }),
-        ("datetime64", 1) => match number(0)? {
-            precision @ 0..=3 => Ok(Type::DateTime { precision }),
-            _ => Err("times are held in milliseconds, so at most 3 digits of a second".into()),
-        },
+        ("datetime64", 1 | 2) => {
+            arguments.get(1).map_or(Ok(()), |zone| utc(zone))?;
+            match number(0)? {
+                precision @ 0..=3 => Ok(Type::DateTime { precision }),
+                _ => Err("times are held in milliseconds, so at most 3 digits of a second".into()),
+            }
+        }
         ("decimal" | "numeric", 1 | 2) => {
             let precision = number(0)?;
             let scale = if arguments.len() == 2 { number(1)? } else { 0 };
@@ -120,7 +129,22 @@ fn parse(text: &str, depth: usize) -> Result<Type, String> {
             Type::Nullable(_) => Err("nullable within nullable".into()),
             kind => Ok(Type::Nullable(Box::new(kind))),
         },
-        _ => Err("known are bool, int8 to int64, uint8 to uint64, float32, float64, decimal(p, s), string, uuid, date, datetime, datetime64(p), array(T), map(K, V) and nullable(T)".into()),
+        // How others store it; its values are those of T.
+        ("low_cardinality", 1) => parse(arguments[0], depth - 1),
+        ("tuple", _) => {
+            Err("a tuple cannot be held; declare a column for each member, or a map(K, V)".into())
+        }
+        _ => Err("known are bool, int8 to int64, uint8 to uint64, float32, float64, decimal(p, s), string, uuid, date, datetime, datetime64(p), array(T), map(K, V), nullable(T) and low_cardinality(T)".into()),
+    }
+}
+
+/// The zone in which a type says times are shown.
+fn utc(zone: &str) -> Result<(), String> {
+    match zone.trim_matches('\'') {
+        "utc" => Ok(()),
+        _ => Err(format!(
+            "{zone} is not taken: times are held and told in 'UTC'"
+        )),
     }
 }
 
@@ -153,6 +177,10 @@ mod tests {
             ("Decimal( 10 ,2 )", "decimal(10, 2)"),
             ("datetime64", "datetime64(3)"),
             ("datetime64(0)", "datetime"),
+            ("datetime64(3,'UTC')", "datetime64(3)"),
+            ("datetime('utc')", "datetime"),
+            ("low_cardinality(string)", "string"),
+            ("low_cardinality(nullable(string))", "nullable(string)"),
             (
                 "map(string,array(nullable(decimal(4,1))))",
                 "map(string, array(nullable(decimal(4, 1))))",
@@ -172,6 +200,8 @@ mod tests {
             ("int128", "known are"),
             ("int8(3)", "known are"),
             ("datetime64(6)", "milliseconds"),
+            ("datetime64(3,'Asia/Tokyo')", "'asia/tokyo'"),
+            ("tuple(int8, string)", "a tuple cannot be held"),
             ("datetime64(x)", "\"x\""),
             ("decimal(16, 2)", "15"),
             ("decimal(2, 3)", "15"),
