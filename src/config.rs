@@ -10,6 +10,7 @@
 mod file;
 mod host;
 pub mod listeners;
+pub mod secret;
 mod sense;
 mod sources;
 pub mod table;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use crate::config::file::File;
 use crate::config::listeners::Listeners;
+use crate::config::secret::Secret;
 use crate::config::sources::Sources;
 
 /// What `triwire serve` was told, checked. `Config::default()` is what it does when told nothing.
@@ -71,6 +73,8 @@ pub struct Access {
     pub allow_origin: Vec<String>,
     /// Names that `Host` may say beside those of the certificate; lower case, no port.
     pub allow_host: Vec<String>,
+    /// Keys of the Timeplus dialect; none lets everybody in who gets there.
+    pub api_key: Vec<Secret>,
     /// Anybody who reaches a listener may publish and subscribe.
     pub open: bool,
 }

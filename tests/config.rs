@@ -93,6 +93,7 @@ fn nothing_said_gives_the_defaults() {
     assert_eq!((config.name.as_deref(), config.shards), (None, None));
     assert!(!config.access.open && !config.no_h2c_upgrade && !config.no_websocket_http2);
     assert!(config.access.allow_origin.is_empty() && config.access.allow_host.is_empty());
+    assert!(config.access.api_key.is_empty());
     let (timing, limits) = (&config.timing, &config.limits);
     let seconds = [
         timing.drain,
@@ -278,6 +279,38 @@ fn switches_and_lists_of_a_stronger_source_replace_the_weaker() {
     assert_eq!(
         hosts(file().flags("--allow-host e --allow-host f,e")),
         ["e", "f"]
+    );
+}
+
+#[test]
+fn keys_are_listed_and_shown_nowhere() {
+    let (one, two) = ("0123456789abcdef", "fedcba9876543210");
+    let revealed = |start: Start| {
+        let config = start.resolve().unwrap();
+        let shown = format!("{config:?}");
+        assert!(!shown.contains(one) && !shown.contains(two), "{shown}");
+        let keys = config.access.api_key.iter();
+        keys.map(|key| key.reveal().to_owned()).collect::<Vec<_>>()
+    };
+    let both = Start::default().variable("TRIWIRE_API_KEY", "0123456789abcdef, fedcba9876543210");
+    assert_eq!(revealed(both), [one, two]);
+    let text = "api-key = ['0123456789abcdef', 'fedcba9876543210']";
+    assert_eq!(revealed(Start::default().file("keys", text)), [one, two]);
+    let flag = Start::default()
+        .file("keys", text)
+        .flags("--api-key fedcba9876543210");
+    assert_eq!(revealed(flag), [two]);
+
+    let wrong = flags("--api-key 0123456789abcdef,tooshort")
+        .variable("TRIWIRE_API_KEY", "tooshort, with a blank");
+    let advice =
+        "is none; write 16 to 255 visible ASCII characters without commas, any number of keys";
+    assert_eq!(
+        wrong.mistakes(),
+        [
+            format!("TRIWIRE_API_KEY: key 1 of 2 {advice}"),
+            format!("--api-key: key 2 of 2 {advice}"),
+        ]
     );
 }
 

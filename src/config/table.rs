@@ -17,6 +17,7 @@ use crate::config::LogFormat;
 use crate::config::host;
 use crate::config::listeners;
 use crate::config::listeners::Bind;
+use crate::config::secret::Secret;
 use crate::config::value;
 
 /// One setting.
@@ -96,6 +97,7 @@ enum Kind {
     LogFormat(Field<LogFormat>),
     Origins(Field<Vec<String>>),
     Hosts(Field<Vec<String>>),
+    Keys(Field<Vec<Secret>>),
 }
 
 /// A row that only `--help` and the documentation show.
@@ -156,6 +158,7 @@ impl Setting {
             Kind::LogFormat(_) => "human or json".to_owned(),
             Kind::Origins(_) => "scheme://host or scheme://host:port, any number".to_owned(),
             Kind::Hosts(_) => "names without a port, any number".to_owned(),
+            Kind::Keys(_) => value::KEYS.to_owned(),
         }
     }
 
@@ -172,6 +175,7 @@ impl Setting {
             Kind::LogFormat(_) => "human|json",
             Kind::Origins(_) => "ORIGIN",
             Kind::Hosts(_) => "HOST",
+            Kind::Keys(_) => "KEY",
         }
     }
 
@@ -208,6 +212,7 @@ impl Setting {
                 list(values, host::origin).map(|origins| *field(config) = origins)
             }
             Kind::Hosts(field) => list(values, host::host).map(|hosts| *field(config) = hosts),
+            Kind::Keys(field) => keys(values).map(|keys| *field(config) = keys),
             _ => match values {
                 [text] => self
                     .store_one(config, text.trim())
@@ -241,7 +246,9 @@ impl Setting {
             Kind::DirectoryOrNone(field) => *field(config) = Some(PathBuf::from(text)),
             Kind::Name(field) => *field(config) = Some(value::name(text)?),
             Kind::LogFormat(field) => *field(config) = log_format(text)?,
-            Kind::Origins(_) | Kind::Hosts(_) => unreachable!("lists are stored whole"),
+            Kind::Origins(_) | Kind::Hosts(_) | Kind::Keys(_) => {
+                unreachable!("lists are stored whole")
+            }
         }
         Ok(())
     }
@@ -290,6 +297,22 @@ fn list(
         Ok(items)
     } else {
         Err(wrong)
+    }
+}
+
+/// The same of keys, which are not shown: a mistake in one is told by its place.
+fn keys(values: &[String]) -> Result<Vec<Secret>, Vec<String>> {
+    let keys = values.iter().flat_map(|value| value.split(','));
+    let keys: Vec<&str> = keys.map(str::trim).collect();
+    let wrong = keys.iter().position(|key| !value::is_key(key));
+    match wrong {
+        Some(place) => Err(vec![format!(
+            "key {} of {} is none; write {}",
+            place + 1,
+            keys.len(),
+            value::KEYS
+        )]),
+        None => Ok(keys.into_iter().map(Secret::new).collect()),
     }
 }
 

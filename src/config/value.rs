@@ -98,6 +98,14 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     ))
 }
 
+/// What keys are: long enough that nobody guesses one, and nothing that a header or a list with commas cannot hold.
+pub(super) const KEYS: &str =
+    "16 to 255 visible ASCII characters without commas, any number of keys";
+
+pub(super) fn is_key(text: &str) -> bool {
+    (16..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 /// As much of a host's name as a name may hold.
 pub(super) fn name_from(host: &str) -> String {
     let kept: String = host

@@ -95,6 +95,12 @@ pub(super) static SERVER: &[Setting] = &[
         "A name that Host may say, beside those of the certificate; repeatable",
     ),
     shown(
+        "api-key",
+        "",
+        Kind::Keys(|config| &mut config.access.api_key),
+        "A key of the Timeplus dialect (/api/v1beta2), which then needs one; rather in the file or the variable, since others see flags; repeatable",
+    ),
+    shown(
         "log-format",
         "human",
         Kind::LogFormat(|config| &mut config.log_format),
