@@ -1,5 +1,7 @@
 //! Who may ask: which hosts are ours and which web pages may use us across origins. Loopback is no excuse: a
-//! page on any site can reach a server on its visitor's machine.
+//! page on any site can reach a server on its visitor's machine. And what keys are.
+
+pub mod keys;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

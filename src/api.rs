@@ -7,6 +7,7 @@ pub mod queries;
 pub mod stats;
 pub mod subscriptions;
 pub mod tables;
+pub mod timeplus;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,17 +26,19 @@ use serde::de::DeserializeOwned;
 use self::cut::Cuts;
 use self::publish::Publisher;
 use self::stats::Stats;
-use crate::body::Body;
+use crate::access::keys::Keys;
+use crate::body::{self, Body};
 use crate::live::{Expected, Live};
 use crate::openapi::Path;
 use crate::problem::Problem;
 
 /// All APIs.
-pub const APIS: [&dyn Api; 7] = [
+pub const APIS: [&dyn Api; 8] = [
     &publish::Publish,
     &queries::Queries,
     &subscriptions::Subscriptions,
     &tables::Tables,
+    &timeplus::Timeplus,
     &stats::Seen,
     &metrics::Metrics,
     &cut::Cutting,
@@ -49,6 +52,16 @@ pub trait Api: Send + Sync {
     /// Whether it answers while the server drains.
     fn answers_while_draining(&self) -> bool {
         false
+    }
+
+    /// Whether what is asked at a path is refused in words of its own, also where it has no such path.
+    fn has_dialect(&self, _path: &str) -> bool {
+        false
+    }
+
+    /// Those words.
+    fn refused(&self, problem: &Problem) -> Response<Body> {
+        body::refused(problem)
     }
 
     /// Answers a request to one of its paths with a method that this takes, or with HEAD where that is GET.
@@ -71,6 +84,8 @@ pub struct Context {
     pub stats: Arc<Stats>,
     /// Whether it is fit to be sent requests.
     pub health: Arc<Health>,
+    /// What the Timeplus dialect asks for.
+    pub keys: Keys,
 }
 
 /// Whether the server is fit to be sent requests.

@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 pub const PATH: &str = "/openapi.json";
 
 /// A path, as OpenAPI writes it, and what it takes. `/publish/{topic}` is everything below `/publish/`; braces before
-/// the end stand for one segment.
+/// the end stand for one segment. Those of the Timeplus dialect are written `[/{tenant}]/…[/]`: what is in brackets may
+/// be left out.
 #[derive(Debug)]
 pub struct Path {
     /// The path.
@@ -29,8 +30,18 @@ impl Path {
     }
 }
 
+/// How a path of the Timeplus dialect begins, which may stand below the name of a tenant, and how it ends.
+const TENANT: &str = "[/{tenant}]";
+const SLASH: &str = "[/]";
+
 /// Whether `path` is meant by a path of the description.
 pub fn means(at: &str, path: &str) -> bool {
+    if let Some(at) = at.strip_prefix(TENANT) {
+        return means(at, path) || below_tenant(path).is_some_and(|path| means(at, path));
+    }
+    if let Some(at) = at.strip_suffix(SLASH) {
+        return means(at, path.strip_suffix('/').unwrap_or(path));
+    }
     let Some((above, rest)) = at.split_once('{') else {
         return at == path;
     };
@@ -43,10 +54,23 @@ pub fn means(at: &str, path: &str) -> bool {
     })
 }
 
+/// A path without its first segment, if more follows it.
+pub fn below_tenant(path: &str) -> Option<&str> {
+    let path = path.strip_prefix('/')?;
+    let end = path.find('/').filter(|end| *end > 0)?;
+    Some(&path[end..])
+}
+
 /// The document of these paths, each with its Operation Objects by method.
 pub fn document(paths: impl Iterator<Item = (&'static str, Map<String, Value>)>) -> Value {
     let paths: Map<String, Value> = paths
-        .map(|(at, operations)| (at.to_owned(), item(operations)))
+        .map(|(at, operations)| match at.strip_prefix(TENANT) {
+            Some(at) => (
+                at.trim_end_matches(SLASH).to_owned(),
+                of_dialect(operations),
+            ),
+            None => (at.to_owned(), item(operations)),
+        })
         .collect();
     json!({
         "openapi": "3.1.1",
@@ -66,15 +90,25 @@ pub fn document(paths: impl Iterator<Item = (&'static str, Map<String, Value>)>)
                     "pattern": "^[0-9]{1,20}-[0-9]{1,20}$",
                 },
                 "Problem": problem_schema(),
+                "TimeplusError": timeplus_error(),
                 "Topic": topic_schema(),
             },
-            "responses": {
-                "Malformed": problem("Malformed; `detail` says what, and what would be right"),
-                "Foreign": problem("Asked by a page of a foreign origin, which may only GET, and without a WebSocket"),
-                "Misdirected": problem("`Host` is neither an address nor a name of the certificate or allow-host"),
-                "Unavailable": unavailable(),
+            "responses": shared_responses(),
+            "securitySchemes": {
+                "ApiKey": { "type": "apiKey", "in": "header", "name": "X-Api-Key" },
+                "Basic": { "type": "http", "scheme": "basic", "description": "A key as the password, of any user" },
             },
         },
+    })
+}
+
+/// What [`always`] refers to.
+fn shared_responses() -> Value {
+    json!({
+        "Malformed": problem("Malformed; `detail` says what, and what would be right"),
+        "Foreign": problem("Asked by a page of a foreign origin, which may only GET, and without a WebSocket"),
+        "Misdirected": problem("`Host` is neither an address nor a name of the certificate or allow-host"),
+        "Unavailable": unavailable(),
     })
 }
 
@@ -86,7 +120,10 @@ const ABOUT: &str = "One event log on every wire. All listeners serve the same p
     of cleartext HTTP/2 gets 426 unless it can be upgraded.\n\n\
     While the server is full or draining, a request whose `Accept` names `text/event-stream` gets 200 in place of \
     503, with one event `busy` that says when to come back: an EventSource gives up for ever on any other status.\n\n\
-    A WebSocket on HTTP/2 is an extended CONNECT (RFC 8441) to the same path, answered 200.";
+    A WebSocket on HTTP/2 is an extended CONNECT (RFC 8441) to the same path, answered 200.\n\n\
+    Paths below `/api/v1beta2` are the Timeplus dialect: they are there with and without the name of a tenant before \
+    them, which says nothing, and with and without a slash at the end; their refusals have a form of their own, and \
+    if the server has keys (api-key), a request needs one of them.";
 
 /// The Path Item Object: what was described, what follows from it, and what holds for all.
 fn item(mut operations: Map<String, Value>) -> Value {
@@ -120,6 +157,36 @@ fn item(mut operations: Map<String, Value>) -> Value {
     }
     item.extend(operations);
     item.into()
+}
+
+/// The same for the Timeplus dialect: also below a tenant, perhaps with a key, and with refusals of its own form.
+fn of_dialect(mut operations: Map<String, Value>) -> Value {
+    for operation in operations.values_mut() {
+        let no_key = "The server has keys (api-key), and the request has none of them";
+        operation["responses"]["401"] = problem_with("www-authenticate", no_key);
+        operation["security"] = json!([{}, { "ApiKey": [] }, { "Basic": [] }]);
+    }
+    let mut item = item(operations);
+    let shared = shared_responses();
+    let operations = item.as_object_mut().expect("an item is an object");
+    let responses = operations
+        .values_mut()
+        .filter_map(|operation| operation.get_mut("responses")?.as_object_mut());
+    for response in responses.flat_map(Map::values_mut) {
+        if let Some(name) = response["$ref"].as_str().and_then(|r| r.rsplit('/').next()) {
+            *response = shared[name].clone();
+        }
+        if let Some(content) = response.get_mut("content").and_then(Value::as_object_mut)
+            && content.remove("application/problem+json").is_some()
+        {
+            let schema = json!({ "$ref": "#/components/schemas/TimeplusError" });
+            content.insert("application/json".to_owned(), json!({ "schema": schema }));
+        }
+    }
+    let tenant = json!({ "default": "default", "description": "Any one segment" });
+    item["servers"] =
+        json!([{ "url": "/" }, { "url": "/{tenant}", "variables": { "tenant": tenant } }]);
+    item
 }
 
 /// What stands in braces is there for every method, OPTIONS too.
@@ -312,6 +379,18 @@ fn problem_schema() -> Value {
     schema
 }
 
+fn timeplus_error() -> Value {
+    let mut schema = object(json!({
+        "code": { "type": "integer", "minimum": 400, "maximum": 599 },
+        "message": text(),
+        "system": text(),
+    }));
+    schema["description"] = json!(
+        "How the Timeplus dialect refuses: `code` is the status, `message` says what to do about it"
+    );
+    schema
+}
+
 /// The description of the description.
 pub fn describe() -> Value {
     let schema = object(
@@ -361,6 +440,17 @@ mod tests {
             ("/streams/{name}/ingest", "/streams/t", false),
             ("/streams/{name}/ingest", "/streams/a/b/ingest", false),
             ("/stream/{id}", "/streams/t", false),
+            ("[/{tenant}]/a/b[/]", "/a/b", true),
+            ("[/{tenant}]/a/b[/]", "/a/b/", true),
+            ("[/{tenant}]/a/b[/]", "/a/b//", false),
+            ("[/{tenant}]/a/b[/]", "/t/a/b/", true),
+            ("[/{tenant}]/a/b[/]", "/a/a/b", true),
+            ("[/{tenant}]/a/b[/]", "//a/b", false),
+            ("[/{tenant}]/a/b[/]", "/t/u/a/b", false),
+            ("[/{tenant}]/a/b[/]", "/b", false),
+            ("[/{tenant}]/a/{b}[/]", "/t/a/c/", true),
+            ("[/{tenant}]/a/{b}[/]", "/a/", false),
+            ("[/{tenant}]/a/{b}/c[/]", "/t/a/b/c/", true),
         ];
         for (at, path, want) in table {
             assert_eq!(means(at, path), want, "{at} {path}");

@@ -241,11 +241,15 @@ impl Routes {
     ) -> Answering<Response<Body>> {
         let source = self.access.source(request.headers());
         let is_head = request.method() == Method::HEAD;
+        let dialect = dialect(request.uri().path());
         let answering = self
             .dispatch(request, carrier, standing, &source)
             .unwrap_or_else(|problem| future::ready(Err(problem)).boxed());
         async move {
-            let mut response = answering.await.unwrap_or_else(|problem| refused(&problem));
+            let mut response = answering.await.unwrap_or_else(|problem| match dialect {
+                Some(api) => api.refused(&problem),
+                None => refused(&problem),
+            });
             access::mark(&source, response.headers_mut());
             if is_head {
                 drop_body(&mut response);
@@ -318,7 +322,9 @@ impl Routes {
     }
 
     fn busy(&self, head: &Parts, reason: &'static str) -> Result<Response<Body>, Problem> {
-        if sse::names_event_stream(&head.headers) && !websocket::is_handshake(head) {
+        // The clients of a dialect are no EventSource, and know nothing of `busy`.
+        let is_for_us = dialect(head.uri.path()).is_none() && !websocket::is_handshake(head);
+        if is_for_us && sse::names_event_stream(&head.headers) {
             return Ok(sse::busy(reason, &self.settings.server));
         }
         Err(Problem::unavailable(
@@ -417,9 +423,20 @@ fn asked<'w>(wires: &[&'w dyn Wire], head: &Parts) -> Result<(&'w dyn Wire, Wire
     Err(unknown(head.uri.path()))
 }
 
+/// The API whose way it is to refuse what is asked there, unless the path is another's.
+fn dialect(path: &str) -> Option<&'static dyn Api> {
+    let api = APIS.into_iter().find(|api| api.has_dialect(path))?;
+    let is_its = match Target::of(path) {
+        Some(Target::Api(api, _)) => api.has_dialect(path),
+        Some(_) => false,
+        None => true,
+    };
+    is_its.then_some(api)
+}
+
 fn unknown(path: &str) -> Problem {
     let detail = format!(
-        "there is nothing at {path}; try /events, /poll, /publish/TOPIC, /queries, /subscriptions, /streams, /stats, /openapi.json or /"
+        "there is nothing at {path}; try /events, /poll, /publish/TOPIC, /queries, /subscriptions, /streams, /api/v1beta2/streams, /stats, /openapi.json or /"
     );
     Problem::new(StatusCode::NOT_FOUND, "not-found", detail)
 }

@@ -46,9 +46,9 @@ const ARROWS: [Row; 22] = [
     (
         "api",
         &[
-            "event", "log", "live", "counts", "body", "openapi", "problem",
+            "event", "log", "live", "counts", "body", "openapi", "access", "problem",
         ],
-        "appends to the log, changes what is defined and reads what is counted",
+        "appends to the log, changes what is defined and reads what is counted; a dialect asks for keys",
     ),
     (
         "wire",

@@ -1,5 +1,6 @@
 //! Tables, which the paths call streams: `/streams`, `/streams/{name}` and `/streams/{name}/ingest`.
 
+use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
@@ -89,8 +90,20 @@ async fn ingest(request: Request<Incoming>, context: &Context) -> Result<Respons
     let limits = publisher.limits;
     let body = read_body(body, limits.batch_bytes, "batch-bytes", limits.body_time).await?;
     let rows = table.schema.ingest(&body)?;
-    if rows.len() > limits.batch_events {
-        return Err(publish::too_many_events(limits.batch_events));
+    let done = append(publisher, &table, rows, key.as_deref())?;
+    Ok(super::json(StatusCode::CREATED, done.to_string()))
+}
+
+/// Publishes rows, all or none, and says what was done.
+pub(super) fn append(
+    publisher: &Publisher,
+    table: &Table,
+    rows: Vec<Bytes>,
+    key: Option<&str>,
+) -> Result<Value, Problem> {
+    let most = publisher.limits.batch_events;
+    if rows.len() > most {
+        return Err(publish::too_many_events(most));
     }
     let drafts = rows.into_iter().map(|row| {
         Ok(Draft {
@@ -100,13 +113,12 @@ async fn ingest(request: Request<Incoming>, context: &Context) -> Result<Respons
         })
     });
     let drafts = drafts.collect::<Result<_, Problem>>()?;
-    let done = publisher.publish(drafts, key.as_deref())?;
-    let body = json!({
+    let done = publisher.publish(drafts, key)?;
+    Ok(json!({
         "count": done.count,
         "first": done.first.to_string(),
         "last": done.last.to_string(),
-    });
-    Ok(super::json(StatusCode::CREATED, body.to_string()))
+    }))
 }
 
 fn of_ingest(head: &Parts, context: &Context) -> Result<(Table, Option<String>), Problem> {

@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 
 use self::identity::Identities;
 use crate::access::Access;
+use crate::access::keys::Keys;
 use crate::api::cut::Cuts;
 use crate::api::publish::Publisher;
 use crate::api::stats::Stats;
@@ -133,6 +134,7 @@ fn serve(
             cuts: Cuts::new(config.limits.cut_keys),
             stats: stats.clone(),
             health: Arc::new(Health::default()),
+            keys: keys(config),
         },
         settings: Arc::new(wire_settings(config, &name)),
         log: log.clone(),
@@ -266,6 +268,11 @@ fn access(config: &Config, identities: &Identities, listeners: &[Listener]) -> A
         &access.allow_origin,
         &access.allow_host,
     ))
+}
+
+fn keys(config: &Config) -> Keys {
+    let keys = config.access.api_key.iter();
+    Keys::new(keys.map(|key| key.reveal().to_owned()).collect())
 }
 
 fn now_ms() -> u64 {

@@ -48,6 +48,24 @@ const UNITS: [(&str, u64); 5] = [
 ];
 
 impl Asked {
+    /// A table of these columns, each a name and a type, whose rows are retained for so long at most.
+    pub fn new(name: String, columns: Vec<(String, String)>, age_ms: Option<u64>) -> Asked {
+        let column = |(name, r#type)| AskedColumn { name, r#type };
+        Asked {
+            name,
+            columns: columns.into_iter().map(column).collect(),
+            retention: age_ms.map(|ms| AskedRetention {
+                rows: None,
+                age: Some(age(ms)),
+            }),
+        }
+    }
+
+    /// What it is to be called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(super) fn parse(body: &str) -> Result<Asked, Problem> {
         serde_json::from_str(body)
             .map_err(|error| Problem::bad_request("body", format!("this is no table: {error}")))

@@ -1,6 +1,7 @@
 //! How to get each answer that `/openapi.json` describes, of a real server.
 
 mod live;
+mod timeplus;
 
 use super::Operation;
 
@@ -24,6 +25,8 @@ pub enum On {
     Full,
     /// One that is leaving, and still has somebody to wait for.
     Draining,
+    /// One that has a key.
+    Locked,
 }
 
 /// What the server that is asked in peace is started with.
@@ -40,6 +43,9 @@ pub const LIMITS: [&str; 11] = [
     "--metrics-every",
     "off",
 ];
+
+/// How paths of the Timeplus dialect begin.
+pub const DIALECT: &str = "/api/v1beta2/";
 
 pub const HANDSHAKE: &str = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
     sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -102,6 +108,7 @@ pub fn all(operations: &[Operation], made: &Made) -> Vec<Recipe> {
     all.extend(live::subscriptions(made));
     all.extend(live::stream(&made.kept));
     all.extend(live::tables());
+    all.extend(timeplus::all());
     let seen = ["/stats", "/healthz", "/readyz", "/metrics", "/openapi.json"];
     for path in seen.iter().chain(&PAGE) {
         all.push(recipe("GET", path, 200, path, "", ""));
@@ -136,6 +143,9 @@ fn everywhere(of: &Operation) -> Vec<Recipe> {
             all.push(recipe(method, path, 403, path, &request, ""));
             all.push(recipe(method, path, 503, path, "", "").on(On::Full));
         }
+    }
+    if path.starts_with(DIALECT) && method != "OPTIONS" {
+        all.push(recipe(method, path, 401, path, "", "").on(On::Locked));
     }
     all
 }

@@ -7,7 +7,7 @@ const ENCODED: &str = "content-encoding: gzip\r\n";
 const STALE: &str = "if-match: \"stale\"\r\n";
 
 /// What any request with a JSON body may be answered.
-fn bodies(method: &str, path: &str, target: &str) -> [Recipe; 4] {
+pub fn bodies(method: &str, path: &str, target: &str) -> [Recipe; 4] {
     let large = "x".repeat(1025);
     let endless = recipe(method, path, 408, target, "", "");
     let endless = Recipe {
