@@ -499,7 +499,7 @@ fn seeks_in(select: &Select) -> bool {
         _ => false,
     };
     let condition = select.selection.as_ref();
-    let own = condition.is_some_and(|c| links(c, &BinaryOperator::And).iter().any(|t| seeks(t)));
+    let own = condition.is_some_and(|c| links(c, &BinaryOperator::And).iter().any(seeks));
     own || select.from.iter().any(|table| match &table.relation {
         TableFactor::Derived { subquery, .. } => self::seeks(subquery),
         _ => false,

@@ -293,19 +293,12 @@ fn rewritten(tokens: &[TokenWithSpan], clauses: &mut Clauses) -> Result<Tokens, 
                 out.extend([Token::Comma, path, Token::RParen].map(place));
                 2 + taken
             }
-            Token::Number(digits, false) => match rest.get(1) {
-                Some(TokenWithSpan {
-                    token: Token::Word(unit),
-                    span,
-                }) if span.start == first.span.end => {
-                    if each_of(unit, first.span.start)?.is_some() {
-                        let number = Token::SingleQuotedString(digits.clone());
-                        let unit = word_of(unit_of(unit));
-                        out.extend([word_of("interval"), number, unit].map(place));
-                        2
-                    } else {
-                        0
-                    }
+            Token::Number(digits, false) => match adjacent(first, rest.get(1)) {
+                Some(unit) if each_of(unit, first.span.start)?.is_some() => {
+                    let number = Token::SingleQuotedString(digits.clone());
+                    let unit = word_of(unit_of(unit));
+                    out.extend([word_of("interval"), number, unit].map(place));
+                    2
                 }
                 _ => 0,
             },
@@ -317,6 +310,17 @@ fn rewritten(tokens: &[TokenWithSpan], clauses: &mut Clauses) -> Result<Tokens, 
         rest = &rest[taken.max(1)..];
     }
     Ok(out)
+}
+
+/// The word that stands right behind a number.
+fn adjacent<'t>(number: &TokenWithSpan, next: Option<&'t TokenWithSpan>) -> Option<&'t Word> {
+    match next? {
+        TokenWithSpan {
+            token: Token::Word(word),
+            span,
+        } if span.start == number.span.end => Some(word),
+        _ => None,
+    }
 }
 
 /// `key.of.it`, as the path that SQLite takes, and how many tokens it is.

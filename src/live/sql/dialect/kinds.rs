@@ -216,18 +216,15 @@ impl<'a> Kinds<'a> {
     fn compared(&mut self, expr: &mut Expr, scope: &Scope) -> Result<(), Problem> {
         use BinaryOperator as Op;
         match expr {
-            Expr::BinaryOp { left, op, right }
-                if matches!(
-                    op,
-                    Op::Eq | Op::NotEq | Op::Lt | Op::LtEq | Op::Gt | Op::GtEq
-                ) =>
-            {
-                match (is_time(&scope.kind(left)), is_time(&scope.kind(right))) {
-                    (true, false) => as_time(right),
-                    (false, true) => as_time(left),
-                    _ => Ok(()),
-                }
-            }
+            Expr::BinaryOp {
+                left,
+                op: Op::Eq | Op::NotEq | Op::Lt | Op::LtEq | Op::Gt | Op::GtEq,
+                right,
+            } => match (is_time(&scope.kind(left)), is_time(&scope.kind(right))) {
+                (true, false) => as_time(right),
+                (false, true) => as_time(left),
+                _ => Ok(()),
+            },
             Expr::Between {
                 expr, low, high, ..
             } if is_time(&scope.kind(expr)) => as_time(low).and_then(|()| as_time(high)),
