@@ -26,6 +26,7 @@ use serde::de::DeserializeOwned;
 use self::cut::Cuts;
 use self::publish::Publisher;
 use self::stats::Stats;
+use self::timeplus::queries::registry::Registry;
 use crate::access::keys::Keys;
 use crate::body::{self, Body};
 use crate::live::{Expected, Live};
@@ -86,6 +87,8 @@ pub struct Context {
     pub health: Arc<Health>,
     /// What the Timeplus dialect asks for.
     pub keys: Keys,
+    /// The queries of that dialect.
+    pub timeplus: Arc<Registry>,
 }
 
 /// Whether the server is fit to be sent requests.

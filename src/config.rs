@@ -111,6 +111,8 @@ pub struct Timing {
     pub subscription_ttl: Duration,
     /// How long one evaluation of a query may take.
     pub query_time: Duration,
+    /// How long a query of the Timeplus dialect is remembered that has ended.
+    pub timeplus_ended_for: Duration,
 }
 
 /// How large (in bytes) and how many things may be. `Default` is empty, for the table to fill: the
@@ -182,6 +184,10 @@ pub struct LiveLimits {
     pub query_result: usize,
     /// Bytes that a query of the dialect of streams tells at once.
     pub stream_result: usize,
+    /// Queries of the Timeplus dialect that run.
+    pub timeplus_queries: usize,
+    /// Those that have ended and are remembered.
+    pub timeplus_ended: usize,
 }
 
 impl Default for Config {

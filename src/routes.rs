@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::access::{self, Access, Source};
 use crate::api::subscriptions;
+use crate::api::timeplus;
 use crate::api::{self, APIS, Api, Context};
 use crate::body::{Body, Chunked, refused};
 use crate::counts::WireName;
@@ -102,6 +103,7 @@ pub enum Standing {
 enum Target {
     Stream(&'static Streams),
     Api(&'static dyn Api, &'static Path),
+    Rows,
     Page(&'static page::File),
     Description,
 }
@@ -114,7 +116,7 @@ impl Target {
             .map(Target::Stream)
             .chain(APIS.into_iter().flat_map(of_one))
             .chain(page::FILES.iter().map(Target::Page))
-            .chain([Target::Description])
+            .chain([Target::Rows, Target::Description])
     }
 
     fn of(path: &str) -> Option<Target> {
@@ -125,6 +127,7 @@ impl Target {
         match self {
             Target::Stream(streams) => streams.at,
             Target::Api(_, path) => path.at,
+            Target::Rows => timeplus::ROWS,
             Target::Page(file) => file.at,
             Target::Description => openapi::PATH,
         }
@@ -136,6 +139,7 @@ impl Target {
             (Target::Stream(streams), "CONNECT") => {
                 streams.wires.iter().any(|wire| wire.takes_connect())
             }
+            (Target::Rows, "CONNECT") => true,
             (Target::Api(_, path), method) => path.operations.iter().any(|(m, _)| *m == method),
             (_, method) => method == "GET",
         }
@@ -155,6 +159,7 @@ impl Target {
         match self {
             Target::Stream(streams) => streams.describe(),
             Target::Api(_, path) => path.describe(),
+            Target::Rows => websocket::rows::describe(),
             Target::Page(file) => get(file.describe()),
             Target::Description => get(openapi::describe()),
         }
@@ -275,13 +280,16 @@ impl Routes {
                 return Err(problem);
             }
         };
-        let request = Request::from_parts(head, body);
+        let mut request = Request::from_parts(head, body);
         match target {
             Target::Stream(streams) => self.open(streams, request, carrier, source),
             Target::Api(api, _) => {
                 let routes = self.clone();
+                // Some answer with a stream, which is counted on its connection.
+                request.extensions_mut().insert(carrier.connection);
                 Ok(async move { api.call(request, &routes.context).await }.boxed())
             }
+            Target::Rows => Ok(future::ready(self.rows(request, carrier)).boxed()),
             Target::Page(file) => Ok(future::ready(Ok(file.answer())).boxed()),
             Target::Description => {
                 let answer = api::json(StatusCode::OK, DESCRIPTION.clone());
@@ -331,6 +339,20 @@ impl Routes {
             reason,
             format!("the server is {reason}; come back, or use another"),
         ))
+    }
+
+    /// What comes of a query of the Timeplus dialect, on a WebSocket.
+    fn rows(
+        &self,
+        request: Request<Incoming>,
+        carrier: Carrier,
+    ) -> Result<Response<Body>, Problem> {
+        self.context.keys.check(request.headers())?;
+        let id = timeplus::rows_of(request.uri().path())
+            .unwrap_or_default()
+            .to_owned();
+        let follow = || self.context.timeplus.follow(&id);
+        websocket::rows::open(request, carrier, &self.settings, follow)
     }
 
     fn open(
@@ -428,6 +450,7 @@ fn dialect(path: &str) -> Option<&'static dyn Api> {
     let api = APIS.into_iter().find(|api| api.has_dialect(path))?;
     let is_its = match Target::of(path) {
         Some(Target::Api(api, _)) => api.has_dialect(path),
+        Some(Target::Rows) => true,
         Some(_) => false,
         None => true,
     };

@@ -133,6 +133,7 @@ pub async fn run(
     tracing::info!("draining: {} connections", places.early());
     places.drain();
     routes.context.health.drain();
+    routes.context.timeplus.drain();
     log.end();
     let _ = phase.send(Phase::Draining);
     tokio::select! {

@@ -2,7 +2,7 @@
 //! that `/streams` has too; what differs is how they are said, and how a refusal is.
 
 mod ingest;
-mod queries;
+pub mod queries;
 mod streams;
 
 use futures_util::future::{BoxFuture, FutureExt};
@@ -19,13 +19,32 @@ use crate::problem::Problem;
 pub struct Timeplus;
 
 /// What all paths of the dialect have in common.
-const BASE: &str = "/api/v1beta2";
+const BASE: &str = Edition::V1beta2.base();
+
+/// Where 0.x clients read what comes of a query: by a WebSocket, which is no answer, so that `routes` has it.
+pub const ROWS: &str = "[/{tenant}]/ws/queries/{id}[/]";
+
+/// Which of the dialect's generations a path is of. Of the first there is what its queries are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Edition {
+    V1beta1,
+    V1beta2,
+}
+
+impl Edition {
+    const fn base(self) -> &'static str {
+        match self {
+            Edition::V1beta1 => "/api/v1beta1",
+            Edition::V1beta2 => "/api/v1beta2",
+        }
+    }
+}
 
 /// Who speaks, as errors say it. Of the names that clients may know it is that of the part which answers HTTP: what it
 /// has behind it is none of those that Timeplus has.
 const SYSTEM: &str = "appserver";
 
-const PATHS: [Path; 8] = [
+const PATHS: [Path; 11] = [
     Path {
         at: "[/{tenant}]/api/v1beta2/streams[/]",
         operations: &[
@@ -50,22 +69,43 @@ const PATHS: [Path; 8] = [
     },
     Path {
         at: "[/{tenant}]/api/v1beta2/queries[/]",
-        operations: &[("GET", queries::describe), ("POST", queries::describe)],
+        operations: &[
+            ("GET", queries::describe_list),
+            ("POST", queries::describe_create),
+        ],
     },
     Path {
         at: "[/{tenant}]/api/v1beta2/queries/{id}/cancel[/]",
-        operations: &[("POST", queries::describe_one)],
+        operations: &[("POST", queries::describe_cancel)],
     },
     Path {
         at: "[/{tenant}]/api/v1beta2/queries/{id}[/]",
         operations: &[
             ("GET", queries::describe_one),
-            ("DELETE", queries::describe_one),
+            ("DELETE", queries::describe_delete),
         ],
     },
     Path {
         at: "[/{tenant}]/api/v1beta2/sqlanalyze[/]",
-        operations: &[("POST", queries::describe)],
+        operations: &[("POST", queries::describe_analyze)],
+    },
+    Path {
+        at: "[/{tenant}]/api/v1beta1/queries[/]",
+        operations: &[
+            ("GET", queries::describe_list),
+            ("POST", queries::describe_made),
+        ],
+    },
+    Path {
+        at: "[/{tenant}]/api/v1beta1/queries/{id}/cancel[/]",
+        operations: &[("POST", queries::describe_cancel)],
+    },
+    Path {
+        at: "[/{tenant}]/api/v1beta1/queries/{id}[/]",
+        operations: &[
+            ("GET", queries::describe_one),
+            ("DELETE", queries::describe_delete),
+        ],
     },
 ];
 
@@ -75,7 +115,7 @@ impl Api for Timeplus {
     }
 
     fn has_dialect(&self, path: &str) -> bool {
-        own(path).is_some()
+        own(path).is_some() || rows_of(path).is_some()
     }
 
     fn refused(&self, problem: &Problem) -> Response<Body> {
@@ -113,7 +153,10 @@ async fn answer(request: Request<Incoming>, context: &Context) -> Result<Respons
         (Asked::Stream(name), method) => streams::one(method, name, body, context).await,
         (Asked::Ingest(name), _) => ingest::ingest(&head, &name, body, context).await,
         (Asked::Views, _) => Ok(streams::views(body)),
-        (Asked::Queries, _) => queries::answer(body),
+        (Asked::Queries(place, edition), _) => {
+            queries::answer(&head, place, edition, body, context).await
+        }
+        (Asked::Analysis, _) => queries::analyze(&head, body, context).await,
     }
 }
 
@@ -123,35 +166,58 @@ enum Asked {
     Stream(String),
     Ingest(String),
     Views,
-    Queries,
+    Queries(queries::Place, Edition),
+    Analysis,
 }
 
 fn asked(uri: &hyper::Uri) -> Result<Asked, Problem> {
-    let path = own(uri.path()).unwrap_or_default();
+    let (edition, path) = own(uri.path()).unwrap_or((Edition::V1beta2, ""));
     let name = |name: &str| {
         let name = percent_encoding::percent_decode_str(name).decode_utf8();
         let name = name.map_err(|_| Problem::bad_request("path", "the path is not UTF-8"))?;
-        Ok(name.into_owned())
+        Ok::<_, Problem>(name.into_owned())
     };
-    Ok(match path.strip_prefix("/streams/") {
-        Some(below) => match below.strip_suffix("/ingest") {
+    if let Some(below) = path.strip_prefix("/streams/") {
+        return Ok(match below.strip_suffix("/ingest") {
             Some(stream) => Asked::Ingest(name(stream)?),
             None => Asked::Stream(name(below)?),
-        },
-        None if path == "/streams" => Asked::Streams,
-        None if path == "/views" => Asked::Views,
-        None => Asked::Queries,
+        });
+    }
+    if let Some(below) = path.strip_prefix("/queries/") {
+        let place = match below.strip_suffix("/cancel") {
+            Some(id) => queries::Place::Cancel(name(id)?),
+            None => queries::Place::One(name(below)?),
+        };
+        return Ok(Asked::Queries(place, edition));
+    }
+    Ok(match path {
+        "/streams" => Asked::Streams,
+        "/views" => Asked::Views,
+        "/sqlanalyze" => Asked::Analysis,
+        // There are no others among the paths.
+        _ => Asked::Queries(queries::Place::All, edition),
     })
 }
 
-/// What follows [`BASE`] in a path of the dialect, without a slash at its end.
-fn own(path: &str) -> Option<&str> {
-    fn below(path: &str) -> Option<&str> {
-        let rest = path.strip_prefix(BASE)?;
-        (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+/// What follows the base in a path of the dialect, without a slash at its end.
+fn own(path: &str) -> Option<(Edition, &str)> {
+    fn below(path: &str) -> Option<(Edition, &str)> {
+        let editions = [Edition::V1beta2, Edition::V1beta1].into_iter();
+        let mut found = editions.filter_map(|e| Some((e, path.strip_prefix(e.base())?)));
+        found.find(|(_, rest)| rest.is_empty() || rest.starts_with('/'))
     }
-    let rest = below(path).or_else(|| below(openapi::below_tenant(path)?))?;
-    Some(rest.strip_suffix('/').unwrap_or(rest))
+    let (edition, rest) = below(path).or_else(|| below(openapi::below_tenant(path)?))?;
+    Some((edition, rest.strip_suffix('/').unwrap_or(rest)))
+}
+
+/// The query whose rows a path is of: see [`ROWS`].
+pub fn rows_of(path: &str) -> Option<&str> {
+    fn below(path: &str) -> Option<&str> {
+        let id = path.strip_prefix("/ws/queries/")?;
+        let id = id.strip_suffix('/').unwrap_or(id);
+        (!id.is_empty() && !id.contains('/')).then_some(id)
+    }
+    below(path).or_else(|| below(openapi::below_tenant(path)?))
 }
 
 /// 200 with a body in JSON.
@@ -181,7 +247,26 @@ mod tests {
             ("/streams", None),
             ("", None),
         ] {
-            assert_eq!(own(path), rest, "{path}");
+            let own = own(path);
+            assert_eq!(own.map(|(_, rest)| rest), rest, "{path}");
+            assert!(own.is_none_or(|(edition, _)| edition == Edition::V1beta2));
+        }
+    }
+
+    #[test]
+    fn what_is_of_the_generation_before() {
+        let own = own("/t/api/v1beta1/queries/");
+        assert_eq!(own, Some((Edition::V1beta1, "/queries")));
+        for (path, id) in [
+            ("/ws/queries/a", Some("a")),
+            ("/t/ws/queries/a/", Some("a")),
+            ("/ws/queries/", None),
+            ("/ws/queries/a/b", None),
+            ("/t/u/ws/queries/a", None),
+            ("/ws", None),
+        ] {
+            assert_eq!(rows_of(path), id, "{path}");
+            assert_eq!(openapi::means(ROWS, path), id.is_some(), "{path}");
         }
     }
 }

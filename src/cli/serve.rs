@@ -22,6 +22,7 @@ use crate::access::keys::Keys;
 use crate::api::cut::Cuts;
 use crate::api::publish::Publisher;
 use crate::api::stats::Stats;
+use crate::api::timeplus::queries::registry::{self, Registry};
 use crate::api::{Context, Health, publish};
 use crate::config::{Config, Limits, LogFormat};
 use crate::counts::{Counts, ListenerFacts};
@@ -122,6 +123,7 @@ fn serve(
     let engine = Engine::start(&log, limits.engine)?;
     let live = Live::new(log.clone(), engine, limits, definitions);
     let stats = Arc::new(Stats::new(&name, counts.clone(), log.clone()));
+    let timeplus = Registry::new(timeplus_limits(config));
     let routes = Arc::new(Routes {
         access: access.clone(),
         context: Context {
@@ -135,6 +137,7 @@ fn serve(
             stats: stats.clone(),
             health: Arc::new(Health::default()),
             keys: keys(config),
+            timeplus: timeplus.clone(),
         },
         settings: Arc::new(wire_settings(config, &name)),
         log: log.clone(),
@@ -153,6 +156,7 @@ fn serve(
             let (drain, cut) = signals()?;
             live.restore(stored.unwrap_or_default()).await;
             tokio::spawn(live.tidy());
+            tokio::spawn(timeplus.tidy());
             tokio::spawn(stats.publish_while_read());
             if let Some(every) = config.metrics_every {
                 let (log, name) = (log.clone(), name.clone());
@@ -315,6 +319,16 @@ fn live_limits(config: &Config) -> live::Limits {
             result_bytes: live.query_result,
             flow_bytes: live.stream_result,
         },
+    }
+}
+
+fn timeplus_limits(config: &Config) -> registry::Limits {
+    let Config { timing, limits, .. } = config;
+    registry::Limits {
+        running: limits.live.timeplus_queries,
+        ended: limits.live.timeplus_ended,
+        ended_for: timing.timeplus_ended_for,
+        stall: timing.stall,
     }
 }
 

@@ -3,6 +3,7 @@
 //! What the messages mean stands in `session`.
 
 mod message;
+pub mod rows;
 mod session;
 mod sips;
 
@@ -55,17 +56,14 @@ impl Wire for WebSocket {
     }
 
     fn describe(&self) -> Value {
-        let opened = json!({
-            "description": "A WebSocket; first comes `$ready` with a cursor",
-            "headers": { "sec-websocket-accept": { "required": true, "schema": text() } },
-        });
-        let one = |value: &str| json!({ "type": "string", "enum": [value] });
+        let [upgrade, key, version] = handshake();
+        let opened = opened("A WebSocket; first comes `$ready` with a cursor");
         json!({
             "summary": "A WebSocket, for a handshake",
             "parameters": [
-                parameter("header", "Upgrade", "Of a handshake", one("websocket")),
-                parameter("header", "Sec-WebSocket-Key", "Of a handshake: 16 bytes in base64", text()),
-                parameter("header", "Sec-WebSocket-Version", "Of a handshake", one("13")),
+                upgrade,
+                key,
+                version,
                 parameter(
                     "header", "Sec-WebSocket-Protocol",
                     "What the client can speak; none is the same",
@@ -107,6 +105,36 @@ impl Wire for WebSocket {
         });
         std::future::ready(Ok(response)).boxed()
     }
+}
+
+/// What a handshake says, as `/openapi.json` has it.
+fn handshake() -> [Value; 3] {
+    [
+        parameter("header", "Upgrade", "Of a handshake", one("websocket")),
+        parameter(
+            "header",
+            "Sec-WebSocket-Key",
+            "Of a handshake: 16 bytes in base64",
+            text(),
+        ),
+        parameter(
+            "header",
+            "Sec-WebSocket-Version",
+            "Of a handshake",
+            one("13"),
+        ),
+    ]
+}
+
+fn one(value: &str) -> Value {
+    json!({ "type": "string", "enum": [value] })
+}
+
+fn opened(what: &str) -> Value {
+    json!({
+        "description": what,
+        "headers": { "sec-websocket-accept": { "required": true, "schema": text() } },
+    })
 }
 
 /// Whether a request is a WebSocket handshake, well-formed or not.

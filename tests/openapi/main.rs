@@ -63,6 +63,7 @@ fn every_status_of_every_operation() {
     let made = Made {
         kept: subscription(&plain),
         deleted: subscription(&plain),
+        queries: [query(&plain), query(&plain)],
     };
     let recipes = recipes::all(&operations, &made);
 
@@ -154,8 +155,12 @@ fn fits(document: &Value, recipe: &Recipe, answer: &Answer) -> Result<(), String
         true => serde_json::from_str(&answer.body).map_err(|e| e.to_string())?,
         false => Value::String(answer.body.clone()),
     };
-    if kind == "text/event-stream" && !answer.body.contains("event: ready\n") {
-        return Err("a stream begins with where it is".to_owned());
+    let begins = match recipes::is_dialect(&recipe.of.path) {
+        true => "event: query\n",
+        false => "event: ready\n",
+    };
+    if kind == "text/event-stream" && !answer.body.contains(begins) {
+        return Err("a stream begins with where it is, or what it is of".to_owned());
     }
     schema::check(document, &described["schema"], &body)
 }
@@ -170,6 +175,18 @@ fn subscription(server: &Server) -> String {
     assert!(head.starts_with("HTTP/1.1 201"), "{head}");
     let made: Value = serde_json::from_str(&answer).expect("JSON");
     made["subscription_id"].as_str().expect("an id").to_owned()
+}
+
+/// A new query of the Timeplus dialect.
+fn query(server: &Server) -> String {
+    let body = r#"{"sql":"select value from metrics"}"#;
+    let (head, answer) = server.request(&format!(
+        "POST /api/v1beta1/queries HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    assert!(head.starts_with("HTTP/1.1 201"), "{head}");
+    let made: Value = serde_json::from_str(&answer).expect("JSON");
+    made["id"].as_str().expect("an id").to_owned()
 }
 
 /// Somebody who reads events.
@@ -274,7 +291,7 @@ fn nothing_else_is_answered() {
                 continue;
             }
             let answer = ask(method, path);
-            let form = match path.starts_with(recipes::DIALECT) {
+            let form = match recipes::is_dialect(path) {
                 true => "TimeplusError",
                 false => "Problem",
             };
@@ -366,8 +383,8 @@ fn every_parameter_is_read() {
         }
     }
     let known = [
-        "after", "cut", "envelope", "format", "lag", "limit", "lines", "poll", "timeout", "topic",
-        "type",
+        "after", "cut", "envelope", "format", "lag", "limit", "lines", "poll", "tag", "timeout",
+        "topic", "type",
     ];
     assert_eq!(read, known.map(str::to_owned).into());
 }

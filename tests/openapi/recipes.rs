@@ -30,7 +30,7 @@ pub enum On {
 }
 
 /// What the server that is asked in peace is started with.
-pub const LIMITS: [&str; 11] = [
+pub const LIMITS: [&str; 12] = [
     "--topics=1",
     "--event-bytes=1KiB",
     "--batch-events=1",
@@ -40,12 +40,17 @@ pub const LIMITS: [&str; 11] = [
     "--queries=2",
     "--subscriptions=3",
     "--tables=3",
+    "--timeplus-queries=3",
     "--metrics-every",
     "off",
 ];
 
-/// How paths of the Timeplus dialect begin.
-pub const DIALECT: &str = "/api/v1beta2/";
+/// Whether a path is of the Timeplus dialect.
+pub fn is_dialect(path: &str) -> bool {
+    ["/api/v1beta2/", "/api/v1beta1/", "/ws/"]
+        .iter()
+        .any(|start| path.starts_with(start))
+}
 
 pub const HANDSHAKE: &str = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
     sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -96,6 +101,8 @@ pub struct Made {
     pub kept: String,
     /// One that goes.
     pub deleted: String,
+    /// Queries of the Timeplus dialect whose rows nobody has asked for yet.
+    pub queries: [String; 2],
 }
 
 /// All that are known, for a description with these operations.
@@ -108,7 +115,7 @@ pub fn all(operations: &[Operation], made: &Made) -> Vec<Recipe> {
     all.extend(live::subscriptions(made));
     all.extend(live::stream(&made.kept));
     all.extend(live::tables());
-    all.extend(timeplus::all());
+    all.extend(timeplus::all(made));
     let seen = ["/stats", "/healthz", "/readyz", "/metrics", "/openapi.json"];
     for path in seen.iter().chain(&PAGE) {
         all.push(recipe("GET", path, 200, path, "", ""));
@@ -144,7 +151,7 @@ fn everywhere(of: &Operation) -> Vec<Recipe> {
             all.push(recipe(method, path, 503, path, "", "").on(On::Full));
         }
     }
-    if path.starts_with(DIALECT) && method != "OPTIONS" {
+    if is_dialect(path) && method != "OPTIONS" {
         all.push(recipe(method, path, 401, path, "", "").on(On::Locked));
     }
     all

@@ -26,6 +26,10 @@ impl Client {
         self.publisher.call(call).await
     }
 
+    pub async fn delete(&mut self, path: &str) -> Answer {
+        self.publisher.call(Call::delete(at(path))).await
+    }
+
     /// A stream of these columns, each a name and a type.
     pub async fn stream(&mut self, name: &str, columns: &[(&str, &str)]) {
         let columns = columns

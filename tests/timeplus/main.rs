@@ -7,4 +7,7 @@ mod client;
 mod everywhere;
 mod ingest;
 mod keys;
+mod queries;
+mod running;
+mod sockets;
 mod streams;

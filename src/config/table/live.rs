@@ -111,4 +111,26 @@ pub(super) static LIVE: &[Setting] = &[
         }),
         "Bytes that a query of the Timeplus dialect tells at once",
     ),
+    row(
+        "timeplus-queries",
+        "1000",
+        Kind::Number(1..=100_000, |config| {
+            &mut config.limits.live.timeplus_queries
+        }),
+        "Queries of the Timeplus dialect that run at once",
+    ),
+    row(
+        "timeplus-ended",
+        "1000",
+        Kind::Number(0..=100_000, |config| &mut config.limits.live.timeplus_ended),
+        "Queries of the Timeplus dialect that have ended and can still be asked about",
+    ),
+    row(
+        "timeplus-ended-for",
+        "10min",
+        Kind::Time(0..=24 * HOUR, |config| {
+            &mut config.timing.timeplus_ended_for
+        }),
+        "For how long a query of the Timeplus dialect that has ended can be asked about",
+    ),
 ];

@@ -32,7 +32,7 @@ const TURN: usize = 64;
 const LINGER: Duration = Duration::from_secs(1);
 
 /// How a session ends.
-enum Ending {
+pub(super) enum Ending {
     /// With a Close of ours.
     Close(CloseCode, &'static str),
     /// The peer has closed, or is gone.
@@ -345,7 +345,7 @@ fn close<T>(code: CloseCode, reason: &'static str) -> ControlFlow<Ending, T> {
 }
 
 /// What a failure of the socket means to the peer (RFC 6455, 7.4.1).
-fn ending(error: &Error) -> Ending {
+pub(super) fn ending(error: &Error) -> Ending {
     match error {
         Error::Protocol(_) => Ending::Close(CloseCode::Protocol, "against RFC 6455"),
         Error::Utf8(_) => Ending::Close(CloseCode::Invalid, "text that is not UTF-8"),
@@ -358,7 +358,7 @@ fn ending(error: &Error) -> Ending {
 }
 
 /// Says why, lets the peer answer, and leaves. What it still sends is discarded, so that our last words reach it.
-async fn finish(mut socket: WebSocketStream<Sips>, ending: Ending) {
+pub(super) async fn finish(mut socket: WebSocketStream<Sips>, ending: Ending) {
     let _ = tokio::time::timeout(LINGER, async {
         if let Ending::Close(code, reason) = ending {
             let frame = CloseFrame {
@@ -376,7 +376,7 @@ async fn finish(mut socket: WebSocketStream<Sips>, ending: Ending) {
 }
 
 /// Bytes of a frame from a server with a payload of this length (RFC 6455, 5.2).
-fn framed(payload: usize) -> usize {
+pub(super) fn framed(payload: usize) -> usize {
     payload
         + match payload {
             0..=125 => 2,
