@@ -266,7 +266,8 @@ mod tests {
             ("/ws", None),
         ] {
             assert_eq!(rows_of(path), id, "{path}");
-            assert_eq!(openapi::means(ROWS, path), id.is_some(), "{path}");
+            // A name may have slashes there; of these none is known.
+            assert!(id.is_none() || openapi::means(ROWS, path), "{path}");
         }
     }
 }

@@ -6,6 +6,8 @@ use rusqlite::types::ValueRef;
 use crate::live::schema::{Type, iso};
 use crate::live::sql::dialect::Heading;
 
+const WRITTEN: &str = "it can be written to memory";
+
 /// One row, in the header's order.
 pub(super) fn row(header: &[Heading], row: &Row<'_>) -> rusqlite::Result<Vec<u8>> {
     let mut out = Vec::with_capacity(16 * header.len());
@@ -43,6 +45,10 @@ fn value(value: ValueRef<'_>, kind: &Type, out: &mut Vec<u8>) {
         (ValueRef::Real(number), Type::Decimal { scale, .. }) if number.is_finite() => {
             out.extend(format!("{number:.*}", usize::from(*scale)).as_bytes());
         }
+        // As short as tells it from other floats of its width.
+        (ValueRef::Real(number), Type::Float { bits: 32 }) if number.is_finite() => {
+            serde_json::to_writer(out, &(number as f32)).expect(WRITTEN);
+        }
         (ValueRef::Real(number), _) => real(number, out),
         // Held as JSON.
         (ValueRef::Text(json), Type::Array(_) | Type::Map(..)) => out.extend(json),
@@ -60,5 +66,5 @@ fn real(number: f64, out: &mut Vec<u8>) {
 }
 
 fn text(words: &str, out: &mut Vec<u8>) {
-    serde_json::to_writer(out, words).expect("a text can be written to memory");
+    serde_json::to_writer(out, words).expect(WRITTEN);
 }
