@@ -161,9 +161,12 @@ fn item(mut operations: Map<String, Value>) -> Value {
 
 /// The same for the Timeplus dialect: also below a tenant, perhaps with a key, and with refusals of its own form.
 fn of_dialect(mut operations: Map<String, Value>) -> Value {
-    for operation in operations.values_mut() {
+    for (method, operation) in &mut operations {
         let no_key = "The server has keys (api-key), and the request has none of them";
         operation["responses"]["401"] = problem_with("www-authenticate", no_key);
+        if method == "head" {
+            *operation = head_of(operation);
+        }
         operation["security"] = json!([{}, { "ApiKey": [] }, { "Basic": [] }]);
     }
     let mut item = item(operations);

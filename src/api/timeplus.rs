@@ -215,7 +215,7 @@ pub fn rows_of(path: &str) -> Option<&str> {
     fn below(path: &str) -> Option<&str> {
         let id = path.strip_prefix("/ws/queries/")?;
         let id = id.strip_suffix('/').unwrap_or(id);
-        (!id.is_empty() && !id.contains('/')).then_some(id)
+        (!id.is_empty()).then_some(id)
     }
     below(path).or_else(|| below(openapi::below_tenant(path)?))
 }
@@ -261,7 +261,7 @@ mod tests {
             ("/ws/queries/a", Some("a")),
             ("/t/ws/queries/a/", Some("a")),
             ("/ws/queries/", None),
-            ("/ws/queries/a/b", None),
+            ("/ws/queries/a/b", Some("a/b")),
             ("/t/u/ws/queries/a", None),
             ("/ws", None),
         ] {

@@ -319,6 +319,7 @@ async fn a_websocket_on_http2_is_where_one_on_http1_is() {
     for of in operations(&document).iter().filter(|of| of.method == "GET") {
         let at = match of.path.as_str() {
             "/stream/{id}" => of.path.replace("{id}", &subscription(&server)),
+            "/ws/queries/{id}" => of.path.replace("{id}", &query(&server)),
             path => format!("{path}?topic=t"),
         };
         let call = Call::get(at);

@@ -111,8 +111,8 @@ pub struct About {
     pub streams: Vec<String>,
     /// GROUP BY, as it was written.
     pub group_by: Vec<String>,
-    /// The columns of the streams that it reads.
-    pub columns: Vec<String>,
+    /// The columns that it reads, each with its stream.
+    pub columns: Vec<(String, Heading)>,
 }
 
 /// How it is evaluated. In SQL, `:first` and `:end` are the numbers of the first row and the one after the last, `:start`
@@ -394,7 +394,7 @@ impl Front {
         });
         let streams: BTreeSet<&String> = kinds.streams.iter().collect();
         let schemas = streams.iter().filter_map(|name| self.tables.get(*name));
-        let mut columns = Vec::new();
+        let mut columns: Vec<(String, Heading)> = Vec::new();
         let _: ControlFlow<()> = visit_expressions(query, |expr| {
             let name = match expr {
                 Expr::Identifier(name) => Some(name),
@@ -402,14 +402,17 @@ impl Front {
                 _ => None,
             };
             let name = name.and_then(|name| {
-                let mut names = schemas.clone().flat_map(|schema| schema.all_columns());
-                names.find(|(own, _)| own.eq_ignore_ascii_case(&name.value))
+                let mut all = schemas.clone().flat_map(|schema| {
+                    let columns = schema.all_columns();
+                    columns.map(|column| (schema.name.to_string(), column))
+                });
+                all.find(|(_, (own, _))| own.eq_ignore_ascii_case(&name.value))
             });
-            if let Some((name, _)) = name
-                && !columns.iter().any(|own| own == name)
-            {
-                columns.push(name.to_owned());
-            }
+            let column = name.map(|(stream, (name, kind))| {
+                let (name, kind) = (name.to_owned(), kind.clone());
+                (stream, Heading { name, kind })
+            });
+            columns.extend(column.filter(|column| !columns.contains(column)));
             ControlFlow::Continue(())
         });
         let group_by: Vec<String> = match &*query.body {

@@ -26,7 +26,7 @@ use crate::api::timeplus::queries::query;
 use crate::api::timeplus::queries::registry::Following;
 use crate::body::{Body, Chunk};
 use crate::counts::{Seat, WireName};
-use crate::openapi::{head_of, parameter, problem, problem_with, text};
+use crate::openapi::{parameter, problem, problem_with, text};
 use crate::problem::Problem;
 use crate::wire::{Carrier, Settings};
 
@@ -122,7 +122,7 @@ pub fn describe() -> Map<String, Value> {
         },
     });
     let head = json!({ "summary": "No handshake", "responses": { "426": none } });
-    Map::from_iter([("get".to_owned(), get), ("head".to_owned(), head_of(&head))])
+    Map::from_iter([("get".to_owned(), get), ("head".to_owned(), head)])
 }
 
 struct Rows {

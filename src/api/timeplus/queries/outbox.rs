@@ -62,10 +62,9 @@ struct State {
 }
 
 impl Outbox {
-    /// Takes what is due. Who gets none is woken when there may be some.
-    pub fn take(&self, cx: &Context<'_>, batching: Batching) -> Taken {
+    /// Takes what is due by now. Who gets none is woken when there may be some.
+    pub fn take(&self, cx: &Context<'_>, batching: Batching, now: Instant) -> Taken {
         let mut state = self.state();
-        let now = Instant::now();
         let due = state.since.map(|since| since + batching.time);
         let is_due = due.is_some_and(|due| due <= now);
         if is_due || state.ended.is_some() || state.fills(batching) {
@@ -222,52 +221,70 @@ mod tests {
         Told::Rows(vec![Bytes::from(vec![b'1'; length]); count])
     }
 
-    fn take(outbox: &Outbox, count: usize, ms: u64, bytes: usize) -> Taken {
+    fn take(outbox: &Outbox, batching: Batching, now: Instant) -> Taken {
         let waker = noop_waker();
-        let time = Duration::from_millis(ms);
-        outbox.take(
-            &Context::from_waker(&waker),
-            Batching { count, time, bytes },
-        )
+        outbox.take(&Context::from_waker(&waker), batching, now)
     }
 
-    fn taken(outbox: &Outbox, count: usize, ms: u64, bytes: usize) -> usize {
-        match take(outbox, count, ms, bytes) {
+    /// How many rows are to be had.
+    fn taken(outbox: &Outbox, batching: Batching, now: Instant) -> usize {
+        match take(outbox, batching, now) {
             Taken::Rows(rows) => rows.len(),
             Taken::Wait(_) => 0,
             Taken::Ended(outcome) => panic!("it has not ended: {outcome:?}"),
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn rows_go_when_there_are_enough_or_have_waited() {
+    fn by(count: usize, bytes: usize) -> Batching {
+        Batching {
+            count,
+            time: Duration::from_secs(200),
+            bytes,
+        }
+    }
+
+    #[test]
+    fn rows_go_when_there_are_enough_or_have_waited() {
         let outbox = Outbox::default();
-        assert!(matches!(take(&outbox, 3, 200, 1000), Taken::Wait(None)));
+        let three = by(3, 1000);
+        let before = Instant::now();
+        assert!(matches!(take(&outbox, three, before), Taken::Wait(None)));
         outbox.tell(rows(2, 3));
-        assert!(matches!(take(&outbox, 3, 200, 1000), Taken::Wait(Some(_))));
+        let Taken::Wait(Some(due)) = take(&outbox, three, before) else {
+            panic!("two are not enough");
+        };
+        assert!(due >= before + three.time);
         outbox.tell(rows(2, 3));
-        assert_eq!(taken(&outbox, 3, 200, 1000), 3);
-        assert_eq!(taken(&outbox, 3, 200, 1000), 0);
-        tokio::time::advance(Duration::from_millis(199)).await;
-        assert_eq!(taken(&outbox, 3, 200, 1000), 0);
-        tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(taken(&outbox, 3, 200, 1000), 1);
+        assert_eq!(taken(&outbox, three, before), 3);
+        // Its time begins when the others have gone.
+        assert_eq!(
+            taken(
+                &outbox,
+                three,
+                before + three.time - Duration::from_nanos(1)
+            ),
+            0
+        );
+        assert_eq!(taken(&outbox, three, before + three.time), 1);
     }
 
     #[test]
     fn a_line_is_cut_by_its_bytes_and_a_large_row_goes_alone() {
-        let outbox = Outbox::default();
+        let (outbox, now) = (Outbox::default(), Instant::now());
         outbox.tell(rows(3, 9));
         outbox.tell(rows(1, 99));
         outbox.tell(rows(1, 9));
         for want in [2, 1, 1] {
-            assert_eq!(taken(&outbox, 100, 1000, 20), want);
+            assert_eq!(taken(&outbox, by(100, 20), now), want);
         }
         // Not a whole line of bytes, and no time over.
-        assert_eq!(taken(&outbox, 100, 1000, 20), 0);
+        assert_eq!(taken(&outbox, by(100, 20), now), 0);
         outbox.tell(Told::Ended(Ok(())));
-        assert_eq!(taken(&outbox, 100, 1000, 20), 1);
-        assert!(matches!(take(&outbox, 100, 1000, 20), Taken::Ended(Ok(()))));
+        assert_eq!(taken(&outbox, by(100, 20), now), 1);
+        assert!(matches!(
+            take(&outbox, by(100, 20), now),
+            Taken::Ended(Ok(()))
+        ));
     }
 
     #[test]
@@ -279,7 +296,7 @@ mod tests {
         outbox.tell(rows(1, ROOM));
         assert!(!outbox.has_room());
         assert!(!outbox.has_room_again());
-        while taken(&outbox, 100, 0, 1000) > 0 {}
+        while taken(&outbox, by(100, 1), Instant::now()) > 0 {}
         assert!(outbox.has_room_again());
         assert!(!outbox.has_room_again(), "once is enough");
         assert!(outbox.has_room());
@@ -287,7 +304,10 @@ mod tests {
         assert!(!outbox.has_room());
         outbox.tell(rows(1, 1));
         outbox.tell(Told::Ended(Ok(())));
-        assert!(matches!(take(&outbox, 1, 0, 1), Taken::Ended(Err(_))));
+        assert!(matches!(
+            take(&outbox, by(1, 1), Instant::now()),
+            Taken::Ended(Err(_))
+        ));
     }
 
     #[tokio::test]
@@ -300,7 +320,7 @@ mod tests {
                     time: Duration::from_secs(3600),
                     bytes: 1000,
                 };
-                match outbox.take(cx, batching) {
+                match outbox.take(cx, batching, Instant::now()) {
                     Taken::Wait(_) => std::task::Poll::Pending,
                     taken => std::task::Poll::Ready(taken),
                 }

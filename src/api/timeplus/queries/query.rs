@@ -131,7 +131,7 @@ impl Query {
     /// Takes what is due, and lets the engine go on when there is room again.
     pub(super) fn take(&self, cx: &Context<'_>, batching: Batching) -> Taken {
         self.touch();
-        let taken = self.outbox.take(cx, batching);
+        let taken = self.outbox.take(cx, batching, Instant::now());
         if matches!(taken, Taken::Rows(_))
             && self.outbox.has_room_again()
             && let State::Running(run) = &*self.state()
@@ -313,25 +313,22 @@ impl Shape {
             columns,
             ..
         } = &self.about;
-        // Which of several streams a column is of, a name alone does not say.
+        // A column of the result may be made of several.
         let stream = match &streams[..] {
             [stream] => stream,
             _ => "",
         };
-        let column = |name: &str, kind: &str| {
+        let column = |stream: &str, heading: &Heading| {
             json!({
-                "column": name,
-                "column_type": kind,
+                "column": heading.name,
+                "column_type": heading.kind.to_string(),
                 "database": "default",
                 "table": stream,
                 "is_view": false,
             })
         };
-        let required = columns.iter().map(|name| column(name, ""));
-        let result = self
-            .header
-            .iter()
-            .map(|h| column(&h.name, &h.kind.to_string()));
+        let required = columns.iter().map(|(stream, h)| column(stream, h));
+        let result = self.header.iter().map(|h| column(stream, h));
         json!({
             "has_aggr": self.about.has_aggregates,
             "has_table_join": self.about.has_join,
