@@ -465,6 +465,10 @@ async fn what_a_query_is_made_of() {
         ("original_query", json!(sql)),
         ("group_by_columns", json!(["in_use"])),
         (
+            "required_columns",
+            json!([column("in_use", "bool"), column("speed", "float32")]),
+        ),
+        (
             "result_columns",
             json!([column("in_use", "bool"), column("mean", "float64")]),
         ),
