@@ -8,6 +8,7 @@ pub mod functions;
 mod like;
 pub mod moments;
 mod quantile;
+mod streams;
 mod text;
 
 use std::collections::HashSet;

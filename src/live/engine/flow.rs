@@ -27,7 +27,7 @@ use crate::live::sql::names::quoted;
 use crate::problem::Problem;
 
 /// Numbers of rows that are looked at in a piece.
-const PIECE: u64 = 10_000;
+const PIECE: u64 = 2_500;
 
 /// Bytes of rows that are told at once, about.
 const TOLD_BYTES: usize = 256 << 10;

@@ -7,7 +7,7 @@ use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Result};
 
-use crate::live::sandbox::{Watch, edges, like, moments, quantile, text};
+use crate::live::sandbox::{Watch, edges, like, moments, quantile, streams, text};
 
 /// The aggregates, among them those that are registered here.
 pub const AGGREGATES: &[&str] = &[
@@ -107,9 +107,12 @@ pub const SCALARS: &[&str] = &[
 /// What SQLite calls operators when it asks whether they are permitted.
 const OPERATORS: &[&str] = &["->", "->>"];
 
+/// What the dialect of streams is written with.
+const OF_STREAMS: &[&str] = &["json_text", "start_of"];
+
 /// Whether a stranger may call it.
 pub fn is_permitted(name: &str) -> bool {
-    [SCALARS, AGGREGATES, WINDOWS, OPERATORS]
+    [SCALARS, AGGREGATES, WINDOWS, OPERATORS, OF_STREAMS]
         .iter()
         .any(|list| list.iter().any(|known| known.eq_ignore_ascii_case(name)))
 }
@@ -121,6 +124,7 @@ pub(super) fn register(connection: &Connection, longest: usize, watch: &Arc<Watc
     moments::register(connection)?;
     quantile::register(connection)?;
     edges::register(connection)?;
+    streams::register(connection)?;
     for (name, of) in [
         ("sqrt", f64::sqrt as fn(f64) -> f64),
         ("exp", f64::exp),

@@ -166,7 +166,7 @@ impl Front {
 
     fn flow(&self, mut query: Query, clauses: Clauses) -> Result<Flow, Problem> {
         let mut kinds = Kinds::new(&self.tables);
-        let columns = kinds.query(&mut query)?;
+        let columns = kinds.of(&mut query)?;
         let is_live = is_live(&kinds.streams, &clauses)?;
         let (skip, limit) = rows_wanted(&query)?;
         let mut plain = Printer::new(&self.tables);
@@ -203,10 +203,16 @@ impl Front {
             let what = match (flow.about.has_join, &query.with) {
                 (true, _) => "JOIN",
                 (_, Some(_)) => "WITH",
-                _ => "a subquery that does more than filter and rename",
+                _ => {
+                    "a subquery that does more than filter and rename, or stands in an expression,"
+                }
             };
             return whole(flow, &query, &clauses, what);
         };
+        if source.hops() && !is_live {
+            let why = "hop(…) is of a live stream, not of table(…)";
+            return Err(refuse(at(&query), why));
+        }
         if flow.about.has_aggregates {
             if is_live && query.order_by.is_some() {
                 return whole(flow, &query, &clauses, "ORDER BY");
@@ -253,6 +259,7 @@ impl Front {
         let (SetExpr::Select(select), None) = (&*query.body, &query.with) else {
             return Ok(None);
         };
+        let queries = queries_in(query);
         let [table] = select.from.as_slice() else {
             return Ok(None);
         };
@@ -261,6 +268,8 @@ impl Front {
         }
         let printer = plain.like();
         let (subquery, alias) = match &table.relation {
+            // A query in an expression reads another.
+            TableFactor::Table { .. } if queries > 1 => return Ok(None),
             relation @ TableFactor::Table { .. } => return printer.source_of(relation).map(Some),
             TableFactor::Derived {
                 subquery,
@@ -270,6 +279,9 @@ impl Front {
             } => (subquery, alias),
             _ => return Ok(None),
         };
+        if queries > 2 {
+            return Ok(None);
+        }
         let Query {
             with: None,
             order_by: None,
@@ -331,12 +343,6 @@ impl Front {
         let SetExpr::Select(select) = &*query.body else {
             return Ok(flow);
         };
-        if source.hops() && !flow.is_live {
-            return Err(refuse(
-                at(query),
-                "hop(…) is of a live stream, not of table(…)",
-            ));
-        }
         let groups = match take_apart(plain, source, query, select) {
             Some(groups) => groups,
             None => return whole(flow, query, clauses, "this GROUP BY or aggregate"),
@@ -387,11 +393,6 @@ impl Front {
     }
 
     fn about(&self, kinds: &Kinds<'_>, plain: &Printer<'_>, query: &Query) -> About {
-        let mut queries = 0;
-        let _: ControlFlow<()> = super::locate::visit_queries(query, |_| {
-            queries += 1;
-            ControlFlow::Continue(())
-        });
         let streams: BTreeSet<&String> = kinds.streams.iter().collect();
         let schemas = streams.iter().filter_map(|name| self.tables.get(*name));
         let mut columns: Vec<(String, Heading)> = Vec::new();
@@ -426,7 +427,7 @@ impl Front {
             has_aggregates: !group_by.is_empty() || plain.seen.aggregate.get() || having,
             has_join: kinds.has_join,
             has_union: kinds.has_union,
-            has_subquery: queries > 1,
+            has_subquery: queries_in(query) > 1,
             streams: schemas.map(|schema| schema.name.to_string()).collect(),
             group_by,
             columns,
@@ -457,6 +458,16 @@ fn is_live(streams: &[String], clauses: &Clauses) -> Result<bool, Problem> {
         )),
         _ => Ok(true),
     }
+}
+
+/// It, and those within.
+fn queries_in(query: &Query) -> usize {
+    let mut queries = 0;
+    let _: ControlFlow<()> = super::locate::visit_queries(query, |_| {
+        queries += 1;
+        ControlFlow::Continue(())
+    });
+    queries
 }
 
 /// What only all rows together can tell: of `table(…)` it is asked once, of a live stream it cannot be.

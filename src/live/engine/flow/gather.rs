@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rusqlite::types::ValueRef;
 
 use super::{Around, stopped};
 use crate::live::engine::panes::Program;
@@ -14,6 +15,7 @@ use crate::live::engine::state::{Cell, State};
 use crate::live::engine::totals::Totals;
 use crate::live::engine::{Time, query, typed};
 use crate::live::sandbox::{Sandbox, Stopped};
+use crate::live::sql::Window;
 use crate::live::sql::dialect::{Emit, Gathered, Heading, InWindows};
 use crate::problem::Problem;
 
@@ -44,13 +46,20 @@ pub(super) struct Gathering {
 impl Gathering {
     pub(super) fn new(id: u64, gathered: &Gathered, now: &Time) -> Gathering {
         let groups = &gathered.groups;
+        let mut rows = groups.rows.clone();
+        // Each row comes with its time.
+        rows.window = gathered.windows.as_ref().map(|windows| Window {
+            time: windows.time.clone(),
+            size: 1,
+            inclusive: true,
+        });
         let totals = Totals::new(&format!("flow{id}"));
         let period = match gathered.emit {
             Some(Emit::Periodic { every_ms, .. }) => Duration::from_millis(every_ms),
             _ => Duration::ZERO,
         };
         Gathering {
-            program: Program::new(&groups.rows, 1, groups.aggregates.clone()),
+            program: Program::new(&rows, 1, groups.aggregates.clone()),
             result: totals.under(&groups.result),
             totals,
             groups: BTreeMap::new(),
@@ -112,20 +121,23 @@ impl Gathering {
             self.next_due(now.steady);
         }
         let (mut late, mut came) = (0, false);
-        let (windows, closed, most) = (&self.windows, self.closed, limits.groups);
+        let (windows, most, delay) = (&self.windows, limits.groups, self.delay());
+        let mut closed = self.closed;
         let (program, groups, changed) = (&self.program, &mut self.groups, &mut self.changed);
         let taken = program.each(sandbox, &parameters, limits.query_time, |key, row| {
             came = true;
             if let Some(windows) = windows {
-                match end_of(windows, key) {
-                    Some(end) if end > closed => {}
-                    Some(_) => {
-                        late += 1;
-                        return Ok(());
-                    }
-                    // Without a time it is in no window.
-                    None => return Ok(()),
+                // Without a time it is in no window.
+                let (Some(end), ValueRef::Integer(time)) = (end_of(windows, key), row.get_ref(0)?)
+                else {
+                    return Ok(());
+                };
+                if end <= closed {
+                    late += 1;
+                    return Ok(());
                 }
+                // Whether rows come together or one by one makes no difference.
+                closed = delay.map_or(closed, |delay| closed.max(time.saturating_sub(delay)));
             }
             let known = groups.get_key_value(key).map(|(key, _)| key.clone());
             let key = known.unwrap_or_else(|| key.into());
@@ -137,6 +149,7 @@ impl Gathering {
             Ok(())
         });
         taken.map_err(|why| stopped(why, limits))?;
+        self.closed = closed;
         if came {
             self.heard = now.steady;
         }
@@ -176,11 +189,8 @@ impl Gathering {
                     false => Vec::new(),
                 }
             }
-            Some(Emit::AfterClose {
-                delay_ms,
-                timeout_ms,
-            }) => {
-                let delay = i64::try_from(delay_ms).unwrap_or(i64::MAX);
+            Some(Emit::AfterClose { timeout_ms, .. }) => {
+                let delay = self.delay().unwrap_or_default();
                 let timeout = timeout_ms.map(Duration::from_millis);
                 let is_silent = timeout.is_some_and(|timeout| now >= self.heard + timeout);
                 let upto = match is_silent {
@@ -205,6 +215,14 @@ impl Gathering {
             None => {}
         }
         Ok(rows)
+    }
+
+    /// How much later than a window's end a row must be for it to be over, if that is when it is told.
+    fn delay(&self) -> Option<i64> {
+        match self.emit {
+            Some(Emit::AfterClose { delay_ms, .. }) => Some(delay_ms as i64),
+            _ => None,
+        }
     }
 
     /// The next of the times at which they are told by the clock.

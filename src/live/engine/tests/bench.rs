@@ -25,7 +25,7 @@ pub(super) struct Bench {
     pub(super) whole: Whole<'static>,
     pub(super) fresh: Fresh<'static>,
     pub(super) counters: Arc<Counters>,
-    shared: Arc<Shared>,
+    shared: Vec<Arc<Shared>>,
     log: Arc<Log>,
     clock: Arc<AtomicU64>,
     steady: Duration,
@@ -93,7 +93,7 @@ impl Bench {
             whole: Whole::new(sandbox(), limits, &counters),
             fresh: Fresh::new(sandbox(), limits, &counters),
             counters,
-            shared: Arc::new(Shared::new(Arc::new(schema.clone()), &log)),
+            shared: vec![Arc::new(Shared::new(Arc::new(schema.clone()), &log))],
             log,
             clock,
             steady: Duration::ZERO,
@@ -103,8 +103,8 @@ impl Bench {
             late: Vec::new(),
             meanwhile: VecDeque::new(),
         };
-        bench.whole.create(&bench.shared);
-        bench.fresh.create(&bench.shared);
+        bench.whole.create(&bench.shared[0]);
+        bench.fresh.create(&bench.shared[0]);
         bench
     }
 
@@ -162,9 +162,18 @@ impl Bench {
         self.settle_now();
     }
 
-    /// The number that the next event will have.
-    pub(super) fn end(&self) -> u64 {
-        self.shared.end()
+    /// One more table, for queries over all rows.
+    pub(super) fn also(&mut self, schema: &Schema) {
+        let shared = Arc::new(Shared::new(Arc::new(schema.clone()), &self.log));
+        self.whole.create(&shared);
+        self.shared.push(shared);
+    }
+
+    /// The number that the next event of a table will have.
+    pub(super) fn end(&self, name: &str) -> u64 {
+        let mut all = self.shared.iter();
+        let of_it = all.find(|shared| shared.schema.name.as_str() == name);
+        of_it.expect("there is one").end()
     }
 
     pub(super) fn settle(&mut self) {

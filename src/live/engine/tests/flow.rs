@@ -63,6 +63,19 @@ fn stream(rows: u64) -> Schema {
     }
 }
 
+/// Another one, whose `at` is a text.
+fn other() -> Schema {
+    let columns = [("n", "int32"), ("at", "string")].map(|(name, kind)| Column {
+        name: name.to_owned(),
+        kind: kind.parse().expect(kind),
+    });
+    Schema {
+        name: Topic::new("other").expect("a topic"),
+        columns: columns.into(),
+        ..stream(100)
+    }
+}
+
 fn row(car: &str, n: i64, at: u64) -> String {
     format!(
         r#"{{"car":"{car}","in_use":{},"speed":{}.55,"n":{n},"at":{at},"raw":"{{\"a\":{{\"b\":{n}}}}}"}}"#,
@@ -83,10 +96,9 @@ impl Server {
     }
 
     fn keeping(rows: u64) -> Server {
-        Server {
-            bench: Bench::new(Limits::default(), &stream(rows)),
-            runs: 0,
-        }
+        let mut bench = Bench::new(Limits::default(), &stream(rows));
+        bench.also(&other());
+        Server { bench, runs: 0 }
     }
 
     fn publish(&mut self, row: &str) {
@@ -96,8 +108,8 @@ impl Server {
     fn begin(&mut self, sql: &str) -> (u64, Arc<Heard>, Arc<Tally>) {
         self.runs += 1;
         let (heard, tally) = (Arc::new(Heard::default()), Arc::<Tally>::default());
-        let (flow, end) = (Arc::new(flow(sql)), self.bench.end());
-        let place = |name: &String| (Topic::new(name).expect("a topic"), end);
+        let flow = Arc::new(flow(sql));
+        let place = |name: &String| (Topic::new(name).expect("a topic"), self.bench.end(name));
         let begin = Begin {
             id: self.runs,
             places: flow.about.streams.iter().map(place).collect(),
@@ -121,7 +133,9 @@ fn read(sql: &str) -> Result<Statement, String> {
     std::thread::scope(|scope| {
         let front = || {
             let mut front = Front::new(Limits::default()).expect("a front");
-            front.create(&stream(10)).expect("a table");
+            for schema in [stream(10), other()] {
+                front.create(&schema).expect("a table");
+            }
             front
                 .statement(sql)
                 .map_err(|problem| problem.detail.into_owned())
@@ -144,6 +158,10 @@ fn with_rows() -> Server {
     let mut server = Server::new();
     for (n, car) in [(1, "a"), (2, "b"), (3, "a")] {
         server.publish(&row(car, n, 1_000 * n as u64));
+    }
+    for n in 1..3 {
+        let row = format!(r#"{{"n":{n},"at":"text"}}"#);
+        server.bench.publish("other", &row);
     }
     server
 }
@@ -223,7 +241,31 @@ fn what_is_there_is_told_once() {
         ),
         ("select count() from table(iot) where n > 9", "[0]"),
         ("select n from table(iot) where n > 9", ""),
+        (
+            "select n from table(iot) where n in (select n from table(other) where n > 1) and exists (select 1 from table(other) where at = 'text')",
+            "[2]",
+        ),
+        (
+            "select car, count() from table(iot) where n in (select n from table(other)) group by car",
+            r#"["a",1] ["b",1]"#,
+        ),
+        (
+            "select a.n from table(iot) as a join table(other) as b on a.n = b.n and (a.at) < ('1970-01-01 00:00:01.500')",
+            "[1]",
+        ),
+        (
+            "select case at when '1970-01-01 00:00:01' then 'x' else 'y' end as c from table(iot) order by n limit 2",
+            r#"["x"] ["y"]"#,
+        ),
         ("select 1 as one, 'x' as two", r#"[1,"x"]"#),
+        (
+            "select (select max(n) from table(other)) + 1 as m, raw:a.c, raw:a from table(iot) where n = 1",
+            r#"[3,"","{\"b\":1}"]"#,
+        ),
+        (
+            "select to_start_of_second(at + 900ms) as s from table(iot) where n = 1",
+            r#"["1970-01-01T00:00:01.000Z"]"#,
+        ),
         (
             "select car, n from table(iot) union all select car, n from table(iot) order by n limit 1",
             r#"["a",1]"#,
@@ -414,6 +456,62 @@ fn windows_are_told_when_they_are_over() {
         r#"["1970-01-01T00:02:00.000Z","1970-01-01T00:02:05.000Z","a",1]"#
     );
     assert_eq!(Progress::of(&tally).late_rows, 2);
+}
+
+#[test]
+fn rows_that_come_together_are_as_late_as_one_by_one() {
+    let sql = "select window_start, count() from tumble(iot, at, 5s) group by window_start";
+    for together in [true, false] {
+        let mut server = Server::new();
+        let (_, heard, tally) = server.begin(sql);
+        for ms in [1_000, 6_000, 2_000, 11_000] {
+            server.publish(&row("a", 1, ms));
+            if !together {
+                server.pass(0);
+            }
+        }
+        server.pass(0);
+        assert_eq!(
+            heard.now(),
+            r#"["1970-01-01T00:00:00.000Z",1] ["1970-01-01T00:00:05.000Z",1]"#
+        );
+        assert_eq!(Progress::of(&tally).late_rows, 1);
+    }
+}
+
+/// Nobody waits for what takes more than its length.
+#[test]
+fn what_is_nested_deep_is_read_or_refused() {
+    let calls = |name: &str, more: &str| {
+        let (open, close) = (format!("{name}(").repeat(60), format!("{more})").repeat(60));
+        format!("select {open}n{close} from iot")
+    };
+    let exists = "exists (select 1 from table(iot) where ".repeat(18);
+    let exists = format!(
+        "select n from table(iot) where {exists} n > 1 {}",
+        ")".repeat(18)
+    );
+    let long = format!(
+        "select n from iot where {}n > 1",
+        "in_use and ".repeat(1_000)
+    );
+    for sql in [
+        exists,
+        long,
+        calls("coalesce", ", 1"),
+        calls("max", ", 1"),
+        calls("to_start_of_day", ""),
+    ] {
+        flow(&sql);
+    }
+    for sql in [
+        format!("select {}1 as x", "1+".repeat(4_000)),
+        format!("select n{} from iot", " is null".repeat(3_000)),
+        format!("select n{} from iot", "::int".repeat(3_000)),
+    ] {
+        let refused = read(&sql).expect_err("it is too deep");
+        assert!(refused.contains("too deep"), "{refused}");
+    }
 }
 
 #[test]

@@ -93,12 +93,7 @@ impl Printer<'_> {
                     return Err(takes("a text and a path"));
                 };
                 let (of, path) = (self.text(of)?, self.text(path)?);
-                let value = format!(
-                    "case json_type({of}, {path}) when 'true' then 'true' when 'false' then 'false' else cast(json_extract({of}, {path}) as text) end"
-                );
-                Piece::atom(format!(
-                    "coalesce(case when json_valid({of}) then {value} end, '')"
-                ))
+                Piece::atom(format!("json_text({of}, {path})"))
             }
             "earliest" | "latest" => {
                 self.seen.aggregate.set(true);
@@ -127,11 +122,7 @@ impl Printer<'_> {
                 let of = one("one value")?;
                 match (cast(name), start_of(name)) {
                     (Some(kind), _) => Piece::atom(format!("cast({} as {kind})", self.text(of)?)),
-                    (_, Some(ms)) => {
-                        let of = self.held(of, Level::Atom)?;
-                        // Down, before 1970 too.
-                        Piece::new(format!("{of} - ({of} % {ms} + {ms}) % {ms}"), Level::Sum)
-                    }
+                    (_, Some(ms)) => Piece::atom(format!("start_of({}, {ms})", self.text(of)?)),
                     _ => return Err(takes("other arguments")),
                 }
             }

@@ -1,26 +1,33 @@
 //! Which type each expression has, by the schemas: a result's header names them. On the way a star becomes the columns
 //! that it stands for, and a text that is compared with a time becomes that time.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, Expr, Function, GroupByExpr, Ident, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins, UnaryOperator, Value,
-    visit_expressions_mut,
+    BinaryOperator, Expr, Function, GroupByExpr, Ident, JoinConstraint, JoinOperator, OrderByKind,
+    Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor,
+    TableWithJoins, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 
 use crate::live::schema::{Schema, TIME, TIME_TYPE, Type, moment};
 use crate::live::sql::dialect::functions;
 use crate::live::sql::function::{call, single};
 use crate::live::sql::parse::refuse;
-use crate::live::sql::print::start;
+use crate::live::sql::print::{links, start};
 use crate::problem::Problem;
 
 const BOOL: Type = Type::Bool;
 const TEXT: Type = Type::String;
 const FLOAT: Type = Type::Float { bits: 64 };
 const COUNT: Type = int(64, false);
+
+/// Columns that windows have.
+const WINDOW: [&str; 2] = ["window_start", "window_end"];
+
+/// Levels of an expression.
+const LEVELS: usize = 220;
 
 /// Columns that a name may mean.
 type Columns = Vec<(String, Type)>;
@@ -35,6 +42,8 @@ struct Scope {
     columns: Vec<(String, String, Type)>,
     /// Names of the select list.
     aliases: Vec<(String, Type)>,
+    /// What queries in expressions yield, by their texts.
+    subqueries: RefCell<HashMap<String, Type>>,
 }
 
 /// Looks through a query.
@@ -63,7 +72,14 @@ impl<'a> Kinds<'a> {
     ///
     /// # Errors
     /// 400 for a text that should be a time and is none.
-    pub fn query(&mut self, query: &mut Query) -> Result<Columns, Problem> {
+    pub fn of(&mut self, query: &mut Query) -> Result<Columns, Problem> {
+        match VisitMut::visit(query, &mut Depth::default()) {
+            ControlFlow::Continue(()) => self.query(query),
+            ControlFlow::Break(problem) => Err(problem),
+        }
+    }
+
+    fn query(&mut self, query: &mut Query) -> Result<Columns, Problem> {
         let outer = self.with.len();
         if let Some(with) = &mut query.with {
             for table in &mut with.cte_tables {
@@ -75,18 +91,23 @@ impl<'a> Kinds<'a> {
                 self.with.push((name, columns));
             }
         }
-        let columns = self.set(&mut query.body);
+        let order_by = query.order_by.as_mut().map(|by| &mut by.kind);
+        let columns = self.set(&mut query.body, order_by);
         self.with.truncate(outer);
         columns
     }
 
-    fn set(&mut self, set: &mut SetExpr) -> Result<Columns, Problem> {
+    fn set(
+        &mut self,
+        set: &mut SetExpr,
+        order_by: Option<&mut OrderByKind>,
+    ) -> Result<Columns, Problem> {
         match set {
-            SetExpr::Select(select) => self.select(select),
+            SetExpr::Select(select) => self.select(select, order_by),
             SetExpr::Query(query) => self.query(query),
             SetExpr::SetOperation { left, right, .. } => {
                 self.has_union = true;
-                let (left, right) = (self.set(left)?, self.set(right)?);
+                let (left, right) = (self.set(left, None)?, self.set(right, None)?);
                 let both = left.into_iter().zip(right);
                 Ok(both.map(|(a, b)| (a.0, common(&a.1, &b.1))).collect())
             }
@@ -102,7 +123,11 @@ impl<'a> Kinds<'a> {
         }
     }
 
-    fn select(&mut self, select: &mut Select) -> Result<Columns, Problem> {
+    fn select(
+        &mut self,
+        select: &mut Select,
+        order_by: Option<&mut OrderByKind>,
+    ) -> Result<Columns, Problem> {
         let mut scope = Scope::default();
         for table in &mut select.from {
             self.joined(table, &mut scope)?;
@@ -124,8 +149,15 @@ impl<'a> Kinds<'a> {
             }
         }
         let conditions = [&mut select.selection, &mut select.having];
-        for condition in conditions.into_iter().flatten() {
+        let joins = select.from.iter_mut().flat_map(|table| &mut table.joins);
+        let joins = joins.filter_map(|join| condition_of(&mut join.join_operator));
+        for condition in conditions.into_iter().flatten().chain(joins) {
             self.expr(condition, &scope)?;
+        }
+        if let Some(OrderByKind::Expressions(terms)) = order_by {
+            for term in terms {
+                self.expr(&mut term.expr, &scope)?;
+            }
         }
         if let GroupByExpr::Expressions(keys, _) = &mut select.group_by {
             for key in keys {
@@ -194,8 +226,12 @@ impl<'a> Kinds<'a> {
             let declared = schema.all_columns();
             columns.extend(declared.map(|(name, kind)| (name.to_owned(), kind.clone())));
         }
+        // Those of the windows stand before its own.
+        columns.retain(|(name, _)| {
+            !in_windows || !WINDOW.contains(&name.to_ascii_lowercase().as_str())
+        });
         if in_windows {
-            let times = ["window_start", "window_end"].map(|name| (name.to_owned(), TIME_TYPE));
+            let times = WINDOW.map(|name| (name.to_owned(), TIME_TYPE));
             columns.extend(times);
         }
         columns
@@ -203,11 +239,12 @@ impl<'a> Kinds<'a> {
 
     /// Looks at what is compared with what, and at the queries within.
     fn expr(&mut self, expr: &mut Expr, scope: &Scope) -> Result<(), Problem> {
-        let seen = visit_expressions_mut(expr, |expr| match self.compared(expr, scope) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(problem) => ControlFlow::Break(problem),
-        });
-        match seen {
+        let mut visit = Compared {
+            kinds: self,
+            scope,
+            within: 0,
+        };
+        match VisitMut::visit(expr, &mut visit) {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(problem) => Err(problem),
         }
@@ -215,27 +252,115 @@ impl<'a> Kinds<'a> {
 
     fn compared(&mut self, expr: &mut Expr, scope: &Scope) -> Result<(), Problem> {
         use BinaryOperator as Op;
+        let of_times = |left: &mut Expr, right: &mut Expr| match (
+            is_time(&scope.kind(left)),
+            is_time(&scope.kind(right)),
+        ) {
+            (true, false) => as_time(right),
+            (false, true) => as_time(left),
+            _ => Ok(()),
+        };
         match expr {
             Expr::BinaryOp {
                 left,
                 op: Op::Eq | Op::NotEq | Op::Lt | Op::LtEq | Op::Gt | Op::GtEq,
                 right,
-            } => match (is_time(&scope.kind(left)), is_time(&scope.kind(right))) {
-                (true, false) => as_time(right),
-                (false, true) => as_time(left),
-                _ => Ok(()),
-            },
+            } => of_times(left, right),
+            Expr::IsDistinctFrom(left, right) | Expr::IsNotDistinctFrom(left, right) => {
+                of_times(left, right)
+            }
+            Expr::Case {
+                operand: Some(operand),
+                conditions,
+                ..
+            } if is_time(&scope.kind(operand)) => {
+                let mut conditions = conditions.iter_mut();
+                conditions.try_for_each(|when| as_time(&mut when.condition))
+            }
             Expr::Between {
                 expr, low, high, ..
             } if is_time(&scope.kind(expr)) => as_time(low).and_then(|()| as_time(high)),
             Expr::InList { expr, list, .. } if is_time(&scope.kind(expr)) => {
                 list.iter_mut().try_for_each(as_time)
             }
-            Expr::Subquery(query) => self.query(query).map(drop),
+            Expr::Subquery(query) => {
+                let columns = self.query(query)?;
+                if let Some((_, kind)) = columns.first() {
+                    let mut subqueries = scope.subqueries.borrow_mut();
+                    subqueries.insert(query.to_string(), nullable(kind));
+                }
+                Ok(())
+            }
             Expr::InSubquery { subquery, .. } | Expr::Exists { subquery, .. } => {
                 self.query(subquery).map(drop)
             }
             _ => Ok(()),
+        }
+    }
+}
+
+/// Counts levels before anything else looks at them, which recurses; chains of AND and OR count none.
+#[derive(Default)]
+struct Depth(usize);
+
+impl VisitorMut for Depth {
+    type Break = Problem;
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Problem> {
+        self.0 += usize::from(!is_chain(expr));
+        match self.0 > LEVELS {
+            true => ControlFlow::Break(refuse(
+                start(expr),
+                format!("nested too deep: {LEVELS} levels are the most; write a simpler query"),
+            )),
+            false => ControlFlow::Continue(()),
+        }
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Problem> {
+        self.0 -= usize::from(!is_chain(expr));
+        ControlFlow::Continue(())
+    }
+}
+
+fn is_chain(expr: &Expr) -> bool {
+    use BinaryOperator as Op;
+    matches!(
+        expr,
+        Expr::BinaryOp {
+            op: Op::And | Op::Or,
+            ..
+        }
+    )
+}
+
+/// Looks at comparisons; those in a query within are of its own scope.
+struct Compared<'k, 'a> {
+    kinds: &'k mut Kinds<'a>,
+    scope: &'k Scope,
+    within: usize,
+}
+
+impl VisitorMut for Compared<'_, '_> {
+    type Break = Problem;
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<Problem> {
+        self.within += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<Problem> {
+        self.within -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Problem> {
+        if self.within > 0 {
+            return ControlFlow::Continue(());
+        }
+        match self.kinds.compared(expr, self.scope) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(problem) => ControlFlow::Break(problem),
         }
     }
 }
@@ -247,8 +372,10 @@ fn is_time(kind: &Type) -> bool {
 /// A text becomes the milliseconds that it says.
 fn as_time(expr: &mut Expr) -> Result<(), Problem> {
     let at = start(expr);
-    let Expr::Value(value) = expr else {
-        return Ok(());
+    let value = match expr {
+        Expr::Nested(inner) => return as_time(inner),
+        Expr::Value(value) => value,
+        _ => return Ok(()),
     };
     let Value::SingleQuotedString(text) = &value.value else {
         return Ok(());
@@ -257,6 +384,25 @@ fn as_time(expr: &mut Expr) -> Result<(), Problem> {
     let ms = moment(text).ok_or_else(|| refuse(at, why()))?;
     value.value = Value::Number(ms.to_string(), false);
     Ok(())
+}
+
+/// What a join holds rows to.
+fn condition_of(join: &mut JoinOperator) -> Option<&mut Expr> {
+    use JoinOperator as Op;
+    match join {
+        Op::Join(on)
+        | Op::Inner(on)
+        | Op::Left(on)
+        | Op::LeftOuter(on)
+        | Op::Right(on)
+        | Op::RightOuter(on)
+        | Op::FullOuter(on)
+        | Op::CrossJoin(on) => match on {
+            JoinConstraint::On(condition) => Some(condition),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn named(expr: &Expr) -> String {
@@ -321,6 +467,18 @@ impl Scope {
             .unwrap_or(TEXT),
             Expr::Value(value) => of_value(&value.value),
             Expr::Interval(_) => int(64, true),
+            Expr::Subquery(query) => {
+                let subqueries = self.subqueries.borrow();
+                subqueries.get(&query.to_string()).cloned().unwrap_or(TEXT)
+            }
+            // However long the chain.
+            Expr::BinaryOp {
+                op: op @ (BinaryOperator::And | BinaryOperator::Or),
+                ..
+            } => {
+                let terms = links(expr, op).into_iter().map(|term| self.kind(term));
+                terms.fold(BOOL, |kind, term| like(&kind, &term))
+            }
             Expr::BinaryOp { left, op, right } => {
                 of_operator(op, &self.kind(left), &self.kind(right))
             }
@@ -376,10 +534,10 @@ impl Scope {
         let Ok(call) = call(function) else {
             return TEXT;
         };
-        let argument = |index: usize| {
-            let of = call.arguments.get(index);
-            of.map_or(TEXT, |expr| self.kind(expr))
-        };
+        // Each once: calls are nested.
+        let kinds: Vec<Type> = call.arguments.iter().map(|expr| self.kind(expr)).collect();
+        let argument = |index: usize| kinds.get(index).cloned().unwrap_or(TEXT);
+        let all = || kinds.iter().skip(1).fold(argument(0), |a, b| common(&a, b));
         let name = call.name.as_str();
         match name {
             "count" | "row_number" | "rank" | "dense_rank" | "ntile" => COUNT,
@@ -392,18 +550,13 @@ impl Scope {
                 },
                 _ => FLOAT,
             },
+            "min" | "max" if kinds.len() > 1 => all(),
             "min" | "max" | "earliest" | "latest" | "lag" | "lead" | "first_value"
             | "last_value" | "nth_value" => argument(0),
-            "coalesce" | "ifnull" => {
-                let kinds = (0..call.arguments.len()).map(argument);
-                let kinds: Vec<Type> = kinds.collect();
-                let is_sure = kinds.iter().any(|kind| !kind.bare().1);
-                let kind = kinds.iter().skip(1).fold(argument(0), |a, b| common(&a, b));
-                match is_sure {
-                    true => kind.bare().0.clone(),
-                    false => kind,
-                }
-            }
+            "coalesce" | "ifnull" => match kinds.iter().any(|kind| !kind.bare().1) {
+                true => all().bare().0.clone(),
+                false => all(),
+            },
             "iif" => common(&argument(1), &argument(2)),
             "nullif" => nullable(&argument(0)),
             "abs" => like(&unsigned(&argument(0)), &argument(0)),
@@ -541,6 +694,15 @@ fn common(left: &Type, right: &Type) -> Type {
         (Type::Int { .. } | Type::Float { .. } | Type::Decimal { .. }, Type::Float { .. })
         | (Type::Float { .. }, Type::Int { .. } | Type::Decimal { .. }) => FLOAT,
         (Type::DateTime { .. }, Type::DateTime { .. }) => TIME_TYPE,
+        (Type::Decimal { scale, .. }, Type::Int { .. })
+        | (Type::Int { .. }, Type::Decimal { scale, .. }) => Type::Decimal {
+            precision: 15,
+            scale: *scale,
+        },
+        (Type::Decimal { scale, .. }, Type::Decimal { scale: other, .. }) => Type::Decimal {
+            precision: 15,
+            scale: *scale.max(other),
+        },
         _ => TEXT,
     };
     like(&like(&kind, left), right)
