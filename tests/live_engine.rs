@@ -222,6 +222,7 @@ async fn a_table_is_dropped_under_its_queries() {
         watched.push((view, heard));
     }
     let name = Topic::new("t").expect("a topic");
+    server.publish("t", r#"{"k":"before"}"#);
     server.engine.forget(&name).await.expect("it is there");
     let gone = server.engine.forget(&name).await.expect_err("it is gone");
     assert_eq!(gone.status.as_u16(), 404);
@@ -231,7 +232,7 @@ async fn a_table_is_dropped_under_its_queries() {
     let (sql, _) = CLASSES[0];
     assert!(server.engine.plan(sql.to_owned()).await.is_err());
     assert!(server.engine.schema(&name).is_none());
-    // Another of that name has nothing of it.
+    // Another of that name has nothing of it, though the log has.
     server.engine.create(table("t")).await.expect("a table");
     let (_view, heard) = server.watch("select count(*) from t", 50).await;
     heard.result("0");

@@ -44,6 +44,9 @@ use self::threads::{Ask, Threads};
 /// Rows that wait are taken at once when they are more than this part of what the log may retain of their topic.
 const MANY: u64 = 4;
 
+/// From so many tables on that were dropped it is looked at which of their topics have nothing from before any more.
+const DROPPED: usize = 1_000;
+
 /// Who is told what a query yields. Called on the engine's threads, one call at a time, so it must not wait for anybody.
 pub trait Sink: Send + Sync {
     /// Takes what has come of it.
@@ -245,6 +248,8 @@ pub struct Engine {
     publishing: Mutex<()>,
     limits: Limits,
     tables: RwLock<BTreeMap<Topic, Arc<Shared>>>,
+    /// Where the topics of tables that were dropped ended then: what is declared by such a name begins there.
+    dropped: Mutex<BTreeMap<Topic, u64>>,
     threads: Arc<Threads>,
     counters: Arc<Counters>,
     views: AtomicU64,
@@ -257,7 +262,7 @@ impl Engine {
     /// When a thread or SQLite cannot be started.
     pub fn start(log: &Arc<Log>, limits: Limits) -> io::Result<Engine> {
         let counters = Arc::default();
-        let shared = |schema: Schema| Arc::new(Shared::new(schema.into(), log));
+        let shared = |schema: Schema| Arc::new(Shared::new(schema.into(), log, 0));
         let shared = built_in(limits.table_rows).map(shared);
         let threads = Threads::start(limits, &counters, &shared)?;
         let named = shared.into_iter().map(|s| (s.schema.name.clone(), s));
@@ -266,6 +271,7 @@ impl Engine {
             publishing: Mutex::new(()),
             limits,
             tables: RwLock::new(named.collect()),
+            dropped: Mutex::default(),
             threads: Arc::new(threads),
             counters,
             views: AtomicU64::new(0),
@@ -313,7 +319,8 @@ impl Engine {
             let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-tables", detail);
             return Err(problem.with(RETRY_AFTER, "60"));
         }
-        let shared = Arc::new(Shared::new(schema.clone(), &self.log));
+        let since = self.dropped().remove(&schema.name).unwrap_or_default();
+        let shared = Arc::new(Shared::new(schema.clone(), &self.log, since));
         tables.insert(schema.name.clone(), shared.clone());
         Ok(shared)
     }
@@ -324,13 +331,23 @@ impl Engine {
     /// 404 when there is none.
     pub async fn forget(&self, name: &Topic) -> Result<(), Problem> {
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(_) = tables.remove(name) else {
+        let Some(shared) = tables.remove(name) else {
             let detail = format!("there is no table {name}");
             return Err(Problem::new(StatusCode::NOT_FOUND, "table", detail));
         };
+        let mut dropped = self.dropped();
+        dropped.insert(name.clone(), shared.end());
+        if dropped.len() > DROPPED {
+            dropped.retain(|name, end| self.log.scan(name).first() < *end);
+        }
+        drop(dropped);
         // Under the lock, so that no table of the same name comes in between.
         self.threads.forget(name);
         Ok(())
+    }
+
+    fn dropped(&self) -> MutexGuard<'_, BTreeMap<Topic, u64>> {
+        self.dropped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The tables, by name.

@@ -466,7 +466,7 @@ async fn what_a_query_is_made_of() {
         ("group_by_columns", json!(["in_use"])),
         (
             "required_columns",
-            json!([column("in_use", "bool"), column("speed", "float32")]),
+            json!([column("in_use", "bool"), column("speed", "float64")]),
         ),
         (
             "result_columns",

@@ -268,7 +268,7 @@ mod tests {
             Both {
                 slots: Slots::default(),
                 rows: Vec::new(),
-                shared: Shared::new(Arc::new(schema), &log),
+                shared: Shared::new(Arc::new(schema), &log, 0),
                 now: 0,
                 number: 0,
             }

@@ -37,6 +37,8 @@ pub(super) struct Shared {
     held: Mutex<BTreeMap<u64, usize>>,
     /// Events and milliseconds of a block.
     block: (u64, Option<u64>),
+    /// The number of the first event that could be a row when the table was declared.
+    begin: u64,
     /// The number of the first event that is retained as a row.
     pub(super) first: AtomicU64,
     pub(super) rows: AtomicU64,
@@ -60,12 +62,16 @@ pub(super) enum Which {
 pub(super) struct Block(u64, u64);
 
 impl Shared {
-    pub(super) fn new(schema: Arc<Schema>, log: &Arc<Log>) -> Shared {
+    /// `since` is the number of the first event that may be a row; events from before are of a table that was dropped.
+    pub(super) fn new(schema: Arc<Schema>, log: &Arc<Log>, since: u64) -> Shared {
         let retention = schema.retention;
         let scan = log.scan(&schema.name);
+        // A topic that was forgotten meanwhile counts anew.
+        let begin = since.min(scan.end()).max(scan.first());
         Shared {
             // The thread of all rows will want them, whenever it begins.
-            taken: [AtomicU64::new(scan.first()), AtomicU64::new(u64::MAX)],
+            taken: [AtomicU64::new(begin), AtomicU64::new(u64::MAX)],
+            begin,
             held: Mutex::default(),
             scan,
             block: (
@@ -356,10 +362,10 @@ impl Pulled {
 }
 
 impl Feed {
-    /// From the oldest event that the log retains.
+    /// From the oldest event that the log retains and that may be a row.
     pub(super) fn new(shared: &Arc<Shared>) -> Feed {
         Feed {
-            place: shared.scan.first(),
+            place: shared.begin.max(shared.scan.first()),
             shared: shared.clone(),
         }
     }

@@ -93,7 +93,7 @@ impl Bench {
             whole: Whole::new(sandbox(), limits, &counters),
             fresh: Fresh::new(sandbox(), limits, &counters),
             counters,
-            shared: vec![Arc::new(Shared::new(Arc::new(schema.clone()), &log))],
+            shared: vec![Arc::new(Shared::new(Arc::new(schema.clone()), &log, 0))],
             log,
             clock,
             steady: Duration::ZERO,
@@ -164,7 +164,7 @@ impl Bench {
 
     /// One more table, for queries over all rows.
     pub(super) fn also(&mut self, schema: &Schema) {
-        let shared = Arc::new(Shared::new(Arc::new(schema.clone()), &self.log));
+        let shared = Arc::new(Shared::new(Arc::new(schema.clone()), &self.log, 0));
         self.whole.create(&shared);
         self.shared.push(shared);
     }

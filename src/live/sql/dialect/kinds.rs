@@ -632,8 +632,16 @@ fn of_operator(op: &BinaryOperator, left: &Type, right: &Type) -> Type {
                 }
             }
             (Type::Int { .. } | Type::Bool, Type::Int { .. } | Type::Bool) => int(64, true),
-            (Type::Decimal { .. }, Type::Decimal { .. } | Type::Int { .. }) => a.clone(),
-            (Type::Int { .. }, Type::Decimal { .. }) => b.clone(),
+            (Type::Decimal { scale, .. }, Type::Decimal { scale: other, .. })
+                if *op == Op::Multiply =>
+            {
+                Type::Decimal {
+                    precision: 15,
+                    scale: (scale + other).min(15),
+                }
+            }
+            (Type::Decimal { .. }, Type::Decimal { .. } | Type::Int { .. })
+            | (Type::Int { .. }, Type::Decimal { .. }) => common(a, b),
             _ => FLOAT,
         },
         Op::BitwiseAnd | Op::BitwiseOr | Op::PGBitwiseShiftLeft | Op::PGBitwiseShiftRight => {
