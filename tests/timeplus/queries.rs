@@ -173,6 +173,25 @@ async fn metrics_come_each_second_and_are_true() {
 }
 
 #[tokio::test]
+async fn rows_that_are_late_are_counted() {
+    let (_server, target, mut client) = with_iot(&[]).await;
+    let sql = "select window_start, count() from tumble(iot, 5s) group by window_start";
+    let mut query = Running::of(&target, sql).await;
+    let rows = json!({
+        "columns": ["in_use", "speed", "_tp_time"],
+        "data": [[true, 1, 1_000], [true, 1, 6_000], [true, 1, 2_000]],
+    });
+    let done = client.post("/streams/iot/ingest", rows).await;
+    assert_eq!(done.status, 200, "{done:?}");
+    assert_eq!(
+        query.rows(1).await,
+        [json!(["1970-01-01T00:00:00.000Z", 1])]
+    );
+    let metrics = query.metrics().await;
+    assert_eq!(metrics["late_rows"], 1, "{metrics}");
+}
+
+#[tokio::test]
 async fn cancelled_is_ended_and_said() {
     let (_server, target, mut client) = with_iot(&[]).await;
     for link in [Link::Http1, Link::Http2] {

@@ -225,7 +225,7 @@ impl Query {
             } => (*after, *progress),
         };
         let elapsed_ms = elapsed.as_millis() as u64;
-        json!({
+        let mut metrics = json!({
             "count": count,
             "eps": (count * 1000).checked_div(elapsed_ms).unwrap_or(count),
             "processing_time": elapsed_ms,
@@ -233,7 +233,12 @@ impl Query {
             "response_time": self.response_ms(),
             "scanned_rows": progress.rows,
             "scanned_bytes": progress.bytes,
-        })
+        });
+        // No client knows it, so it is there only when there is something to say.
+        if progress.late_rows > 0 {
+            metrics["late_rows"] = progress.late_rows.into();
+        }
+        metrics
     }
 
     /// How long the first row was in coming; 0 before it has.
