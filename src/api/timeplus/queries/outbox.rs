@@ -67,7 +67,8 @@ impl Outbox {
         let mut state = self.state();
         let due = state.since.map(|since| since + batching.time);
         let is_due = due.is_some_and(|due| due <= now);
-        if is_due || state.ended.is_some() || state.fills(batching) {
+        // Without room nothing more comes, however many rows are wanted at once.
+        if is_due || state.ended.is_some() || state.fills(batching) || state.is_full() {
             let rows = state.pop(batching, now);
             if !rows.is_empty() {
                 return Taken::Rows(rows);
@@ -119,7 +120,11 @@ impl Outbox {
 
 impl State {
     fn has_room(&self) -> bool {
-        self.ended.is_none() && self.held < ROOM
+        self.ended.is_none() && !self.is_full()
+    }
+
+    fn is_full(&self) -> bool {
+        self.held >= ROOM
     }
 
     /// Whether there is as much as is wanted at once.
@@ -297,6 +302,12 @@ mod tests {
         assert!(!outbox.has_room());
         assert!(!outbox.has_room_again());
         while taken(&outbox, by(100, 1), Instant::now()) > 0 {}
+        assert!(outbox.has_room_again());
+        // More rows are wanted at once than there is room for.
+        let most = ROOM / (ROW + 8 + 1) + 1;
+        outbox.tell(rows(most, 8));
+        assert!(!outbox.has_room());
+        assert_eq!(taken(&outbox, by(10_000, 1 << 20), Instant::now()), most);
         assert!(outbox.has_room_again());
         assert!(!outbox.has_room_again(), "once is enough");
         assert!(outbox.has_room());
