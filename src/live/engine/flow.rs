@@ -154,6 +154,28 @@ pub(super) enum Piece {
     Ended(Result<(), Problem>),
 }
 
+/// Rows that were read, whether they are wanted or not.
+#[derive(Default)]
+struct Counted {
+    rows: u64,
+    /// The latest `_tp_time`.
+    last: Option<i64>,
+    /// The numbers of those rows that say a later time than all before them, and that time.
+    steps: Vec<(i64, i64)>,
+}
+
+impl Counted {
+    fn add(&mut self, number: i64, came: Option<i64>, time: Option<i64>) {
+        self.rows += 1;
+        self.last = self.last.max(came);
+        if let Some(time) = time
+            && self.steps.last().is_none_or(|(_, latest)| *latest < time)
+        {
+            self.steps.push((number, time));
+        }
+    }
+}
+
 /// What is there for a piece of work.
 pub(super) struct Around<'a> {
     pub(super) sandbox: &'a Sandbox,
@@ -177,7 +199,7 @@ impl Flowing {
             .as_ref()
             .map_or("", |shared| shared.schema.name.as_str());
         let count = format!(
-            "SELECT count(*), max(\"{TIME}\"), max({}) FROM main.{} WHERE _rowid_ >= ? AND _rowid_ < ?",
+            "SELECT _rowid_, \"{TIME}\", {} FROM main.{} WHERE _rowid_ >= ? AND _rowid_ < ? ORDER BY _rowid_",
             time.unwrap_or_else(|| "NULL".to_owned()),
             quoted(table)
         );
@@ -274,11 +296,11 @@ impl Flowing {
                 }
                 (_, Some(gathering)) => {
                     let end = gathering.piece(self.place, end);
-                    let latest = self.count(end, around)?;
+                    let read = self.count(end, around)?;
                     let numbers = self.place..end;
                     self.place = end;
                     if let Some(gathering) = &mut self.gathering {
-                        let late = gathering.take(numbers, latest, self.start_ms, around)?;
+                        let late = gathering.take(numbers, &read, self.start_ms, around)?;
                         self.begin
                             .tally
                             .late_rows
@@ -396,32 +418,36 @@ impl Flowing {
         Ok(true)
     }
 
-    /// Counts the rows that are read; the latest time of the windows' column.
-    fn count(&self, end: u64, around: &Around<'_>) -> Result<Option<i64>, Problem> {
+    /// Counts the rows that are read.
+    fn count(&self, end: u64, around: &Around<'_>) -> Result<Counted, Problem> {
+        let mut counted = Counted::default();
         let Some(shared) = &self.shared else {
-            return Ok(None);
+            return Ok(counted);
         };
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        let counted = around
-            .sandbox
-            .connection()
-            .prepare_cached(&self.count)
-            .and_then(|mut count| {
-                count.query_row([number(self.place), number(end)], |row| {
-                    let latest = row.get_ref(2)?.as_i64_or_null().ok().flatten();
-                    Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?, latest))
-                })
-            });
-        let (rows, last, latest) =
-            counted.map_err(|error| query::stopped(own(&error), around.limits))?;
+        let mut read = || {
+            let connection = around.sandbox.connection();
+            let mut statement = connection.prepare_cached(&self.count)?;
+            let mut rows = statement.query([number(self.place), number(end)])?;
+            while let Some(row) = rows.next()? {
+                let [came, time] = [row.get_ref(1)?, row.get_ref(2)?].map(|value| match value {
+                    ValueRef::Integer(time) => Some(time),
+                    _ => None,
+                });
+                counted.add(row.get(0)?, came, time);
+            }
+            rusqlite::Result::Ok(())
+        };
+        read().map_err(|error| query::stopped(own(&error), around.limits))?;
         let held = shared.rows.load(Ordering::Relaxed).max(1);
-        let bytes = shared.bytes.load(Ordering::Relaxed) / held * rows as u64;
+        let bytes = shared.bytes.load(Ordering::Relaxed) / held * counted.rows;
         let tally = &self.begin.tally;
-        tally.rows.fetch_add(rows as u64, Ordering::Relaxed);
+        tally.rows.fetch_add(counted.rows, Ordering::Relaxed);
         tally.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let last = u64::try_from(last.unwrap_or_default()).unwrap_or_default();
+        let last = counted.last.and_then(|last| u64::try_from(last).ok());
+        let last = last.unwrap_or_default();
         tally.last_event_ms.fetch_max(last, Ordering::Relaxed);
-        Ok(latest)
+        Ok(counted)
     }
 
     /// Tells rows of the result, but for those that OFFSET leaves out; whether LIMIT was reached.

@@ -22,6 +22,9 @@ const MOST_PANES: u64 = 10_000;
 /// Groups and values that are kept in all panes together, for each group that a query may have.
 const PANES_OF_A_GROUP: usize = 10;
 
+/// What a row's number is called beside its columns.
+pub(super) const NUMBER: &str = "$number";
+
 /// How wide a pane is, so that windows begin at its edge at each tick: 0 is without a window, `None` when the panes
 /// would be too many.
 pub(super) fn width(rows: &Grouped, every_ms: u64) -> Option<u64> {
@@ -73,7 +76,7 @@ impl Program {
         }
         // The table's name stands for the rows of one block.
         let sql = format!(
-            "WITH \"{table}\" AS (SELECT * FROM main.\"{table}\" WHERE rowid >= :first AND rowid < :end) SELECT {} FROM {}",
+            "WITH \"{table}\" AS (SELECT *, rowid AS \"{NUMBER}\" FROM main.\"{table}\" WHERE rowid >= :first AND rowid < :end) SELECT {} FROM {}",
             columns.join(", "),
             grouped.from,
             table = grouped.table,

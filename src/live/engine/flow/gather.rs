@@ -6,18 +6,17 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use rusqlite::types::ValueRef;
-
-use super::{Around, stopped};
-use crate::live::engine::panes::Program;
+use super::{Around, Counted, stopped};
+use crate::live::engine::panes::{NUMBER, Program};
 use crate::live::engine::state::{Cell, State};
 use crate::live::engine::totals::Totals;
 use crate::live::engine::{Time, query, typed};
 use crate::live::sandbox::{Sandbox, Stopped};
 use crate::live::sql::Window;
 use crate::live::sql::dialect::{Emit, Gathered, Heading, InWindows};
+use crate::live::sql::names::quoted;
 use crate::problem::Problem;
+use bytes::Bytes;
 
 type Key = Arc<[Cell]>;
 
@@ -31,9 +30,7 @@ pub(super) struct Gathering {
     changed: BTreeSet<Key>,
     emit: Option<Emit>,
     windows: Option<InWindows>,
-    /// The latest time that a row said.
-    latest: Option<i64>,
-    /// Windows up to this end have been told.
+    /// Windows up to this end are over: by what the rows say, whether the query wants them or not.
     closed: i64,
     /// When rows came last.
     heard: Duration,
@@ -47,12 +44,13 @@ impl Gathering {
     pub(super) fn new(id: u64, gathered: &Gathered, now: &Time) -> Gathering {
         let groups = &gathered.groups;
         let mut rows = groups.rows.clone();
-        // Each row comes with its time.
-        rows.window = gathered.windows.as_ref().map(|windows| Window {
-            time: windows.time.clone(),
+        // Each row comes with its number.
+        rows.window = Some(Window {
+            time: quoted(NUMBER),
             size: 1,
             inclusive: true,
         });
+        rows.from += &format!(" order by {}", quoted(NUMBER));
         let totals = Totals::new(&format!("flow{id}"));
         let period = match gathered.emit {
             Some(Emit::Periodic { every_ms, .. }) => Duration::from_millis(every_ms),
@@ -66,7 +64,6 @@ impl Gathering {
             changed: BTreeSet::new(),
             emit: gathered.emit,
             windows: gathered.windows.clone(),
-            latest: None,
             closed: i64::MIN,
             heard: now.steady,
             due: now.steady + period,
@@ -96,11 +93,11 @@ impl Gathering {
         }
     }
 
-    /// Takes rows; how many of them came too late for their window. `latest` is the latest time among them.
+    /// Takes rows; how many of them came too late for a window of theirs. `read` is what was read among which they are.
     pub(super) fn take(
         &mut self,
         numbers: Range<u64>,
-        latest: Option<i64>,
+        read: &Counted,
         start_ms: u64,
         around: &Around<'_>,
     ) -> Result<u64, Problem> {
@@ -120,24 +117,31 @@ impl Gathering {
             // Nothing was told while nothing came.
             self.next_due(now.steady);
         }
-        let (mut late, mut came) = (0, false);
+        let (mut late, mut last_late) = (0, None);
         let (windows, most, delay) = (&self.windows, limits.groups, self.delay());
         let mut closed = self.closed;
+        // Whether rows come together or one by one makes no difference: each moves the end of what is over for those
+        // that come after it.
+        let mut steps = read.steps.iter().peekable();
+        let mut close = |closed: &mut i64, before: i64| {
+            while let Some((_, time)) = steps.next_if(|(number, _)| *number < before) {
+                *closed = delay.map_or(*closed, |delay| time.saturating_sub(delay).max(*closed));
+            }
+        };
         let (program, groups, changed) = (&self.program, &mut self.groups, &mut self.changed);
         let taken = program.each(sandbox, &parameters, limits.query_time, |key, row| {
-            came = true;
             if let Some(windows) = windows {
+                let number = row.get::<_, i64>(0)?;
+                close(&mut closed, number);
                 // Without a time it is in no window.
-                let (Some(end), ValueRef::Integer(time)) = (end_of(windows, key), row.get_ref(0)?)
-                else {
+                let Some(end) = end_of(windows, key) else {
                     return Ok(());
                 };
                 if end <= closed {
-                    late += 1;
+                    // It may be late for several.
+                    late += u64::from(last_late.replace(number) != Some(number));
                     return Ok(());
                 }
-                // Whether rows come together or one by one makes no difference.
-                closed = delay.map_or(closed, |delay| closed.max(time.saturating_sub(delay)));
             }
             let known = groups.get_key_value(key).map(|(key, _)| key.clone());
             let key = known.unwrap_or_else(|| key.into());
@@ -149,14 +153,14 @@ impl Gathering {
             Ok(())
         });
         taken.map_err(|why| stopped(why, limits))?;
+        close(&mut closed, i64::MAX);
         self.closed = closed;
-        if came {
+        if read.rows > 0 {
             self.heard = now.steady;
         }
         if self.groups.len() > most {
             return Err(query::too_many_groups(limits));
         }
-        self.latest = self.latest.max(latest);
         Ok(late)
     }
 
@@ -190,16 +194,13 @@ impl Gathering {
                 }
             }
             Some(Emit::AfterClose { timeout_ms, .. }) => {
-                let delay = self.delay().unwrap_or_default();
                 let timeout = timeout_ms.map(Duration::from_millis);
-                let is_silent = timeout.is_some_and(|timeout| now >= self.heard + timeout);
-                let upto = match is_silent {
-                    true => self.last_end(),
-                    false => self.latest.map(|latest| latest.saturating_sub(delay)),
-                };
-                let upto = upto.unwrap_or(i64::MIN).max(self.closed);
-                self.closed = upto;
-                self.ended(upto)
+                if timeout.is_some_and(|timeout| now >= self.heard + timeout) {
+                    self.closed = self
+                        .last_end()
+                        .map_or(self.closed, |end| end.max(self.closed));
+                }
+                self.ended()
             }
         };
         if keys.is_empty() {
@@ -217,11 +218,11 @@ impl Gathering {
         Ok(rows)
     }
 
-    /// How much later than a window's end a row must be for it to be over, if that is when it is told.
+    /// How much later than a window's end a row must be for it to be over; `None` where no row is too late.
     fn delay(&self) -> Option<i64> {
-        match self.emit {
-            Some(Emit::AfterClose { delay_ms, .. }) => Some(delay_ms as i64),
-            _ => None,
+        match self.emit? {
+            Emit::AfterClose { delay_ms, .. } => Some(delay_ms as i64),
+            _ => Some(0),
         }
     }
 
@@ -238,22 +239,19 @@ impl Gathering {
 
     /// Forgets windows that are over, and have been told.
     fn forget_ended(&mut self) {
-        self.closed = self
-            .latest
-            .map_or(self.closed, |latest| self.closed.max(latest));
-        for key in self.ended(self.closed) {
+        for key in self.ended() {
             self.groups.remove(&key);
         }
     }
 
-    /// The groups of windows that end by a time.
-    fn ended(&self, upto: i64) -> Vec<Key> {
+    /// The groups of windows that are over.
+    fn ended(&self) -> Vec<Key> {
         let Some(windows) = &self.windows else {
             return Vec::new();
         };
+        let is_over = |key: &Key| end_of(windows, key).is_some_and(|end| end <= self.closed);
         let keys = self.groups.keys();
-        let ended = keys.filter(|key| end_of(windows, key).is_some_and(|end| end <= upto));
-        ended.cloned().collect()
+        keys.filter(|key| is_over(key)).cloned().collect()
     }
 
     fn last_end(&self) -> Option<i64> {

@@ -479,6 +479,52 @@ fn rows_that_come_together_are_as_late_as_one_by_one() {
     }
 }
 
+/// A row moves the time also when the query does not want it.
+#[test]
+fn a_window_is_over_by_rows_that_are_left_out() {
+    for (from, emit, told, late) in [
+        ("tumble(iot, at, 5s)", "", "[1,1] [6,2] [11,1]", 1),
+        // One row is late, for two windows.
+        ("hop(iot, at, 5s, 10s)", "", "[1,1] [1,4] [6,3]", 1),
+        ("tumble(iot, at, 5s)", "emit on update", "", 1),
+        (
+            "tumble(iot, at, 5s)",
+            "emit after window close with delay 10s",
+            "[1,2]",
+            0,
+        ),
+    ] {
+        let sql = format!(
+            "select min(n), count() from {from} where car = 'a' group by window_start {emit}"
+        );
+        for together in [true, false] {
+            let mut server = Server::new();
+            let (_, heard, tally) = server.begin(&sql);
+            let rows = [
+                ("a", 1),
+                ("b", 6),
+                ("a", 2),
+                ("a", 6),
+                ("a", 7),
+                ("b", 12),
+                ("a", 11),
+                ("b", 16),
+            ];
+            for (car, second) in rows {
+                server.publish(&row(car, second as i64, 1_000 * second));
+                if !together {
+                    server.pass(0);
+                }
+            }
+            server.pass(0);
+            if !emit.ends_with("update") {
+                assert_eq!(heard.now(), told, "{sql} {together}");
+            }
+            assert_eq!(Progress::of(&tally).late_rows, late, "{sql} {together}");
+        }
+    }
+}
+
 /// Nobody waits for what takes more than its length.
 #[test]
 fn what_is_nested_deep_is_read_or_refused() {
