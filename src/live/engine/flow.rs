@@ -26,6 +26,9 @@ use crate::live::sql::dialect::{Flow, Heading, Work};
 use crate::live::sql::names::quoted;
 use crate::problem::Problem;
 
+/// From how long a piece on the next of the same query is large.
+const LARGE: Duration = Duration::from_millis(100);
+
 /// Numbers of rows that are looked at in a piece.
 const PIECE: u64 = 2_500;
 
@@ -146,6 +149,11 @@ pub(super) struct Flowing {
     /// The statement that counts rows.
     count: String,
     has_begun: bool,
+    /// Whether its next piece of work is a large one.
+    is_large: bool,
+    /// Which of the runs of large pieces its last one was, and which was the last of all when it came.
+    pub(super) ran: Option<u64>,
+    pub(super) came: u64,
 }
 
 /// What a piece of work has come to.
@@ -184,8 +192,8 @@ pub(super) struct Around<'a> {
 }
 
 impl Flowing {
-    /// `shared` is the table, `first` the first row that it retains.
-    pub(super) fn new(begin: Begin, shared: Option<Arc<Shared>>, now: &Time) -> Flowing {
+    /// `shared` is its table; so many runs of large pieces have been.
+    pub(super) fn new(begin: Begin, shared: Option<Arc<Shared>>, runs: u64, now: &Time) -> Flowing {
         let flow = &begin.flow;
         let place = begin.places.first().map_or(0, |(_, place)| *place);
         let first = shared
@@ -217,6 +225,9 @@ impl Flowing {
             },
             count,
             has_begun: false,
+            is_large: matches!(flow.work, Work::Whole { .. }),
+            ran: None,
+            came: runs,
             shared,
             begin,
         }
@@ -224,6 +235,16 @@ impl Flowing {
 
     pub(super) fn id(&self) -> u64 {
         self.begin.id
+    }
+
+    /// Whether it is done at once, when all is there.
+    fn is_whole(&self) -> bool {
+        matches!(self.begin.flow.work, Work::Whole { .. })
+    }
+
+    /// Whether others go before it.
+    pub(super) fn is_large(&self) -> bool {
+        self.is_large
     }
 
     pub(super) fn places(&self) -> &[(Topic, u64)] {
@@ -254,7 +275,8 @@ impl Flowing {
             return None;
         }
         let is_over = self.end.is_some_and(|end| taken >= end);
-        if self.place < self.available(taken) || is_over {
+        let is_some = self.place < self.available(taken) && !self.is_whole();
+        if is_some || is_over {
             return Some(Duration::ZERO);
         }
         let due = self.gathering.as_ref().and_then(Gathering::due);
@@ -265,7 +287,9 @@ impl Flowing {
     pub(super) fn step(&mut self, taken: u64, around: &Around<'_>) -> Piece {
         let began = Instant::now();
         let piece = self.work(taken, around);
-        let took = began.elapsed().as_micros() as u64;
+        let took = began.elapsed();
+        self.is_large = self.is_whole() || took > LARGE;
+        let took = took.as_micros() as u64;
         self.begin.tally.busy_us.fetch_add(took, Ordering::Relaxed);
         match piece {
             Ok(true) => Piece::Ended(Ok(())),

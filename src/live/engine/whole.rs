@@ -3,6 +3,7 @@
 //!
 //! A state machine: it is told the time and does a step. Its thread is in `threads`.
 
+mod flows;
 mod kept;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -10,11 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use hyper::StatusCode;
-
+use self::flows::Flows;
 use self::kept::Kept;
 use super::fill::{Fill, Filled};
-use super::flow::{Around, Begin, Flowing, Piece, Told};
+use super::flow::{Flowing, Told};
 use super::query::{self, Key, Select, Viewers, Watch};
 use super::table::{Feed, Shared};
 use super::{Counters, Limits, Outcome, Rows, Time};
@@ -31,9 +31,6 @@ const TURNS: usize = 50;
 
 /// Shapes, newcomers, queries of the dialect, those that have never run, and those that have: each has its turn.
 const TURNS_OF_ALL: usize = 5;
-
-/// How long the turn of queries of the dialect is, at most about.
-const FLOWING: Duration = Duration::from_millis(20);
 
 /// How long nothing is looked at when nothing is due.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -52,9 +49,7 @@ pub(super) struct Whole<'s> {
     newest: VecDeque<Fill>,
     reruns: BTreeMap<Key, Rerun>,
     /// Queries of the dialect.
-    flows: BTreeMap<u64, Flowing>,
-    /// The one that was done last.
-    flowed: u64,
+    flows: Flows,
     views: HashMap<u64, Key>,
     /// Counts the runs.
     runs: u64,
@@ -89,8 +84,7 @@ impl<'s> Whole<'s> {
             groups: VecDeque::new(),
             newest: VecDeque::new(),
             reruns: BTreeMap::new(),
-            flows: BTreeMap::new(),
-            flowed: 0,
+            flows: Flows::default(),
             views: HashMap::new(),
             runs: 0,
             turn: 0,
@@ -118,10 +112,14 @@ impl<'s> Whole<'s> {
         for key in ended {
             self.fail(&key, query::dropped(name));
         }
-        let flows = self.flows.values().filter(|flowing| flowing.reads(name));
+        let flows = self
+            .flows
+            .all
+            .values()
+            .filter(|flowing| flowing.reads(name));
         let flows: Vec<u64> = flows.map(Flowing::id).collect();
         for id in flows {
-            if let Some(flowing) = self.flows.get(&id) {
+            if let Some(flowing) = self.flows.all.get(&id) {
                 flowing.tell(Told::Ended(Err(query::dropped(name))));
             }
             self.leave(id);
@@ -170,7 +168,7 @@ impl<'s> Whole<'s> {
 
     /// Has SQLite keep the statements that are run again and again.
     fn size_cache(&self) {
-        let queries = self.reruns.len() + 4 * self.flows.len() + 4 * self.tables.len();
+        let queries = self.reruns.len() + 4 * self.flows.all.len() + 4 * self.tables.len();
         let connection = self.sandbox.connection();
         connection.set_prepared_statement_cache_capacity(queries + 16);
     }
@@ -184,7 +182,7 @@ impl<'s> Whole<'s> {
         {
             self.reruns.remove(&key);
         }
-        if self.reruns.is_empty() && self.flows.is_empty() {
+        if self.reruns.is_empty() && self.flows.all.is_empty() {
             self.sandbox.connection().flush_prepared_statement_cache();
         }
     }
@@ -230,7 +228,7 @@ impl<'s> Whole<'s> {
     /// Notes which rows queries of the dialect are about to read.
     fn note_wanted(&mut self) {
         self.tables.values_mut().for_each(|kept| kept.wanted = None);
-        for flowing in self.flows.values() {
+        for flowing in self.flows.all.values() {
             let Some(place) = flowing.wants() else {
                 continue;
             };
@@ -264,8 +262,8 @@ impl<'s> Whole<'s> {
         for (key, rerun) in &mut self.reruns {
             pause = pause.min(rerun.tick(now, key.every_ms));
         }
-        for flowing in self.flows.values() {
-            let due = flowing.pause(self.taken(flowing), now);
+        for flowing in self.flows.all.values() {
+            let due = self.flows.pause(flowing, self.taken(flowing), now);
             pause = due.map_or(pause, |due| pause.min(due));
         }
         for _ in 0..TURNS_OF_ALL {
@@ -303,90 +301,6 @@ impl<'s> Whole<'s> {
             tables.for_each(|kept| kept.batch.compared_no_more(self.sandbox));
         }
         fill
-    }
-
-    /// Begins a query of the dialect.
-    pub(super) fn begin(&mut self, begin: Begin, now: &Time) {
-        let shared = |(name, _): &(Topic, u64)| {
-            let kept = self.tables.get(name);
-            kept.map(|kept| kept.feed.shared.clone())
-        };
-        let tables: Option<Vec<Arc<Shared>>> = begin.places.iter().map(shared).collect();
-        let all = begin.flow.about.streams.len();
-        match tables.filter(|tables| tables.len() == all) {
-            Some(tables) => {
-                let flowing = Flowing::new(begin, tables.into_iter().next(), now);
-                self.flows.insert(flowing.id(), flowing);
-                self.size_cache();
-            }
-            None => {
-                let detail =
-                    "a stream of the query was dropped; create it again, or ask for another";
-                let problem = Problem::new(StatusCode::GONE, "table-dropped", detail);
-                begin.reader.tell(Told::Ended(Err(problem)));
-            }
-        }
-    }
-
-    /// Nobody reads it any more.
-    pub(super) fn leave(&mut self, id: u64) {
-        if let Some(flowing) = self.flows.remove(&id) {
-            flowing.end(self.sandbox);
-        }
-        if self.flows.is_empty() && self.reruns.is_empty() {
-            self.sandbox.connection().flush_prepared_statement_cache();
-        }
-    }
-
-    /// Up to which row the table of a query has its rows; 0 while another of its tables has not.
-    fn taken(&self, flowing: &Flowing) -> u64 {
-        let place = |name: &Topic| self.tables.get(name).map_or(0, |kept| kept.feed.place);
-        let (first, others) = match flowing.places().split_first() {
-            Some(((name, _), others)) => (place(name), others),
-            None => return 0,
-        };
-        let have_all = others.iter().all(|(name, end)| place(name) >= *end);
-        if have_all { first } else { 0 }
-    }
-
-    /// Does pieces of work of queries of the dialect, one after the other, as many as a turn has room for. Whether there
-    /// was something to do.
-    fn flow(&mut self, now: &Time) -> bool {
-        let began = Instant::now();
-        let after = self
-            .flows
-            .range(self.flowed + 1..)
-            .chain(self.flows.range(..=self.flowed));
-        let is_due = |id: &u64| {
-            let flowing = self.flows.get(id)?;
-            flowing.pause(self.taken(flowing), now)
-        };
-        let due: Vec<u64> = after
-            .map(|(id, _)| *id)
-            .filter(|id| is_due(id) == Some(Duration::ZERO))
-            .collect();
-        for id in &due {
-            let Some(flowing) = self.flows.get(id) else {
-                continue;
-            };
-            let taken = self.taken(flowing);
-            let around = Around {
-                sandbox: self.sandbox,
-                limits: &self.limits,
-                now: *now,
-            };
-            if let Some(flowing) = self.flows.get_mut(id)
-                && let Piece::Ended(how) = flowing.step(taken, &around)
-            {
-                flowing.tell(Told::Ended(how));
-                self.leave(*id);
-            }
-            self.flowed = *id;
-            if began.elapsed() > FLOWING {
-                break;
-            }
-        }
-        !due.is_empty()
     }
 
     /// One that is due: of those that have never run, or the one that has run longest ago.

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::bench::Bench;
 use crate::event::Topic;
@@ -106,6 +107,12 @@ impl Server {
     }
 
     fn begin(&mut self, sql: &str) -> (u64, Arc<Heard>, Arc<Tally>) {
+        let begun = self.only_begin(sql);
+        self.pass(0);
+        begun
+    }
+
+    fn only_begin(&mut self, sql: &str) -> (u64, Arc<Heard>, Arc<Tally>) {
         self.runs += 1;
         let (heard, tally) = (Arc::new(Heard::default()), Arc::<Tally>::default());
         let flow = Arc::new(flow(sql));
@@ -119,7 +126,6 @@ impl Server {
         };
         let now = self.bench.time();
         self.bench.whole.begin(begin, &now);
-        self.pass(0);
         (self.runs, heard, tally)
     }
 
@@ -523,6 +529,47 @@ fn a_window_is_over_by_rows_that_are_left_out() {
             assert_eq!(Progress::of(&tally).late_rows, late, "{sql} {together}");
         }
     }
+}
+
+#[test]
+fn many_that_take_their_time_are_waited_for_one_at_a_time() {
+    let mut server = Server::new();
+    let limits = Limits {
+        query_time: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    server.bench = Bench::new(limits, &stream(100_000));
+    for n in 0..1_000 {
+        server.publish(&row("a", n, 5));
+    }
+    let live = server.begin("select n from iot").1;
+    let hostile = "select count(*) from table(iot) as a, table(iot) as b, table(iot) as c";
+    let hostile: Vec<Arc<Heard>> = (0..5).map(|_| server.only_begin(hostile).1).collect();
+    let ended = || -> Vec<bool> {
+        let told = hostile
+            .iter()
+            .map(|heard| heard.told.lock().expect("nothing panics here"));
+        told.map(|told| *told == ["query-time"]).collect()
+    };
+    let step = |server: &mut Server| {
+        let now = server.bench.time();
+        server.bench.whole.pull(&now);
+        server.bench.whole.step(&now, &mut Vec::new())
+    };
+    server.publish(&row("a", 7, 5));
+    assert_eq!(step(&mut server), Duration::ZERO);
+    assert_eq!(live.now(), "[7]");
+    // The newest, and not yet another.
+    assert_eq!(ended(), [false, false, false, false, true]);
+    server.publish(&row("a", 8, 5));
+    server.pass(0);
+    assert_eq!(live.now(), "[8]");
+    assert_eq!(ended(), [false, false, false, false, true]);
+    // The one that has waited longest, and the newest again.
+    server.pass(10_000);
+    assert_eq!(ended(), [true, false, false, false, true]);
+    server.pass(10_000);
+    assert_eq!(ended(), [true, false, false, true, true]);
 }
 
 /// Nobody waits for what takes more than its length.

@@ -1,0 +1,159 @@
+//! Queries of the dialect take turns. Those whose work comes in small pieces are before the others, of which one runs at
+//! a time, and all together for no more than half of the time while there is somebody else: one that runs as long as it
+//! may is waited for, and not twenty of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper::StatusCode;
+
+use super::Whole;
+use crate::event::Topic;
+use crate::live::engine::Time;
+use crate::live::engine::flow::{Around, Begin, Flowing, Piece, Told};
+use crate::live::engine::table::Shared;
+use crate::problem::Problem;
+
+/// How long the turn of small pieces is, at most about.
+const TURN: Duration = Duration::from_millis(20);
+
+/// Those that are under way.
+#[derive(Default)]
+pub(super) struct Flows {
+    pub(super) all: BTreeMap<u64, Flowing>,
+    /// Of small pieces, the one that was done last.
+    last: u64,
+    /// Counts the runs of large ones.
+    runs: u64,
+    /// When the next of these may be.
+    not_before: Duration,
+}
+
+impl Flows {
+    /// How long until there is something to do for one of them; `taken` is up to where its table has its rows.
+    pub(super) fn pause(&self, flowing: &Flowing, taken: u64, now: &Time) -> Option<Duration> {
+        let pause = flowing.pause(taken, now)?;
+        Some(match flowing.is_large() {
+            true => pause.max(self.not_before.saturating_sub(now.steady)),
+            false => pause,
+        })
+    }
+}
+
+impl Whole<'_> {
+    /// Begins a query of the dialect.
+    pub(in crate::live::engine) fn begin(&mut self, begin: Begin, now: &Time) {
+        let shared = |(name, _): &(Topic, u64)| {
+            let kept = self.tables.get(name);
+            kept.map(|kept| kept.feed.shared.clone())
+        };
+        let tables: Option<Vec<Arc<Shared>>> = begin.places.iter().map(shared).collect();
+        let all = begin.flow.about.streams.len();
+        match tables.filter(|tables| tables.len() == all) {
+            Some(tables) => {
+                let flowing = Flowing::new(begin, tables.into_iter().next(), self.flows.runs, now);
+                self.flows.all.insert(flowing.id(), flowing);
+                self.size_cache();
+            }
+            None => {
+                let detail =
+                    "a stream of the query was dropped; create it again, or ask for another";
+                let problem = Problem::new(StatusCode::GONE, "table-dropped", detail);
+                begin.reader.tell(Told::Ended(Err(problem)));
+            }
+        }
+    }
+
+    /// Nobody reads it any more.
+    pub(in crate::live::engine) fn leave(&mut self, id: u64) {
+        if let Some(flowing) = self.flows.all.remove(&id) {
+            flowing.end(self.sandbox);
+        }
+        if self.flows.all.is_empty() && self.reruns.is_empty() {
+            self.sandbox.connection().flush_prepared_statement_cache();
+        }
+    }
+
+    /// Up to which row the table of a query has its rows; 0 while another of its tables has not.
+    pub(super) fn taken(&self, flowing: &Flowing) -> u64 {
+        let place = |name: &Topic| self.tables.get(name).map_or(0, |kept| kept.feed.place);
+        let (first, others) = match flowing.places().split_first() {
+            Some(((name, _), others)) => (place(name), others),
+            None => return 0,
+        };
+        let have_all = others.iter().all(|(name, end)| place(name) >= *end);
+        if have_all { first } else { 0 }
+    }
+
+    /// Does pieces of work, small ones as many as a turn has room for, and then a large one. Whether there was something
+    /// to do.
+    pub(super) fn flow(&mut self, now: &Time) -> bool {
+        let is_due = |flowing: &Flowing| {
+            let pause = self.flows.pause(flowing, self.taken(flowing), now);
+            pause == Some(Duration::ZERO)
+        };
+        let all = &self.flows.all;
+        let after = all
+            .range(self.flows.last + 1..)
+            .chain(all.range(..=self.flows.last));
+        let small = after.filter(|(_, flowing)| !flowing.is_large() && is_due(flowing));
+        let small: Vec<u64> = small.map(|(id, _)| *id).collect();
+        let large = self.large(|flowing| is_due(flowing));
+        let began = Instant::now();
+        for id in &small {
+            self.piece(*id, now);
+            self.flows.last = *id;
+            if began.elapsed() > TURN {
+                break;
+            }
+        }
+        if let Some(id) = large {
+            let before = began.elapsed();
+            self.piece(id, now);
+            let (after, others) = (began.elapsed(), self.flows.all.values());
+            let is_alone = others.filter(|f| !f.is_large()).count() + self.reruns.len() == 0;
+            if after - before > TURN && !is_alone {
+                self.flows.not_before = now.steady + after + (after - before);
+            }
+        }
+        large.is_some() || !small.is_empty()
+    }
+
+    /// The large one that is next: by turns the one that has waited longest, and the newest of those that have never run.
+    /// A stranger's first query has not to wait for all those of somebody who has many, nor they for all newer ones.
+    fn large(&self, is_due: impl Fn(&Flowing) -> bool) -> Option<u64> {
+        let all = self.flows.all.values();
+        let due: Vec<&Flowing> = all.filter(|f| f.is_large() && is_due(f)).collect();
+        let newest = due.iter().filter(|f| f.ran.is_none()).next_back();
+        let longest = due.iter().min_by_key(|f| (f.ran.unwrap_or(f.came), f.id()));
+        let next = match self.flows.runs % 2 {
+            0 => newest.or(longest),
+            _ => longest,
+        };
+        next.map(|flowing| flowing.id())
+    }
+
+    fn piece(&mut self, id: u64, now: &Time) {
+        let Some(flowing) = self.flows.all.get(&id) else {
+            return;
+        };
+        let taken = self.taken(flowing);
+        let around = Around {
+            sandbox: self.sandbox,
+            limits: &self.limits,
+            now: *now,
+        };
+        let Some(flowing) = self.flows.all.get_mut(&id) else {
+            return;
+        };
+        if flowing.is_large() {
+            self.flows.runs += 1;
+            flowing.ran = Some(self.flows.runs);
+        }
+        if let Piece::Ended(how) = flowing.step(taken, &around) {
+            flowing.tell(Told::Ended(how));
+            self.leave(id);
+        }
+    }
+}
