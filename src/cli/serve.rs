@@ -315,6 +315,7 @@ fn live_limits(config: &Config) -> live::Limits {
             query_bytes: live.query_bytes,
             query_time: timing.query_time,
             query_memory: live.query_memory as u64,
+            states_bytes: live.query_memory / 4,
             groups: live.query_groups,
             result_bytes: live.query_result,
             flow_bytes: live.stream_result,

@@ -144,6 +144,8 @@ pub struct Limits {
     pub query_time: Duration,
     /// Bytes that SQLite may take for everything; what is beyond the tables is for the query that runs.
     pub query_memory: u64,
+    /// Bytes of groups that the queries of the dialect may hold all together; they are not SQLite's.
+    pub states_bytes: usize,
     /// Groups of a query.
     pub groups: usize,
     /// Bytes of a result.
@@ -163,6 +165,7 @@ impl Default for Limits {
             query_bytes: 16 << 10,
             query_time: Duration::from_secs(1),
             query_memory: 768 << 20,
+            states_bytes: 192 << 20,
             groups: 100_000,
             result_bytes: 256 << 10,
             flow_bytes: 16 << 20,

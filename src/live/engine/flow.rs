@@ -29,6 +29,10 @@ use crate::problem::Problem;
 /// From how long a piece on the next of the same query is large.
 const LARGE: Duration = Duration::from_millis(100);
 
+/// How long what can only be done at once may take at first, and how many times as long each time that was not enough.
+const TRIAL: Duration = Duration::from_millis(50);
+const MORE: u32 = 5;
+
 /// Numbers of rows that are looked at in a piece.
 const PIECE: u64 = 2_500;
 
@@ -151,9 +155,10 @@ pub(super) struct Flowing {
     has_begun: bool,
     /// Whether its next piece of work is a large one.
     is_large: bool,
-    /// Which of the runs of large pieces its last one was, and which was the last of all when it came.
-    pub(super) ran: Option<u64>,
-    pub(super) came: u64,
+    /// Which of the runs of large pieces its last one was; else which was the last of all when it came.
+    pub(super) ran: u64,
+    /// How long it may take next, if it is done at once: if that is not enough, it is begun anew later, and may take more.
+    pub(super) quantum: Duration,
 }
 
 /// What a piece of work has come to.
@@ -225,9 +230,9 @@ impl Flowing {
             },
             count,
             has_begun: false,
-            is_large: matches!(flow.work, Work::Whole { .. }),
-            ran: None,
-            came: runs,
+            is_large: false,
+            ran: runs,
+            quantum: TRIAL,
             shared,
             begin,
         }
@@ -235,6 +240,11 @@ impl Flowing {
 
     pub(super) fn id(&self) -> u64 {
         self.begin.id
+    }
+
+    /// Bytes that its groups hold, about.
+    pub(super) fn held(&self) -> usize {
+        self.gathering.as_ref().map_or(0, Gathering::held)
     }
 
     /// Whether it is done at once, when all is there.
@@ -288,7 +298,7 @@ impl Flowing {
         let began = Instant::now();
         let piece = self.work(taken, around);
         let took = began.elapsed();
-        self.is_large = self.is_whole() || took > LARGE;
+        self.is_large = took > LARGE || self.quantum > TRIAL;
         let took = took.as_micros() as u64;
         self.begin.tally.busy_us.fetch_add(took, Ordering::Relaxed);
         match piece {
@@ -423,12 +433,17 @@ impl Flowing {
             (":version", 0),
         ];
         let (mut rows, mut bytes) = (Vec::new(), 0);
-        let all = query::each(sandbox, sql, &parameters, limits.query_time, |row| {
+        let time = self.quantum.min(limits.query_time);
+        let all = query::each(sandbox, sql, &parameters, time, |row| {
             let row = typed::row(header, row)?;
             bytes += row.len();
             rows.push(Bytes::from(row));
             Ok(bytes <= limits.flow_bytes)
         });
+        if all == Err(Stopped::Time) && time < limits.query_time {
+            self.quantum *= MORE;
+            return Ok(false);
+        }
         all.map_err(|why| query::stopped(why, limits))?;
         if bytes > limits.flow_bytes {
             return Err(too_large(limits));

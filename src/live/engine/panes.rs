@@ -126,7 +126,7 @@ impl Program {
         let Panes { slots, has_changed } = panes;
         self.each(sandbox, &parameters, time, |key, row| {
             let Some(pane) = self.pane(row.get_ref(0)?).filter(|pane| *pane >= floor) else {
-                return Ok(());
+                return Ok(true);
             };
             let (new, take) = (
                 || self.states(),
@@ -134,17 +134,17 @@ impl Program {
             );
             slots.add((pane, block), &numbers, key, new, take)?;
             *has_changed = true;
-            Ok(())
+            Ok(true)
         })
     }
 
-    /// Each row with its keys.
+    /// Each row with its keys, until one is not wanted any more.
     pub(super) fn each(
         &self,
         sandbox: &Sandbox,
         parameters: &[(&str, u64)],
         time: Duration,
-        mut take: impl FnMut(&[Cell], &Row<'_>) -> rusqlite::Result<()>,
+        mut take: impl FnMut(&[Cell], &Row<'_>) -> rusqlite::Result<bool>,
     ) -> Result<(), Stopped> {
         let keys = self.grouped.keys.len();
         let mut key = Vec::with_capacity(keys);
@@ -153,7 +153,7 @@ impl Program {
             for column in 1..=keys {
                 key.push(Cell::of(row.get_ref(column)?));
             }
-            take(&key, row).map(|()| true)
+            take(&key, row)
         })
     }
 

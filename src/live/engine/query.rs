@@ -251,6 +251,17 @@ pub(super) fn too_many_groups(limits: &Limits) -> Problem {
     )
 }
 
+/// Why a query of the dialect ends whose groups hold too much.
+pub(super) fn too_much_held(limits: &Limits) -> Problem {
+    ended(
+        MEMORY,
+        format!(
+            "groups hold more than {} bytes (a quarter of query-memory), and those of this query the most; group by less, or tell fewer values apart",
+            limits.states_bytes
+        ),
+    )
+}
+
 /// Why a query ends when one of its tables does.
 pub(super) fn dropped(table: &Topic) -> Problem {
     let detail = format!("table {table} was dropped; create it again, or ask for another");

@@ -9,6 +9,9 @@ use rusqlite::types::{Value, ValueRef};
 use crate::live::sandbox::moments::{Moments, number};
 use crate::live::sql::Function;
 
+/// What a piece of memory costs beside its bytes, about.
+pub(super) const ALLOCATED: usize = 16;
+
 /// A value, equal to others and in an order with them as in SQLite: 1 is 1.0.
 #[derive(Clone, Debug)]
 pub(super) enum Cell {
@@ -37,6 +40,14 @@ impl Cell {
             Cell::Real(number) => Value::Real(*number),
             Cell::Text(text) => Value::Text(String::from_utf8_lossy(text).into_owned()),
             Cell::Blob(bytes) => Value::Blob(bytes.to_vec()),
+        }
+    }
+
+    /// Bytes that it holds beside itself, about.
+    pub(super) fn elsewhere(&self) -> usize {
+        match self {
+            Cell::Null | Cell::Integer(_) | Cell::Real(_) => 0,
+            Cell::Text(bytes) | Cell::Blob(bytes) => ALLOCATED + bytes.len(),
         }
     }
 
@@ -112,7 +123,8 @@ impl Hash for Cell {
 #[derive(Clone, Debug)]
 pub(super) enum State {
     Count(u64),
-    Distinct(HashSet<Cell>),
+    /// And the bytes that the values hold elsewhere.
+    Distinct(HashSet<Cell>, usize),
     Sum(Sum),
     Least(Option<Cell>),
     Greatest(Option<Cell>),
@@ -135,7 +147,7 @@ impl State {
     pub(super) fn new(function: Function) -> State {
         match function {
             Function::Count => State::Count(0),
-            Function::CountDistinct => State::Distinct(HashSet::new()),
+            Function::CountDistinct => State::Distinct(HashSet::new(), 0),
             Function::Sum | Function::Total | Function::Avg => State::Sum(Sum::default()),
             Function::Min => State::Least(None),
             Function::Max => State::Greatest(None),
@@ -154,7 +166,13 @@ impl State {
         }
         match self {
             State::Count(count) => *count += 1,
-            State::Distinct(values) => return usize::from(values.insert(Cell::of(value))),
+            State::Distinct(values, bytes) => {
+                let value = Cell::of(value);
+                let more = value.elsewhere();
+                let is_new = values.insert(value);
+                *bytes += if is_new { more } else { 0 };
+                return usize::from(is_new);
+            }
             State::Sum(sum) => sum.add(value),
             State::Least(least) => replace(least, Cell::of(value), Ordering::Less),
             State::Greatest(greatest) => replace(greatest, Cell::of(value), Ordering::Greater),
@@ -170,7 +188,13 @@ impl State {
         let before = self.values();
         match (&mut *self, other) {
             (State::Count(a), State::Count(b)) => *a += b,
-            (State::Distinct(a), State::Distinct(b)) => a.extend(b.iter().cloned()),
+            (State::Distinct(a, bytes), State::Distinct(b, _)) => {
+                for value in b {
+                    let more = value.elsewhere();
+                    let is_new = a.insert(value.clone());
+                    *bytes += if is_new { more } else { 0 };
+                }
+            }
             (State::Sum(a), State::Sum(b)) => a.merge(b),
             (State::Least(a), State::Least(Some(b))) => replace_by(a, b, Ordering::Less),
             (State::Greatest(a), State::Greatest(Some(b))) => replace_by(a, b, Ordering::Greater),
@@ -183,8 +207,19 @@ impl State {
     /// How many values it keeps to tell them apart.
     pub(super) fn values(&self) -> usize {
         match self {
-            State::Distinct(values) => values.len(),
+            State::Distinct(values, _) => values.len(),
             _ => 0,
+        }
+    }
+
+    /// Bytes that it holds beside itself, about.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            State::Distinct(values, bytes) => values.capacity() * (size_of::<Cell>() + 1) + bytes,
+            State::Least(cell) | State::Greatest(cell) | State::First(cell) | State::Last(cell) => {
+                cell.as_ref().map_or(0, Cell::elsewhere)
+            }
+            State::Count(_) | State::Sum(_) | State::Moments(_) => 0,
         }
     }
 
@@ -195,7 +230,7 @@ impl State {
     pub(super) fn finish(&self, function: Function) -> Result<Value, &'static str> {
         Ok(match (self, function) {
             (State::Count(count), _) => Value::Integer(*count as i64),
-            (State::Distinct(values), _) => Value::Integer(values.len() as i64),
+            (State::Distinct(values, _), _) => Value::Integer(values.len() as i64),
             (State::Sum(sum), _) => return sum.finish(function),
             (
                 State::Least(cell) | State::Greatest(cell) | State::First(cell) | State::Last(cell),

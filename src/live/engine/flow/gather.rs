@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Around, Counted, stopped};
 use crate::live::engine::panes::{NUMBER, Program};
-use crate::live::engine::state::{Cell, State};
+use crate::live::engine::state::{ALLOCATED, Cell, State};
 use crate::live::engine::totals::Totals;
 use crate::live::engine::{Time, query, typed};
 use crate::live::sandbox::{Sandbox, Stopped};
@@ -26,6 +26,8 @@ pub(super) struct Gathering {
     result: String,
     totals: Totals,
     groups: BTreeMap<Key, Box<[State]>>,
+    /// Bytes that they hold, about.
+    held: usize,
     /// Those that rows have come to since they were told.
     changed: BTreeSet<Key>,
     emit: Option<Emit>,
@@ -61,6 +63,7 @@ impl Gathering {
             result: totals.under(&groups.result),
             totals,
             groups: BTreeMap::new(),
+            held: 0,
             changed: BTreeSet::new(),
             emit: gathered.emit,
             windows: gathered.windows.clone(),
@@ -129,34 +132,42 @@ impl Gathering {
             }
         };
         let (program, groups, changed) = (&self.program, &mut self.groups, &mut self.changed);
+        let held = &mut self.held;
         let taken = program.each(sandbox, &parameters, limits.query_time, |key, row| {
             if let Some(windows) = windows {
                 let number = row.get::<_, i64>(0)?;
                 close(&mut closed, number);
                 // Without a time it is in no window.
                 let Some(end) = end_of(windows, key) else {
-                    return Ok(());
+                    return Ok(true);
                 };
                 if end <= closed {
                     // It may be late for several.
                     late += u64::from(last_late.replace(number) != Some(number));
-                    return Ok(());
+                    return Ok(true);
                 }
             }
             let known = groups.get_key_value(key).map(|(key, _)| key.clone());
             let key = known.unwrap_or_else(|| key.into());
-            let states = groups
-                .entry(key.clone())
-                .or_insert_with(|| program.states());
+            let states = groups.entry(key.clone()).or_insert_with(|| {
+                let states = program.states();
+                *held += size(&key, &states);
+                states
+            });
+            let before = bytes(states);
             program.take(states, row)?;
+            *held = (*held + bytes(states)).saturating_sub(before);
             changed.insert(key);
-            Ok(())
+            Ok(*held <= limits.states_bytes)
         });
         taken.map_err(|why| stopped(why, limits))?;
         close(&mut closed, i64::MAX);
         self.closed = closed;
         if read.rows > 0 {
             self.heard = now.steady;
+        }
+        if self.held > limits.states_bytes {
+            return Err(query::too_much_held(limits));
         }
         if self.groups.len() > most {
             return Err(query::too_many_groups(limits));
@@ -210,7 +221,7 @@ impl Gathering {
         self.changed.clear();
         match self.emit {
             Some(Emit::AfterClose { .. }) => {
-                keys.iter().for_each(|key| drop(self.groups.remove(key)))
+                keys.iter().for_each(|key| self.forget(key));
             }
             Some(_) => self.forget_ended(),
             None => {}
@@ -240,8 +251,19 @@ impl Gathering {
     /// Forgets windows that are over, and have been told.
     fn forget_ended(&mut self) {
         for key in self.ended() {
-            self.groups.remove(&key);
+            self.forget(&key);
         }
+    }
+
+    fn forget(&mut self, key: &Key) {
+        if let Some(states) = self.groups.remove(key) {
+            self.held = self.held.saturating_sub(size(key, &states));
+        }
+    }
+
+    /// Bytes that its groups hold, about.
+    pub(super) fn held(&self) -> usize {
+        self.held
     }
 
     /// The groups of windows that are over.
@@ -311,6 +333,17 @@ impl Gathering {
     pub(super) fn drop_table(&self, sandbox: &Sandbox) {
         self.totals.drop_table(sandbox);
     }
+}
+
+/// Bytes of a group, about, in the two trees that it is in.
+fn size(key: &Key, states: &[State]) -> usize {
+    let cells: usize = key.iter().map(Cell::elsewhere).sum();
+    let own = 6 * ALLOCATED + size_of_val(&**key) + size_of_val(states);
+    own + cells + bytes(states)
+}
+
+fn bytes(states: &[State]) -> usize {
+    states.iter().map(State::bytes).sum()
 }
 
 /// When the window of a group ends, in milliseconds since the Unix epoch.

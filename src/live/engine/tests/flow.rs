@@ -535,7 +535,7 @@ fn a_window_is_over_by_rows_that_are_left_out() {
 fn many_that_take_their_time_are_waited_for_one_at_a_time() {
     let mut server = Server::new();
     let limits = Limits {
-        query_time: Duration::from_millis(50),
+        query_time: Duration::from_millis(75),
         ..Limits::default()
     };
     server.bench = Bench::new(limits, &stream(100_000));
@@ -559,17 +559,73 @@ fn many_that_take_their_time_are_waited_for_one_at_a_time() {
     server.publish(&row("a", 7, 5));
     assert_eq!(step(&mut server), Duration::ZERO);
     assert_eq!(live.now(), "[7]");
-    // The newest, and not yet another.
-    assert_eq!(ended(), [false, false, false, false, true]);
-    server.publish(&row("a", 8, 5));
+    // Each was tried for a moment at most.
+    assert_eq!(ended(), [false; 5]);
+    for done in 0..3 {
+        server.publish(&row("a", 8, 5));
+        let quick = server.begin("select 1 + 1 as x").1;
+        assert_eq!(
+            (live.now(), quick.now()),
+            ("[8]".to_owned(), "[2] end".to_owned())
+        );
+        let count = || ended().into_iter().filter(|ended| *ended).count();
+        // By the clock no time has passed.
+        server.pass(0);
+        server.pass(0);
+        assert_eq!(count(), done + 1);
+        server.pass(10_000);
+    }
+    server.pass(10_000);
+    assert_eq!(ended(), [true; 5]);
+}
+
+#[test]
+fn what_groups_hold_is_bounded() {
+    let mut server = Server::new();
+    let limits = Limits {
+        states_bytes: 200_000,
+        ..Limits::default()
+    };
+    server.bench = Bench::new(limits, &stream(100_000));
+    // By themselves, and together.
+    let all = server
+        .begin("select count_distinct(n) from iot emit periodic 1s")
+        .1;
+    let windows = server
+        .begin("select window_start, count_distinct(n), max(car) from tumble(iot, at, 1s) group by window_start")
+        .1;
+    for n in 0..3_000 {
+        server.publish(&row("a", n, 10 * n as u64));
+        if n % 500 == 0 {
+            server.pass(0);
+        }
+    }
     server.pass(0);
-    assert_eq!(live.now(), "[8]");
-    assert_eq!(ended(), [false, false, false, false, true]);
-    // The one that has waited longest, and the newest again.
-    server.pass(10_000);
-    assert_eq!(ended(), [true, false, false, false, true]);
-    server.pass(10_000);
-    assert_eq!(ended(), [true, false, false, true, true]);
+    assert_eq!(all.now(), "");
+    assert_eq!(
+        windows.now().split(' ').count(),
+        29,
+        "what is told is let go"
+    );
+    let second = server
+        .begin("select count_distinct(n) from iot emit periodic 1s")
+        .1;
+    for n in 3_000..5_000 {
+        server.publish(&row("a", n, 0));
+    }
+    server.pass(0);
+    assert_eq!(
+        (all.now(), second.now()),
+        ("query-memory".to_owned(), String::new())
+    );
+    server.pass(1_000);
+    assert_eq!(second.now(), "[2000]");
+    let long = server
+        .begin("select latest(raw), car from iot group by car")
+        .1;
+    server.publish(&row(&"c".repeat(250_000), 1, 0));
+    server.pass(0);
+    assert_eq!(long.now(), "query-memory");
 }
 
 /// Nobody waits for what takes more than its length.

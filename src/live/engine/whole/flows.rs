@@ -1,6 +1,6 @@
-//! Queries of the dialect take turns. Those whose work comes in small pieces are before the others, of which one runs at
-//! a time, and all together for no more than half of the time while there is somebody else: one that runs as long as it
-//! may is waited for, and not twenty of them.
+//! Queries of the dialect take turns. Small pieces of work are before large ones, of which there is one at a time, and all
+//! together no more than half of the time while there is somebody else: one that runs as long as it may is waited for,
+//! and not twenty of them. What can only be done at once is tried as a small piece first.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use hyper::StatusCode;
 
 use super::Whole;
 use crate::event::Topic;
-use crate::live::engine::Time;
 use crate::live::engine::flow::{Around, Begin, Flowing, Piece, Told};
 use crate::live::engine::table::Shared;
+use crate::live::engine::{Time, query};
 use crate::problem::Problem;
 
 /// How long the turn of small pieces is, at most about.
@@ -117,21 +117,38 @@ impl Whole<'_> {
                 self.flows.not_before = now.steady + after + (after - before);
             }
         }
+        self.hold_states();
         large.is_some() || !small.is_empty()
     }
 
-    /// The large one that is next: by turns the one that has waited longest, and the newest of those that have never run.
-    /// A stranger's first query has not to wait for all those of somebody who has many, nor they for all newer ones.
+    /// Holds what all groups hold to its limit: whoever has most goes.
+    fn hold_states(&mut self) {
+        let held = |flows: &Flows| flows.all.values().map(Flowing::held).sum::<usize>();
+        while held(&self.flows) > self.limits.states_bytes {
+            let most = self.flows.all.values().max_by_key(|flowing| flowing.held());
+            let Some(id) = most.map(Flowing::id) else {
+                return;
+            };
+            if let Some(flowing) = self.flows.all.get(&id) {
+                flowing.tell(Told::Ended(Err(query::too_much_held(&self.limits))));
+            }
+            self.leave(id);
+        }
+    }
+
+    /// The large one that is next: by turns the one that has waited longest, and the one that has had least, so that what
+    /// takes little has not to wait for all that takes much.
     fn large(&self, is_due: impl Fn(&Flowing) -> bool) -> Option<u64> {
         let all = self.flows.all.values();
-        let due: Vec<&Flowing> = all.filter(|f| f.is_large() && is_due(f)).collect();
-        let newest = due.iter().filter(|f| f.ran.is_none()).next_back();
-        let longest = due.iter().min_by_key(|f| (f.ran.unwrap_or(f.came), f.id()));
-        let next = match self.flows.runs % 2 {
-            0 => newest.or(longest),
-            _ => longest,
-        };
-        next.map(|flowing| flowing.id())
+        let due = all.filter(|f| f.is_large() && is_due(f));
+        let next = due.min_by_key(|flowing| {
+            let had = match self.flows.runs % 2 {
+                0 => flowing.quantum,
+                _ => Duration::ZERO,
+            };
+            (had, flowing.ran, flowing.id())
+        });
+        next.map(Flowing::id)
     }
 
     fn piece(&mut self, id: u64, now: &Time) {
@@ -149,7 +166,7 @@ impl Whole<'_> {
         };
         if flowing.is_large() {
             self.flows.runs += 1;
-            flowing.ran = Some(self.flows.runs);
+            flowing.ran = self.flows.runs;
         }
         if let Piece::Ended(how) = flowing.step(taken, &around) {
             flowing.tell(Told::Ended(how));
