@@ -92,7 +92,7 @@ const PATHS: [Path; 11] = [
     Path {
         at: "[/{tenant}]/api/v1beta1/queries[/]",
         operations: &[
-            ("GET", queries::describe_list),
+            ("GET", queries::describe_list_with_metrics),
             ("POST", queries::describe_made),
         ],
     },
@@ -103,7 +103,7 @@ const PATHS: [Path; 11] = [
     Path {
         at: "[/{tenant}]/api/v1beta1/queries/{id}[/]",
         operations: &[
-            ("GET", queries::describe_one),
+            ("GET", queries::describe_one_with_metrics),
             ("DELETE", queries::describe_delete),
         ],
     },

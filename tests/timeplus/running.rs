@@ -217,7 +217,7 @@ pub fn check(query: &Value) {
         assert!(!query[member].is_null(), "{member}: {query:#}");
     }
     let times = &query["timeColumns"];
-    for member in ["eventTime", "windowStart", "windowEnd"] {
+    for member in ["eventTime", "indexTime", "windowStart", "windowEnd"] {
         assert!(times[member].is_i64(), "{member}: {query:#}");
     }
     assert!(query["result"]["header"].is_array(), "{query:#}");

@@ -76,6 +76,12 @@ async fn a_message_a_row_and_the_end() {
             .call(Call::get(format!("/api/v1beta1/queries/{id}")))
             .await;
         assert_eq!(query.body["status"], "finished", "{link}");
+        let metrics = &query.body["metrics"];
+        assert_eq!(
+            (&metrics["count"], &metrics["scanned_rows"]),
+            (&json!(2), &json!(2)),
+            "{link}"
+        );
     }
     server.until("no socket is left", |stats| {
         ["websocket", "websocket_http2"]

@@ -19,10 +19,10 @@ use serde_json::Value;
 
 pub(super) use self::describe::{
     describe_analyze, describe_cancel, describe_create, describe_delete, describe_list,
-    describe_made, describe_one,
+    describe_list_with_metrics, describe_made, describe_one, describe_one_with_metrics,
 };
 use self::outbox::Batching;
-use self::query::{Asked, Ending, analysis};
+use self::query::{Asked, Ending, Query, analysis};
 use super::{Edition, ok};
 use crate::api::{Context, created, discard, no_content, read_json, whole};
 use crate::body::Body;
@@ -142,7 +142,7 @@ pub(super) async fn answer(
     // Python's client sends `null` with everything.
     discard(body);
     match place {
-        Place::All => list(head, context),
+        Place::All => list(head, edition, context),
         Place::Cancel(id) => {
             let query = registry.find(&id)?;
             registry.end(&query, Ending::Canceled(""));
@@ -152,7 +152,7 @@ pub(super) async fn answer(
             registry.remove(&id)?;
             Ok(no_content())
         }
-        Place::One(id) => Ok(ok(registry.find(&id)?.about())),
+        Place::One(id) => Ok(ok(edition.about(&*registry.find(&id)?))),
     }
 }
 
@@ -193,6 +193,15 @@ async fn create(
     Ok(events::response(following, batching, seat(head)))
 }
 
+impl Edition {
+    fn about(self, query: &Query) -> Value {
+        match self {
+            Edition::V1beta1 => query.about_with_metrics(),
+            Edition::V1beta2 => query.about(),
+        }
+    }
+}
+
 /// The answer to a statement that has no rows, which may be content when nothing was to be done.
 fn done(
     outcome: Result<(), Problem>,
@@ -216,13 +225,13 @@ fn seat(head: &Parts) -> Seat {
     Seat::new(connection.clone(), wire)
 }
 
-fn list(head: &Parts, context: &Context) -> Result<Response<Body>, Problem> {
+fn list(head: &Parts, edition: Edition, context: &Context) -> Result<Response<Body>, Problem> {
     let query = head.uri.query().unwrap_or("").as_bytes();
     let tag = form_urlencoded::parse(query).find(|(name, _)| name == "tag");
     let tag = tag.map(|(_, tag)| tag);
     tag.as_deref().map_or(Ok(()), check_tag)?;
     let queries = context.timeplus.list(tag.as_deref());
-    let all: Vec<Value> = queries.iter().map(|query| query.about()).collect();
+    let all: Vec<Value> = queries.iter().map(|query| edition.about(query)).collect();
     Ok(ok(Value::from(all)))
 }
 

@@ -65,8 +65,16 @@ pub(in super::super) fn describe_made() -> Value {
 }
 
 pub(in super::super) fn describe_list() -> Value {
+    list_of(&query())
+}
+
+pub(in super::super) fn describe_list_with_metrics() -> Value {
+    list_of(&with_metrics())
+}
+
+fn list_of(query: &Value) -> Value {
     let tag = parameter("query", "tag", "Only those with this tag", text());
-    let all = json!({ "type": "array", "items": query() });
+    let all = json!({ "type": "array", "items": query });
     json!({
         "summary": "The queries that run, and those that have ended not long ago",
         "parameters": [tag],
@@ -75,11 +83,19 @@ pub(in super::super) fn describe_list() -> Value {
 }
 
 pub(in super::super) fn describe_one() -> Value {
+    one_of(query())
+}
+
+pub(in super::super) fn describe_one_with_metrics() -> Value {
+    one_of(with_metrics())
+}
+
+fn one_of(query: Value) -> Value {
     json!({
         "summary": "A query",
         "parameters": [id()],
         "responses": {
-            "200": answer("The query", "application/json", query()),
+            "200": answer("The query", "application/json", query),
             "404": unknown(),
         },
     })
@@ -146,9 +162,26 @@ fn query() -> Value {
         "duration": count(),
         "response_time": count(),
         "analysis": analysis(),
-        "timeColumns": object(json!({ "eventTime": place, "windowStart": place, "windowEnd": place })),
+        "timeColumns": object(json!({ "eventTime": place, "indexTime": place, "windowStart": place, "windowEnd": place })),
         "result": object(json!({ "header": { "type": "array", "items": column } })),
     }))
+}
+
+fn with_metrics() -> Value {
+    let mut query = query();
+    query["properties"]["metrics"] = object(json!({
+        "count": count(),
+        "eps": count(),
+        "processing_time": count(),
+        "last_event_time": count(),
+        "response_time": count(),
+        "scanned_rows": count(),
+        "scanned_bytes": count(),
+    }));
+    if let Some(required) = query["required"].as_array_mut() {
+        required.push(json!("metrics"));
+    }
+    query
 }
 
 fn analysis() -> Value {

@@ -209,11 +209,27 @@ impl Query {
             "analysis": self.shape.analysis(sql),
             "timeColumns": {
                 "eventTime": place(times.event),
+                // There is no such column; one client wants to be told so.
+                "indexTime": -1,
                 "windowStart": place(times.window_start),
                 "windowEnd": place(times.window_end),
             },
             "result": { "header": self.shape.header() },
         })
+    }
+
+    /// The same for 1.0 clients, which want to know at once what it has cost.
+    pub(super) fn about_with_metrics(&self) -> Value {
+        let mut about = self.about();
+        about["metrics"] = self.metrics(self.progress().told_rows);
+        about
+    }
+
+    fn progress(&self) -> Progress {
+        match &*self.state() {
+            State::Running(run) => run.progress(),
+            State::Ended { progress, .. } => *progress,
+        }
     }
 
     /// What it has cost so far: `count` rows have been handed on.
