@@ -3,8 +3,10 @@
 //! a time, and only while the reader takes more.
 
 mod gather;
+mod scan;
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,16 +16,14 @@ use hyper::StatusCode;
 use rusqlite::types::ValueRef;
 
 use self::gather::Gathering;
-use super::query::{self, own};
+use super::query;
 use super::table::Shared;
 use super::threads::{Ask, Threads};
 use super::typed;
 use super::{Limits, Time};
 use crate::event::Topic;
 use crate::live::sandbox::{Sandbox, Stopped};
-use crate::live::schema::TIME;
 use crate::live::sql::dialect::{Flow, Heading, Work};
-use crate::live::sql::names::quoted;
 use crate::problem::Problem;
 
 /// From how long a piece on the next of the same query is large.
@@ -142,8 +142,8 @@ pub(super) struct Begin {
 /// A query that is under way.
 pub(super) struct Flowing {
     begin: Begin,
-    /// Its table, if it reads one.
-    shared: Option<Arc<Shared>>,
+    /// Its tables, the first of which is read row by row if that can be.
+    tables: Vec<Arc<Shared>>,
     /// The next row, and the one after the last, if there is a last.
     place: u64,
     end: Option<u64>,
@@ -167,55 +167,23 @@ pub(super) enum Piece {
     Ended(Result<(), Problem>),
 }
 
-/// Rows that were read, whether they are wanted or not.
-#[derive(Default)]
-struct Counted {
-    rows: u64,
-    /// The latest `_tp_time`.
-    last: Option<i64>,
-    /// The numbers of those rows that say a later time than all before them, and that time.
-    steps: Vec<(i64, i64)>,
-}
-
-impl Counted {
-    fn add(&mut self, number: i64, came: Option<i64>, time: Option<i64>) {
-        self.rows += 1;
-        self.last = self.last.max(came);
-        if let Some(time) = time
-            && self.steps.last().is_none_or(|(_, latest)| *latest < time)
-        {
-            self.steps.push((number, time));
-        }
-    }
-}
-
 /// What is there for a piece of work.
 pub(super) struct Around<'a> {
     pub(super) sandbox: &'a Sandbox,
     pub(super) limits: &'a Limits,
     pub(super) now: Time,
+    /// How many bytes the rows of its first table hold that have these numbers, about.
+    pub(super) bytes: &'a dyn Fn(Range<u64>) -> u64,
 }
 
 impl Flowing {
-    /// `shared` is its table; so many runs of large pieces have been.
-    pub(super) fn new(begin: Begin, shared: Option<Arc<Shared>>, runs: u64, now: &Time) -> Flowing {
+    /// `tables` are those that it reads; so many runs of large pieces have been.
+    pub(super) fn new(begin: Begin, tables: Vec<Arc<Shared>>, runs: u64, now: &Time) -> Flowing {
         let flow = &begin.flow;
         let place = begin.places.first().map_or(0, |(_, place)| *place);
-        let first = shared
-            .as_ref()
+        let first = tables
+            .first()
             .map_or(0, |shared| shared.first.load(Ordering::Acquire));
-        let time = match &flow.work {
-            Work::Groups(gathered) => gathered.windows.as_ref().map(|w| w.time.clone()),
-            _ => None,
-        };
-        let table = shared
-            .as_ref()
-            .map_or("", |shared| shared.schema.name.as_str());
-        let count = format!(
-            "SELECT _rowid_, \"{TIME}\", {} FROM main.{} WHERE _rowid_ >= ? AND _rowid_ < ? ORDER BY _rowid_",
-            time.unwrap_or_else(|| "NULL".to_owned()),
-            quoted(table)
-        );
         Flowing {
             place: match flow.from_earliest {
                 true => first.min(place),
@@ -228,12 +196,12 @@ impl Flowing {
                 Work::Groups(gathered) => Some(Gathering::new(begin.id, gathered, now)),
                 _ => None,
             },
-            count,
+            count: scan::statement(flow, &tables),
             has_begun: false,
             is_large: false,
             ran: runs,
             quantum: TRIAL,
-            shared,
+            tables,
             begin,
         }
     }
@@ -286,7 +254,7 @@ impl Flowing {
         }
         let is_over = self.end.is_some_and(|end| taken >= end);
         let is_some = self.place < self.available(taken) && !self.is_whole();
-        if is_some || is_over {
+        if is_some || is_over || self.begin.flow.limit == Some(0) {
             return Some(Duration::ZERO);
         }
         let due = self.gathering.as_ref().and_then(Gathering::due);
@@ -356,10 +324,7 @@ impl Flowing {
 
     /// Begins with what is retained, and goes on only without a gap.
     fn hold_to_retained(&mut self) -> Result<(), Problem> {
-        let first = self
-            .shared
-            .as_ref()
-            .map(|s| s.first.load(Ordering::Acquire));
+        let first = self.tables.first().map(|s| s.first.load(Ordering::Acquire));
         let first = first.unwrap_or_default();
         if self.place < first {
             if self.has_begun {
@@ -425,6 +390,7 @@ impl Flowing {
             sandbox,
             limits,
             now,
+            ..
         } = around;
         let header = &self.begin.flow.header;
         let parameters = [
@@ -448,45 +414,9 @@ impl Flowing {
         if bytes > limits.flow_bytes {
             return Err(too_large(limits));
         }
-        let end = self.end.unwrap_or_default();
-        if self.shared.is_some() {
-            self.place = 0;
-            self.count(end, around)?;
-        }
+        self.count_all(around)?;
         self.told(rows);
         Ok(true)
-    }
-
-    /// Counts the rows that are read.
-    fn count(&self, end: u64, around: &Around<'_>) -> Result<Counted, Problem> {
-        let mut counted = Counted::default();
-        let Some(shared) = &self.shared else {
-            return Ok(counted);
-        };
-        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        let mut read = || {
-            let connection = around.sandbox.connection();
-            let mut statement = connection.prepare_cached(&self.count)?;
-            let mut rows = statement.query([number(self.place), number(end)])?;
-            while let Some(row) = rows.next()? {
-                let [came, time] = [row.get_ref(1)?, row.get_ref(2)?].map(|value| match value {
-                    ValueRef::Integer(time) => Some(time),
-                    _ => None,
-                });
-                counted.add(row.get(0)?, came, time);
-            }
-            rusqlite::Result::Ok(())
-        };
-        read().map_err(|error| query::stopped(own(&error), around.limits))?;
-        let held = shared.rows.load(Ordering::Relaxed).max(1);
-        let bytes = shared.bytes.load(Ordering::Relaxed) / held * counted.rows;
-        let tally = &self.begin.tally;
-        tally.rows.fetch_add(counted.rows, Ordering::Relaxed);
-        tally.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let last = counted.last.and_then(|last| u64::try_from(last).ok());
-        let last = last.unwrap_or_default();
-        tally.last_event_ms.fetch_max(last, Ordering::Relaxed);
-        Ok(counted)
     }
 
     /// Tells rows of the result, but for those that OFFSET leaves out; whether LIMIT was reached.

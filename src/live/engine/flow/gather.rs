@@ -6,7 +6,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Around, Counted, stopped};
+use super::scan::Counted;
+use super::{Around, stopped};
 use crate::live::engine::panes::{NUMBER, Program};
 use crate::live::engine::state::{ALLOCATED, Cell, State};
 use crate::live::engine::totals::Totals;
@@ -108,6 +109,7 @@ impl Gathering {
             sandbox,
             limits,
             now,
+            ..
         } = around;
         let parameters = [
             (":first", numbers.start),
@@ -296,6 +298,7 @@ impl Gathering {
             sandbox,
             limits,
             now,
+            ..
         } = around;
         self.version += 1;
         let groups = keys.iter().filter_map(|key| self.groups.get_key_value(key));

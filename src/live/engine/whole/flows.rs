@@ -52,7 +52,7 @@ impl Whole<'_> {
         let all = begin.flow.about.streams.len();
         match tables.filter(|tables| tables.len() == all) {
             Some(tables) => {
-                let flowing = Flowing::new(begin, tables.into_iter().next(), self.flows.runs, now);
+                let flowing = Flowing::new(begin, tables, self.flows.runs, now);
                 self.flows.all.insert(flowing.id(), flowing);
                 self.size_cache();
             }
@@ -156,10 +156,13 @@ impl Whole<'_> {
             return;
         };
         let taken = self.taken(flowing);
+        let first = flowing.places().first();
+        let kept = first.and_then(|(name, _)| self.tables.get(name));
         let around = Around {
             sandbox: self.sandbox,
             limits: &self.limits,
             now: *now,
+            bytes: &|numbers| kept.map_or(0, |kept| kept.bytes_of(numbers)),
         };
         let Some(flowing) = self.flows.all.get_mut(&id) else {
             return;

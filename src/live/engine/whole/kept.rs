@@ -1,6 +1,7 @@
 //! A table with all the rows that it retains: they come from its topic, and are let go again in blocks.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use crate::live::engine::fill::Span;
@@ -148,6 +149,20 @@ impl Kept {
         shared.version.fetch_add(1, Ordering::Relaxed);
         self.blocks.pop_front();
         true
+    }
+
+    /// Bytes that rows with these numbers hold; of a part of a block, as many as that is of its numbers.
+    pub(super) fn bytes_of(&self, numbers: Range<u64>) -> u64 {
+        let before = self
+            .blocks
+            .partition_point(|block| block.end <= numbers.start);
+        let blocks = self.blocks.iter().skip(before);
+        let blocks = blocks.take_while(|block| block.first < numbers.end);
+        let part = |block: &KeptBlock| {
+            let part = numbers.end.min(block.end) - numbers.start.max(block.first);
+            u128::from(block.bytes) * u128::from(part) / u128::from(block.end - block.first)
+        };
+        blocks.map(part).sum::<u128>() as u64
     }
 
     pub(super) fn spans(&self) -> Vec<Span> {
