@@ -38,6 +38,14 @@ fn value(value: ValueRef<'_>, kind: &Type, out: &mut Vec<u8>) {
         (ValueRef::Integer(number), Type::String | Type::Uuid | Type::Date) => {
             text(&number.to_string(), out);
         }
+        // Held with a sign.
+        (
+            ValueRef::Integer(number),
+            Type::Int {
+                bits: 64,
+                signed: false,
+            },
+        ) => out.extend((number as u64).to_string().as_bytes()),
         (ValueRef::Integer(number), _) => out.extend(number.to_string().as_bytes()),
         (ValueRef::Real(number), Type::String | Type::Uuid | Type::Date) => {
             text(&number.to_string(), out);

@@ -108,7 +108,7 @@ pub const SCALARS: &[&str] = &[
 const OPERATORS: &[&str] = &["->", "->>"];
 
 /// What the dialect of streams is written with.
-const OF_STREAMS: &[&str] = &["json_text", "start_of"];
+const OF_STREAMS: &[&str] = &["json_text", "start_of", "time_text", "wrapped"];
 
 /// Whether a stranger may call it.
 pub fn is_permitted(name: &str) -> bool {

@@ -6,10 +6,13 @@ use rusqlite::{Connection, Result};
 use serde_json::Value as Json;
 
 use crate::live::sandbox::functions::PURE;
+use crate::live::schema::iso;
 
 pub fn register(connection: &Connection) -> Result<()> {
     connection.create_scalar_function("json_text", 2, PURE, |c| Ok(json_text(c)))?;
-    connection.create_scalar_function("start_of", 2, PURE, |c| Ok(start_of(c)))
+    connection.create_scalar_function("start_of", 2, PURE, |c| Ok(start_of(c)))?;
+    connection.create_scalar_function("time_text", 1, PURE, |c| Ok(time_text(c)))?;
+    connection.create_scalar_function("wrapped", 2, PURE, |c| Ok(wrapped(c)))
 }
 
 /// What JSON in a text has at a path of names, `$."a"."b"`, as a text; `''` when there is nothing.
@@ -45,4 +48,30 @@ fn start_of(context: &Context<'_>) -> Value {
         ValueRef::Integer(unit) if unit > 0 => Value::Integer(number - number.rem_euclid(unit)),
         _ => Value::Null,
     }
+}
+
+/// A time in milliseconds as a text.
+fn time_text(context: &Context<'_>) -> Option<String> {
+    match context.get_raw(0) {
+        ValueRef::Integer(ms) => Some(iso(ms, 3)),
+        ValueRef::Real(ms) => Some(iso(ms.floor() as i64, 3)),
+        _ => None,
+    }
+}
+
+/// A whole number as so many bits hold it, negative with a sign: what is beyond them is cut off.
+fn wrapped(context: &Context<'_>) -> Option<i64> {
+    let (ValueRef::Integer(number), ValueRef::Integer(bits)) =
+        (context.get_raw(0), context.get_raw(1))
+    else {
+        return None;
+    };
+    let beyond = u32::try_from(64 - bits.abs())
+        .ok()
+        .filter(|beyond| *beyond < 64)?;
+    let cut = number << beyond;
+    Some(match bits < 0 {
+        true => cut >> beyond,
+        false => (cut as u64 >> beyond) as i64,
+    })
 }

@@ -14,7 +14,7 @@ use crate::live::sql::print::{Level, Piece, Printer, Written};
 use crate::problem::Problem;
 
 /// Functions of time that take the present when they are told none, or `'now'`; and how many arguments come before.
-const OF_TIME: [(&str, usize); 6] = [
+pub const OF_TIME: [(&str, usize); 6] = [
     ("date", 0),
     ("datetime", 0),
     ("julianday", 0),

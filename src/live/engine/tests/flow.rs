@@ -265,6 +265,18 @@ fn what_is_there_is_told_once() {
         ),
         ("select 1 as one, 'x' as two", r#"[1,"x"]"#),
         (
+            "select to_int8(n + 299), to_uint8(n - 4), to_uint64(-n), to_int32('-5x'), to_int(n) from table(iot) where n = 1",
+            "[44,253,18446744073709551615,-5,1]",
+        ),
+        (
+            "select date(at), unixepoch(at), strftime('%S', at), datetime(at, '+1 day'), date(car) from table(iot) where n = 2",
+            r#"["1970-01-01",2,"02","1970-01-02 00:00:02",null]"#,
+        ),
+        (
+            "select date(at) as d, count() from table(iot) where date(at) < '1971' group by d",
+            r#"["1970-01-01",3]"#,
+        ),
+        (
             "select (select max(n) from table(other)) + 1 as m, raw:a.c, raw:a from table(iot) where n = 1",
             r#"[3,"","{\"b\":1}"]"#,
         ),
@@ -340,6 +352,13 @@ fn limit_ends_a_live_stream() {
     }
     server.pass(0);
     assert_eq!(heard.now(), "[0] [1] end");
+    // No row is needed for none.
+    for sql in [
+        "select n from iot limit 0",
+        "select count() from iot limit 0",
+    ] {
+        assert_eq!(server.begin(sql).1.now(), "end", "{sql}");
+    }
 }
 
 #[test]
@@ -580,6 +599,27 @@ fn many_that_take_their_time_are_waited_for_one_at_a_time() {
 }
 
 #[test]
+fn what_is_read_is_counted() {
+    let bytes = |tally: &Tally| Progress::of(tally).bytes;
+    let mut server = with_rows();
+    let all = server.begin("select n, raw from table(iot)").2;
+    let sorted = server.begin("select n from table(iot) order by n").2;
+    let none = server.begin("select 1 + 1").2;
+    let two = server
+        .begin("select a.n from table(iot) as a join table(other) as b on a.n = b.n")
+        .2;
+    let rows = [&all, &sorted, &none, &two].map(|tally| Progress::of(tally).rows);
+    assert_eq!(rows, [3, 3, 0, 5]);
+    assert_eq!(bytes(&all), bytes(&sorted));
+    assert!(bytes(&two) > bytes(&all) && bytes(&none) == 0);
+    // A large row is none of those that come after it in another block.
+    let live = server.begin("select n from iot").2;
+    server.publish(&row(&"c".repeat(100_000), 4, 5));
+    server.pass(0);
+    assert!(bytes(&live) > 100_000 / 4, "{}", bytes(&live));
+}
+
+#[test]
 fn what_groups_hold_is_bounded() {
     let mut server = Server::new();
     let limits = Limits {
@@ -711,6 +751,30 @@ fn headers_say_the_types() {
             "a int32, b float64, c float64, d uint16",
         ),
         ("select x from (select n as x from iot)", "x int32"),
+        (
+            "select l.n as a, r.at as b from table(iot) as l left join table(iot) as r on l.n = r.n",
+            "a int32, b nullable(datetime64(3))",
+        ),
+        (
+            "select l.n as a, r.at as b from table(iot) as l full join table(iot) as r on l.n = r.n",
+            "a nullable(int32), b nullable(datetime64(3))",
+        ),
+        (
+            "select n / n as a, n % n as b, int_div(1, n) as c, sqrt(n) as d, nullif(n, 1) as e, n % 2 as f from iot",
+            "a nullable(float64), b nullable(int32), c nullable(int64), d nullable(float64), e nullable(int32), f int32",
+        ),
+        (
+            "select trim(nullif(car, 'a')) as a, substr(nullif(car, 'a'), 1) as b, if(in_use, 1) as c from iot",
+            "a nullable(string), b nullable(string), c nullable(uint8)",
+        ),
+        (
+            "select lag(n) over (order by n) as a, lag(n, 1, 0) over (order by n) as b, first_value(n) over (order by n) as c from table(iot)",
+            "a nullable(int32), b int64, c nullable(int32)",
+        ),
+        (
+            "select date(at), date(car) as b, unixepoch(at) as c, to_start_of_day(car) as d from iot",
+            "date(at) date, b nullable(date), c int64, d nullable(string)",
+        ),
     ] {
         let flow = flow(sql);
         let header = flow

@@ -10,6 +10,9 @@ use crate::live::sql::print::{Level, Piece, Printer, Written};
 /// Counts the results that have been told.
 pub const VERSION: &str = ":version";
 
+/// Writes a time as functions of time read it.
+pub const TIME_TEXT: &str = "time_text";
+
 /// What `to_…` makes of a value, by how its name goes on, and what SQLite calls that.
 const CASTS: [(&str, &str); 4] = [
     ("int", "integer"),
@@ -26,7 +29,8 @@ const STARTS: [(&str, i64); 4] = [
     ("day", 86_400_000),
 ];
 
-const OTHERS: [&str; 7] = [
+const OTHERS: [&str; 8] = [
+    TIME_TEXT,
     "now64",
     "emit_version",
     "json_text",
@@ -49,6 +53,17 @@ pub fn cast(name: &str) -> Option<&'static str> {
     found.map(|(_, held_as)| *held_as)
 }
 
+/// The bits of a whole number of fewer than are held, negative with a sign.
+fn width(name: &str) -> Option<i64> {
+    let name = name.strip_prefix("to_")?;
+    let (sign, bits) = match name.strip_prefix("uint") {
+        Some(bits) => (1, bits),
+        None => (-1, name.strip_prefix("int")?),
+    };
+    let bits = bits.parse().ok().filter(|bits| *bits < 64);
+    bits.map(|bits: i64| sign * bits)
+}
+
 fn start_of(name: &str) -> Option<i64> {
     let unit = name.strip_prefix("to_start_of_")?;
     STARTS
@@ -67,6 +82,7 @@ impl Printer<'_> {
             return Ok(Piece::atom(match name {
                 // It stands for the column's name, a colon and the key.
                 "json_text" => list.replacen(", '$.", ":", 1).replace(['"', '\''], ""),
+                TIME_TEXT => list,
                 _ => format!("{name}({list})"),
             }));
         }
@@ -95,6 +111,7 @@ impl Printer<'_> {
                 let (of, path) = (self.text(of)?, self.text(path)?);
                 Piece::atom(format!("json_text({of}, {path})"))
             }
+            TIME_TEXT => Piece::atom(format!("{TIME_TEXT}({})", self.text(one("a time")?)?)),
             "earliest" | "latest" => {
                 self.seen.aggregate.set(true);
                 let of = self.text(one("one value")?)?;
@@ -121,7 +138,13 @@ impl Printer<'_> {
             _ => {
                 let of = one("one value")?;
                 match (cast(name), start_of(name)) {
-                    (Some(kind), _) => Piece::atom(format!("cast({} as {kind})", self.text(of)?)),
+                    (Some(kind), _) => {
+                        let text = format!("cast({} as {kind})", self.text(of)?);
+                        Piece::atom(match width(name) {
+                            Some(bits) => format!("wrapped({text}, {bits})"),
+                            None => text,
+                        })
+                    }
                     (_, Some(ms)) => Piece::atom(format!("start_of({}, {ms})", self.text(of)?)),
                     _ => return Err(takes("other arguments")),
                 }

@@ -7,13 +7,15 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, Expr, GroupByExpr, JoinConstraint, JoinOperator, OrderByKind, Query, Select,
-    SelectItem, SetExpr, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
+    Ident, JoinConstraint, JoinOperator, OrderByKind, Query, Select, SelectItem, SetExpr,
+    TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
 };
 
 use self::scope::{Scope, TEXT, common, nullable};
 use crate::live::schema::{Schema, TIME_TYPE, Type, moment};
-use crate::live::sql::function::single;
+use crate::live::sql::dialect::functions::TIME_TEXT;
+use crate::live::sql::function::{OF_TIME, single};
 use crate::live::sql::parse::refuse;
 use crate::live::sql::print::start;
 use crate::problem::Problem;
@@ -154,10 +156,25 @@ impl<'a> Kinds<'a> {
     }
 
     fn joined(&mut self, table: &mut TableWithJoins, scope: &mut Scope) -> Result<(), Problem> {
+        let first = scope.columns.len();
         self.factor(&mut table.relation, scope)?;
         for join in &mut table.joins {
+            use JoinOperator as Op;
             self.has_join = true;
+            let before = scope.columns.len();
             self.factor(&mut join.relation, scope)?;
+            // Of a row that has no other, these have no value.
+            let end = scope.columns.len();
+            let missing = match join.join_operator {
+                Op::Left(_) | Op::LeftOuter(_) => before..end,
+                Op::Right(_) | Op::RightOuter(_) => first..before,
+                Op::FullOuter(_) => first..end,
+                _ => end..end,
+            };
+            let missing = &mut scope.columns[missing];
+            missing
+                .iter_mut()
+                .for_each(|(_, _, kind)| *kind = nullable(kind));
         }
         Ok(())
     }
@@ -264,6 +281,10 @@ impl<'a> Kinds<'a> {
             Expr::InList { expr, list, .. } if is_time(&scope.kind(expr)) => {
                 list.iter_mut().try_for_each(as_time)
             }
+            Expr::Function(function) => {
+                said(function, scope);
+                Ok(())
+            }
             Expr::Subquery(query) => {
                 let columns = self.query(query)?;
                 if let Some((_, kind)) = columns.first() {
@@ -365,6 +386,32 @@ fn as_time(expr: &mut Expr) -> Result<(), Problem> {
     let ms = moment(text).ok_or_else(|| refuse(at, why()))?;
     value.value = Value::Number(ms.to_string(), false);
     Ok(())
+}
+
+/// A time becomes the text that functions of time take, which know no milliseconds.
+fn said(function: &mut Function, scope: &Scope) {
+    let name = single(&function.name).unwrap_or_default();
+    let Some((_, at)) = OF_TIME.iter().find(|(own, _)| *own == name) else {
+        return;
+    };
+    let outer = function.clone();
+    let FunctionArguments::List(list) = &mut function.args else {
+        return;
+    };
+    let mut inner = list.clone();
+    if let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(time))) = list.args.get_mut(*at)
+        && is_time(&scope.kind(time))
+    {
+        inner.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(time.clone()))];
+        let name = Ident::new(TIME_TEXT);
+        *time = Expr::Function(Function {
+            name: name.into(),
+            args: FunctionArguments::List(inner),
+            filter: None,
+            over: None,
+            ..outer
+        });
+    }
 }
 
 /// What a join holds rows to.

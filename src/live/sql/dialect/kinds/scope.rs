@@ -99,7 +99,11 @@ impl Scope {
                 terms.fold(BOOL, |kind, term| like(&kind, &term))
             }
             Expr::BinaryOp { left, op, right } => {
-                of_operator(op, &self.kind(left), &self.kind(right))
+                let kind = of_operator(op, &self.kind(left), &self.kind(right));
+                match op {
+                    BinaryOperator::Divide | BinaryOperator::Modulo => quotient(kind, right),
+                    _ => kind,
+                }
             }
             Expr::UnaryOp { op, expr } => match op {
                 UnaryOperator::Not => like(&BOOL, &self.kind(expr)),
@@ -129,8 +133,11 @@ impl Scope {
                     .map_or_else(|| of_value(&Value::Null), |expr| self.kind(expr));
                 results.fold(otherwise, |a, b| common(&a, &b))
             }
-            Expr::Ceil { .. } | Expr::Floor { .. } => FLOAT,
-            Expr::Position { .. } => COUNT,
+            Expr::Ceil { expr, .. } | Expr::Floor { expr, .. } => like(&FLOAT, &self.kind(expr)),
+            Expr::Position { expr, r#in } => {
+                like(&like(&COUNT, &self.kind(expr)), &self.kind(r#in))
+            }
+            Expr::Substring { expr, .. } | Expr::Trim { expr, .. } => like(&TEXT, &self.kind(expr)),
             Expr::IsNull(_)
             | Expr::IsNotNull(_)
             | Expr::IsTrue(_)
@@ -170,27 +177,43 @@ impl Scope {
                 _ => FLOAT,
             },
             "min" | "max" if kinds.len() > 1 => all(),
-            "min" | "max" | "earliest" | "latest" | "lag" | "lead" | "first_value"
-            | "last_value" | "nth_value" => argument(0),
+            "min" | "max" | "earliest" | "latest" => argument(0),
+            // With another value for where there is no such row.
+            "lag" | "lead" if kinds.len() > 2 => common(&argument(0), &argument(2)),
+            "lag" | "lead" | "first_value" | "last_value" | "nth_value" => nullable(&argument(0)),
             "coalesce" | "ifnull" => match kinds.iter().any(|kind| !kind.bare().1) {
                 true => all().bare().0.clone(),
                 false => all(),
             },
+            "iif" if kinds.len() < 3 => nullable(&argument(1)),
             "iif" => common(&argument(1), &argument(2)),
             "nullif" => nullable(&argument(0)),
             "abs" => like(&unsigned(&argument(0)), &argument(0)),
             "now" => Type::DateTime { precision: 0 },
             "now64" => TIME_TYPE,
-            "emit_version" | "unixepoch" => int(64, true),
-            "int_div" => int(64, true),
+            "emit_version" => int(64, true),
+            "int_div" => {
+                let kind = like(&like(&int(64, true), &argument(0)), &argument(1));
+                call.arguments
+                    .get(1)
+                    .map_or(kind.clone(), |right| quotient(kind, right))
+            }
             "is_null" | "json_valid" => BOOL,
             "length" | "instr" | "octet_length" | "unicode" | "json_array_length" => {
                 like(&COUNT, &argument(0))
             }
             "sign" => int(8, true),
             "random" => int(64, true),
-            "date" => Type::Date,
-            _ if name.starts_with("to_start_of_") => argument(0),
+            functions::TIME_TEXT => argument(0),
+            "date" => of_time(Type::Date, kinds.first()),
+            "unixepoch" => of_time(int(64, true), kinds.first()),
+            "julianday" => of_time(FLOAT, kinds.first()),
+            "datetime" | "time" => of_time(TEXT, kinds.first()),
+            "strftime" => of_time(TEXT, kinds.get(1)),
+            _ if name.starts_with("to_start_of_") => match argument(0).bare().0 {
+                Type::DateTime { .. } | Type::Int { .. } | Type::Float { .. } => argument(0),
+                _ => nullable(&argument(0)),
+            },
             _ if functions::cast(name).is_some() => {
                 let kind = name.trim_start_matches("to_");
                 let kind = match kind {
@@ -203,11 +226,36 @@ impl Scope {
             }
             "avg" | "total" | "median" | "quantile" | "stddev" | "stddev_pop" | "stddev_samp"
             | "variance" | "var_pop" | "var_samp" | "percent_rank" | "cume_dist" => FLOAT,
-            "ceil" | "exp" | "floor" | "julianday" | "ln" | "log10" | "log2" | "pow" | "round"
-            | "sqrt" => like(&FLOAT, &argument(0)),
+            "ceil" | "exp" | "floor" | "round" => like(&FLOAT, &argument(0)),
+            // Not of each number there is one.
+            "ln" | "log" | "log10" | "log2" | "pow" | "sqrt" => nullable(&FLOAT),
             "json_text" => TEXT,
-            _ => like(&TEXT, &argument(0)),
+            // A path may lead nowhere.
+            "json_extract" | "json_type" => nullable(&TEXT),
+            _ => kinds
+                .iter()
+                .fold(TEXT, |kind, argument| like(&kind, argument)),
         }
+    }
+}
+
+/// Nothing can be divided by 0.
+fn quotient(kind: Type, by: &Expr) -> Type {
+    let is_other = match by {
+        Expr::Value(value) => match &value.value {
+            Value::Number(digits, _) => digits.parse().is_ok_and(|number: f64| number != 0.0),
+            _ => false,
+        },
+        _ => false,
+    };
+    if is_other { kind } else { nullable(&kind) }
+}
+
+/// What is made of a time; without one, of the present. A text may say none.
+fn of_time(kind: Type, time: Option<&Type>) -> Type {
+    match time {
+        None | Some(Type::DateTime { .. }) => kind,
+        Some(_) => nullable(&kind),
     }
 }
 
