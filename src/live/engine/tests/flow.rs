@@ -264,6 +264,11 @@ fn what_is_there_is_told_once() {
             r#"["x"] ["y"]"#,
         ),
         ("select 1 as one, 'x' as two", r#"[1,"x"]"#),
+        ("(select n from table(iot) where n = 2)", "[2]"),
+        (
+            "with recursive r(n) as (select 1 union all select n + 1 from r where n < 3) select sum(n) from r",
+            "[6]",
+        ),
         (
             "select to_int8(n + 299), to_uint8(n - 4), to_uint64(-n), to_int32('-5x'), to_int(n) from table(iot) where n = 1",
             "[44,253,18446744073709551615,-5,1]",
@@ -341,6 +346,13 @@ fn there_is_no_seam_between_what_was_there_and_what_comes() {
         server.pass(0);
         assert_eq!(heard.now(), all.join(" "), "{sql}");
     }
+}
+
+#[test]
+fn a_time_in_the_select_list_asks_for_no_rows_from_before() {
+    let mut server = with_rows();
+    let heard = server.begin("select n, earliest_ts() as t from iot").1;
+    assert_eq!(heard.now(), "");
 }
 
 #[test]
@@ -842,6 +854,21 @@ fn what_is_not_supported_is_named() {
             "'yesterday' is no time",
         ),
         ("select n from iot limit n", "LIMIT takes a number"),
+        ("select n from iot shuffle by car", "SHUFFLE BY"),
+        ("select n from iot limit 1 by car", "LIMIT … BY"),
+        ("select car[1] from iot", "an element of an array"),
+        ("select count() from iot group by rollup(car)", "ROLLUP"),
+        ("select count() from iot group by car with totals", "TOTALS"),
+        ("select n from iot final", "FINAL"),
+        ("select n from table(iot) final", "FINAL"),
+        (
+            "select window_start, count() from tumble(iot, 1s) group by window_start emit after window close with",
+            "DELAY 2s or TIMEOUT 5s",
+        ),
+        (
+            "select window_start, count() from tumble(iot, 1s) group by window_start emit after window close with delay 1s and",
+            "DELAY 2s or TIMEOUT 5s",
+        ),
         (
             "select median(n) from iot",
             "cannot be used on a live stream",

@@ -59,6 +59,7 @@ pub fn read(tokens: Tokens) -> Result<(Tokens, Clauses), Problem> {
     while tokens.last().is_some_and(|t| t.token == Token::SemiColon) {
         tokens.pop();
     }
+    refuse_others(&tokens)?;
     let mut rest = tokens.split_off(end_of_query(&tokens));
     while let Some(first) = rest.first() {
         let is_emit = is_word(first, "emit");
@@ -75,6 +76,66 @@ pub fn read(tokens: Tokens) -> Result<(Tokens, Clauses), Problem> {
     }
     let tokens = rewritten(&tokens, &mut clauses)?;
     Ok((tokens, clauses))
+}
+
+/// Names clauses that other dialects have, which the parser takes for something else or says nothing of.
+fn refuse_others(tokens: &[TokenWithSpan]) -> Result<(), Problem> {
+    let word = |at: Option<usize>, words: &[&str]| {
+        let token = at.and_then(|at| tokens.get(at));
+        token.is_some_and(|token| words.iter().any(|word| is_word(token, word)))
+    };
+    let is = |at: Option<usize>, wanted: &Token| {
+        let token = at.and_then(|at| tokens.get(at));
+        token.is_some_and(|token| token.token == *wanted)
+    };
+    for at in 0..tokens.len() {
+        let (here, next) = (Some(at), Some(at + 1));
+        let before = |places: usize| at.checked_sub(places);
+        let from = ["from", "join"];
+        let is_of_value = |token: &Token| match token {
+            Token::Word(word) => word.keyword == Keyword::NoKeyword,
+            Token::RParen | Token::RBracket => true,
+            _ => false,
+        };
+        let what = if word(here, &["shuffle"]) && word(next, &["by"]) {
+            "SHUFFLE BY"
+        } else if word(here, &["by"])
+            && matches!(
+                before(1).map(|at| &tokens[at].token),
+                Some(Token::Number(..))
+            )
+            && word(before(2), &["limit", "offset"])
+        {
+            "LIMIT … BY"
+        } else if word(here, &["rollup", "cube"])
+            && is(next, &Token::LParen)
+            && word(before(1), &["by"])
+        {
+            "ROLLUP or CUBE"
+        } else if word(here, &["with"])
+            && word(next, &["rollup", "cube", "totals", "ties", "fill"])
+            && !word(Some(at + 2), &["as"])
+        {
+            "WITH ROLLUP, CUBE, TOTALS, TIES or FILL"
+        } else if word(here, &["final"])
+            && (word(before(2), &from) || (is(before(1), &Token::RParen) && word(before(5), &from)))
+        {
+            "FINAL"
+        } else if word(here, &["asof"]) && word(next, &["join", "left", "inner"]) {
+            "ASOF JOIN"
+        } else if word(here, &["into"]) && word(next, &["outfile"]) {
+            "INTO OUTFILE"
+        } else if is(here, &Token::LBracket)
+            && before(1).is_some_and(|at| is_of_value(&tokens[at].token))
+        {
+            "[…], for an element of an array or a map,"
+        } else {
+            continue;
+        };
+        let why = format!("{what} cannot be used here");
+        return Err(refuse(tokens[at].span.start, why));
+    }
+    Ok(())
 }
 
 /// Where EMIT or SETTINGS begins, in no parentheses; either may also be the name of a column.
@@ -190,7 +251,8 @@ fn emit(tokens: &[TokenWithSpan], clauses: &mut Clauses) -> Result<(), Problem> 
             } else if words.take("timeout") {
                 timeout_ms = Some(words.interval()?);
             } else {
-                break;
+                let why = "after WITH stands DELAY 2s or TIMEOUT 5s, or one AND the other";
+                return Err(refuse(at, why));
             }
         }
         Emit::AfterClose {
@@ -269,7 +331,8 @@ fn rewritten(tokens: &[TokenWithSpan], clauses: &mut Clauses) -> Result<Tokens, 
                         2
                     }
                     (name, _) if EARLIEST.contains(&name) && is_empty => {
-                        clauses.from_earliest = true;
+                        // In the select list it is a time like any other.
+                        clauses.from_earliest |= out.iter().any(|t| is_word(t, "where"));
                         out.push(place(Token::Number("0".to_owned(), false)));
                         3
                     }

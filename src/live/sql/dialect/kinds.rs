@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
     Ident, JoinConstraint, JoinOperator, OrderByKind, Query, Select, SelectItem, SetExpr,
-    TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
+    TableAlias, TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
 };
 
 use self::scope::{Scope, TEXT, common, nullable};
@@ -66,12 +66,24 @@ impl<'a> Kinds<'a> {
         let outer = self.with.len();
         if let Some(with) = &mut query.with {
             for table in &mut with.cte_tables {
-                let mut columns = self.query(&mut table.query)?;
-                for (column, renamed) in columns.iter_mut().zip(&table.alias.columns) {
-                    column.0.clone_from(&renamed.name.value);
-                }
                 let name = table.alias.name.value.to_ascii_lowercase();
-                self.with.push((name, columns));
+                let known = self.with.len();
+                if let (true, SetExpr::SetOperation { left, .. }) =
+                    (with.recursive, &*table.query.body)
+                {
+                    // It reads itself, as what it begins with.
+                    let streams = self.streams.len();
+                    let columns = self.set(&mut left.clone(), None)?;
+                    self.streams.truncate(streams);
+                    self.with
+                        .push((name.clone(), renamed(columns, &table.alias)));
+                }
+                let mut columns = self.query(&mut table.query)?;
+                if self.with.len() > known {
+                    self.with.truncate(known);
+                    columns.iter_mut().for_each(|(_, kind)| *kind = grown(kind));
+                }
+                self.with.push((name, renamed(columns, &table.alias)));
             }
         }
         let order_by = query.order_by.as_mut().map(|by| &mut by.kind);
@@ -364,6 +376,25 @@ impl VisitorMut for Compared<'_, '_> {
             Ok(()) => ControlFlow::Continue(()),
             Err(problem) => ControlFlow::Break(problem),
         }
+    }
+}
+
+fn renamed(mut columns: Columns, alias: &TableAlias) -> Columns {
+    for (column, renamed) in columns.iter_mut().zip(&alias.columns) {
+        column.0.clone_from(&renamed.name.value);
+    }
+    columns
+}
+
+/// What a number may become that is counted on.
+fn grown(kind: &Type) -> Type {
+    match kind {
+        Type::Int { .. } => Type::Int {
+            bits: 64,
+            signed: true,
+        },
+        Type::Nullable(inner) => nullable(&grown(inner)),
+        kind => kind.clone(),
     }
 }
 

@@ -45,6 +45,18 @@ impl Front {
     }
 
     fn flow(&self, mut query: Query, clauses: Clauses) -> Result<Flow, Problem> {
+        // Parentheses around all of it say nothing.
+        while let Query {
+            with: None,
+            order_by: None,
+            limit_clause: None,
+            body,
+            ..
+        } = &query
+            && let SetExpr::Query(inner) = &**body
+        {
+            query = (**inner).clone();
+        }
         let mut kinds = Kinds::new(&self.tables);
         let columns = kinds.of(&mut query)?;
         let is_live = is_live(&kinds.streams, &clauses)?;
@@ -77,7 +89,11 @@ impl Front {
         };
         let is_whole = plain.seen.whole.get() || query.order_by.is_some();
         let SetExpr::Select(select) = &*query.body else {
-            return whole(flow, &query, &clauses, "UNION, EXCEPT and INTERSECT");
+            let what = match &*query.body {
+                SetExpr::SetOperation { .. } => "UNION, EXCEPT and INTERSECT",
+                _ => "anything but a SELECT",
+            };
+            return whole(flow, &query, &clauses, what);
         };
         let Some(source) = &source else {
             let what = match (flow.about.has_join, &query.with) {
