@@ -46,6 +46,7 @@ const MOST_TIME_MS: u64 = 60_000;
 
 /// A query as its author says it. Members may be null, which says nothing; others are ignored.
 #[derive(Deserialize)]
+#[serde(expecting = "a JSON object")]
 struct Said {
     sql: Option<String>,
     name: Option<String>,
@@ -55,6 +56,7 @@ struct Said {
 }
 
 #[derive(Default, Deserialize)]
+#[serde(expecting = "an object of count and time_ms")]
 struct SaidBatching {
     count: Option<u64>,
     time_ms: Option<u64>,
@@ -241,6 +243,7 @@ pub(super) async fn analyze(
     context: &Context,
 ) -> Result<Response<Body>, Problem> {
     #[derive(Deserialize)]
+    #[serde(expecting = "a JSON object")]
     struct Said {
         sql: Option<String>,
     }
@@ -294,6 +297,10 @@ mod tests {
 
     #[test]
     fn what_nobody_may_say_of_a_query() {
+        for body in [json!("x"), json!(7), json!({ "batching_policy": 7 })] {
+            let error = serde_json::from_value::<Said>(body).err().expect("refused");
+            assert!(!error.to_string().contains("struct"), "{error}");
+        }
         for (body, named) in [
             (json!({}), "sql"),
             (json!({ "sql": null }), "sql"),

@@ -57,7 +57,7 @@ pub(in super::super) fn describe_create() -> Value {
 pub(in super::super) fn describe_made() -> Value {
     let mut operation = create("Run a query whose rows are read on a WebSocket: /ws/queries/{id}");
     operation["responses"]["201"] = json!({
-        "description": "It runs, and ends if nobody comes for its rows within a minute",
+        "description": "It runs, and ends if nobody comes for its rows within ten seconds",
         "headers": { "location": { "required": true, "schema": text() } },
         "content": { "application/json": { "schema": query() } },
     });

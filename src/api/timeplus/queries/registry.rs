@@ -29,7 +29,7 @@ pub struct Limits {
 }
 
 /// How long a query that was made for a WebSocket waits for it.
-const UNFOLLOWED: Duration = Duration::from_secs(60);
+const UNFOLLOWED: Duration = Duration::from_secs(10);
 
 /// How often somebody who takes what comes is seen to: there are metrics as often.
 const SEEN_EVERY: Duration = Duration::from_secs(1);
