@@ -61,7 +61,7 @@ impl Watched {
         listener.dead_total.fetch_add(1, Relaxed);
         let peer = progress.peer;
         tracing::info!(
-            "{peer} has acknowledged nothing for too long (dead): {error}; it can resume by cursor"
+            "{peer} has acknowledged nothing for too long (dead): {error}; what it read of topics can go on by cursor"
         );
         io::ErrorKind::ConnectionAborted.into()
     }
@@ -162,7 +162,7 @@ fn close(socket: &Progress, stall: Duration) {
     socket.blocked_since.store(0, Relaxed);
     let peer = socket.peer;
     tracing::info!(
-        "{peer} has taken no byte for {stall:?} (stall): closed; it can resume by cursor"
+        "{peer} has taken no byte for {stall:?} (stall): closed; what it read of topics can go on by cursor"
     );
 }
 

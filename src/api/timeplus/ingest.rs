@@ -1,10 +1,14 @@
 //! Rows for a stream, in each of the four formats that clients send: all of them are taken, or none.
 
+use std::fmt;
+
 use bytes::Bytes;
 use hyper::Response;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap};
 use hyper::http::request::Parts;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -131,6 +135,42 @@ fn of_texts<'t>(
     checked(schema, objects, most)
 }
 
+/// A column that a row names twice.
+fn doubled(schema: &Schema, object: &str) -> Option<String> {
+    let Names(names) = serde_json::from_str(object).ok()?;
+    let mut places = Vec::with_capacity(names.len());
+    names.into_iter().find(|name| {
+        let place = schema.position(name);
+        let is_there = place.is_some() && places.contains(&place);
+        places.push(place);
+        is_there
+    })
+}
+
+/// The names of an object's members, as often as they are there.
+struct Names(Vec<String>);
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Names, D::Error> {
+        deserializer.deserialize_map(Names(Vec::new()))
+    }
+}
+
+impl<'de> Visitor<'de> for Names {
+    type Value = Names;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Names, A::Error> {
+        while let Some((name, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
+            self.0.push(name);
+        }
+        Ok(self)
+    }
+}
+
 /// Holds each to the schema, before any is published.
 fn checked(
     schema: &Schema,
@@ -147,6 +187,11 @@ fn checked(
             object.map_err(|error| refused(format!("row {number} is not JSON: {error}")))?;
         if !object.starts_with('{') {
             return Err(refused(format!("row {number} is no JSON object")));
+        }
+        if let Some(name) = doubled(schema, &object) {
+            return Err(refused(format!(
+                "row {number}: column {name:?} is there twice"
+            )));
         }
         schema.check(object.as_bytes()).map_err(|problem| Problem {
             detail: format!("row {number}: {}", problem.detail).into(),
@@ -226,6 +271,16 @@ mod tests {
                 rows: 1,
                 age_ms: None,
             },
+        }
+    }
+
+    #[test]
+    fn no_column_is_there_twice() {
+        let schema = schema(&[("n", "int32")]);
+        for body in [r#"{"n":1,"n":2}"#, r#"{"n":1}{"n":1,"N":2}"#] {
+            let refused = Format::Streaming.rows(&schema, body.as_bytes(), 10);
+            let refused = refused.expect_err("refused").to_string();
+            assert!(refused.contains("is there twice"), "{refused}");
         }
     }
 

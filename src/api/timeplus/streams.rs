@@ -18,6 +18,7 @@ use crate::problem::Problem;
 
 /// A stream as its author says it. Other members are ignored: they say where and how Timeplus stores it.
 #[derive(Deserialize)]
+#[serde(expecting = "a JSON object")]
 struct Asked {
     name: Option<String>,
     columns: Option<Vec<AskedColumn>>,
@@ -29,6 +30,7 @@ struct Asked {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object of name and type")]
 struct AskedColumn {
     name: Option<String>,
     r#type: Option<String>,

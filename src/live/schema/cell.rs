@@ -264,8 +264,9 @@ impl Cell<'_> {
             Type::Decimal { .. } => return self.decimal(text),
             Type::Float { .. } => {
                 return match text {
-                    "Infinity" => Ok(Value::Real(f64::INFINITY)),
-                    "-Infinity" => Ok(Value::Real(f64::NEG_INFINITY)),
+                    // As results say it too.
+                    "Infinity" | "inf" => Ok(Value::Real(f64::INFINITY)),
+                    "-Infinity" | "-inf" => Ok(Value::Real(f64::NEG_INFINITY)),
                     "NaN" => Err(
                         "NaN cannot be held; leave it out, or send null to a nullable column"
                             .into(),
@@ -386,6 +387,8 @@ mod tests {
                 Value::Real(18446744073709551615.0),
             ),
             ("float64", "\"-Infinity\"", Value::Real(f64::NEG_INFINITY)),
+            ("float64", "\"-inf\"", Value::Real(f64::NEG_INFINITY)),
+            ("float32", "\"inf\"", Value::Real(f64::INFINITY)),
             ("decimal(4, 2)", "-12.30", Value::Real(-12.3)),
             ("decimal(4, 2)", "\"99.99\"", Value::Real(99.99)),
             ("string", "\"a\\n\\u0000\"", text("a\n\0")),

@@ -8,7 +8,7 @@ use super::{Schema, Type, cell};
 use crate::problem::Problem;
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a JSON object")]
 struct Rows<'a> {
     /// As declared, if they are left out.
     columns: Option<Vec<String>>,
