@@ -180,6 +180,8 @@ pub struct LiveLimits {
     pub query_memory: usize,
     /// Groups of a query.
     pub query_groups: usize,
+    /// Bytes that the groups of all queries may hold.
+    pub groups_memory: usize,
     /// Bytes of a query's result.
     pub query_result: usize,
     /// Bytes that a query of the dialect of streams tells at once.

@@ -316,6 +316,7 @@ fn live_limits(config: &Config) -> live::Limits {
             query_time: timing.query_time,
             query_memory: live.query_memory as u64,
             groups: live.query_groups,
+            groups_bytes: live.groups_memory,
             result_bytes: live.query_result,
             flow_bytes: live.stream_result,
         },

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::fill::Fill;
 use super::panes::{Panes, Program};
+use super::room::Room;
 use super::totals::Totals;
 use crate::event::Topic;
 use crate::live::sandbox::{Sandbox, Stopped};
@@ -49,13 +50,13 @@ pub(super) enum NoTotals {
 }
 
 impl Shape {
-    pub(super) fn new(id: u64, grouped: &Grouped, every_ms: u64) -> Shape {
+    pub(super) fn new(id: u64, grouped: &Grouped, every_ms: u64, room: Room) -> Shape {
         Shape {
             id,
             grouped: grouped.clone(),
             every_ms,
             program: None,
-            panes: Panes::default(),
+            panes: Panes::new(room),
             wanted: Vec::new(),
             asked: None,
             is_torn: false,
@@ -180,6 +181,7 @@ impl Shape {
         };
         self.panes.fit(most_groups).map_err(NoTotals::Stopped)?;
         let totals = self.panes.totals(&program);
+        let totals = totals.map_err(NoTotals::Stopped)?;
         if totals.len() > most_groups {
             return Err(NoTotals::TooMany);
         }

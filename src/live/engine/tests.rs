@@ -5,3 +5,4 @@ mod agree;
 mod bench;
 mod flow;
 mod live;
+mod room;

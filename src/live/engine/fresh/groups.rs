@@ -29,6 +29,7 @@ pub(super) struct GroupsQuery {
 
 impl Fresh<'_> {
     pub(super) fn shape_of(&mut self, grouped: &Grouped, every_ms: u64) -> u64 {
+        let room = self.counters.room(&self.limits);
         let made = &mut self.shapes_made;
         let id = *self
             .by_rows
@@ -39,7 +40,7 @@ impl Fresh<'_> {
             });
         self.shapes
             .entry(id)
-            .or_insert_with(|| Shape::new(id, grouped, every_ms));
+            .or_insert_with(|| Shape::new(id, grouped, every_ms, room));
         if let Some(fed) = self.tables.get_mut(&grouped.table) {
             fed.shapes.insert(id);
         }
@@ -97,8 +98,13 @@ impl Fresh<'_> {
         }
     }
 
-    /// Gives the queries of a shape to those who can run them one by one, so that only those fail that must.
+    /// Gives the queries of a shape to those who can run them one by one, so that only those fail that must. What has
+    /// no room for its groups would have none there either.
     pub(super) fn give_up(&mut self, shape: u64, why: &Stopped) {
+        if *why == Stopped::Groups {
+            let problem = query::stopped(why.clone(), &self.limits);
+            return self.fail_shape(shape, &problem);
+        }
         tracing::warn!("queries of groups are run again over all rows from now on: {why}");
         let of_it = self.groups.iter().filter(|(_, query)| query.shape == shape);
         let keys: Vec<Key> = of_it.map(|(key, _)| key.clone()).collect();
