@@ -6,6 +6,7 @@ mod encode;
 mod fill;
 mod flow;
 mod fresh;
+mod late;
 mod panes;
 mod query;
 mod room;

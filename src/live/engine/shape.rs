@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::fill::Fill;
+use super::late::Late;
 use super::panes::{Panes, Program};
 use super::room::Room;
 use super::totals::Totals;
@@ -30,6 +31,7 @@ pub(super) struct Shape {
     pub(super) queries: usize,
     /// It has had the events before this one, if it is further than its table is.
     pub(super) place: u64,
+    pub(super) late: Late,
     /// The time that the totals are of.
     pub(super) tick: u64,
     /// The first event that they are of.
@@ -63,6 +65,7 @@ impl Shape {
             is_sound: true,
             queries: 0,
             place: 0,
+            late: Late::default(),
             tick: 0,
             first: 0,
             totals: Totals::new(&id.to_string()),
@@ -102,6 +105,7 @@ impl Shape {
     /// Has everything made anew: something was lost.
     pub(super) fn tear(&mut self) {
         (self.is_torn, self.is_sound) = (true, false);
+        self.late.place = None;
         // The clock may have been turned back, so that nothing is too old.
         self.tick = 0;
     }

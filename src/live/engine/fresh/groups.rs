@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Fresh, PART, TRIES};
 use crate::live::engine::panes::{Panes, Program};
@@ -23,6 +23,8 @@ pub(super) struct GroupsQuery {
     last: Option<Rows>,
     /// The version of the totals that the last result is of.
     seen: u64,
+    /// How long it took to evaluate it last.
+    pub(super) took: Option<Duration>,
     /// Ticks without memory for it.
     tries: u32,
 }
@@ -61,6 +63,7 @@ impl Fresh<'_> {
                 viewers: Viewers::new(2),
                 last: None,
                 seen: 0,
+                took: None,
                 tries: 0,
             }
         });
@@ -73,6 +76,7 @@ impl Fresh<'_> {
 
     pub(super) fn end_groups(&mut self, key: &Key) -> Vec<Watch> {
         self.unseen.remove(key);
+        self.results.remove(key);
         let Some(mut query) = self.groups.remove(key) else {
             return Vec::new();
         };
@@ -146,6 +150,7 @@ impl Fresh<'_> {
             Err(why) => return self.give_up(id, &why),
         }
         shape.place = place.max(fed.feed.place);
+        shape.late.place = None;
         fed.readers += usize::from(shape.program.is_none());
         shape.filled(program, panes);
     }
@@ -158,7 +163,7 @@ impl Fresh<'_> {
         let Some(shape) = self.shapes.get_mut(&query.shape) else {
             return;
         };
-        if !shape.has_all(&query.aggregates) {
+        if !shape.has_all(&query.aggregates) || shape.late.place.is_some() {
             // It is told when what it needs has come.
             self.unseen.insert(key.clone());
             return;
