@@ -59,6 +59,9 @@ impl Limits {
     /// Events retained of a query's topic: who comes back after a while wants what has changed meanwhile, and who comes
     /// back later gets the present result in any case.
     pub const QUERY_TOPIC_EVENTS: usize = 1000;
+
+    /// Events retained of a topic that tells some changes of a collection: who comes back later lists anew.
+    pub const WATCH_TOPIC_EVENTS: usize = 10_000;
 }
 
 impl Default for Limits {
@@ -235,12 +238,12 @@ impl Log {
         let seq = self.appended.load(Ordering::Relaxed) + 1;
         let topic = self.topic(state, &draft.topic);
         let event = Arc::new(Event::new(state.head, seq, draft, self.origin.clone()));
-        let most = self.limits.topic_events;
-        let max_events = match topic.name.is_reserved() {
-            true if topic.name.is_of_query() => most.min(Limits::QUERY_TOPIC_EVENTS),
-            true => most.min(Limits::OWN_TOPIC_EVENTS),
-            false => most,
-        };
+        let max_events = self.limits.topic_events.min(match &topic.name {
+            name if !name.is_reserved() || name.is_of_collection() => usize::MAX,
+            name if name.is_of_query() => Limits::QUERY_TOPIC_EVENTS,
+            name if name.is_of_watch() => Limits::WATCH_TOPIC_EVENTS,
+            _ => Limits::OWN_TOPIC_EVENTS,
+        });
         state.events += 1;
         state.bytes += event.held_bytes();
         let was_empty = topic.is_empty();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 type Row = (&'static str, &'static [&'static str], &'static str);
 
 /// From the bottom to the top.
-const ARROWS: [Row; 22] = [
+const ARROWS: [Row; 23] = [
     (
         "problem",
         &[],
@@ -35,6 +35,11 @@ const ARROWS: [Row; 22] = [
         "live",
         &["event", "log", "problem"],
         "reads what is appended and announces by appending; it names no wire",
+    ),
+    (
+        "store",
+        &["event", "log", "problem"],
+        "keeps documents and announces each change by appending; it names no wire and no api",
     ),
     (
         "body",
