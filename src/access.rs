@@ -14,7 +14,7 @@ use hyper::{Method, StatusCode, Version};
 use crate::problem::Problem;
 
 /// Request headers that a page of an allowed origin may set (Fetch, CORS-safelisting aside).
-const ALLOWED_HEADERS: &str = "content-type, last-event-id, authorization, cache-control, pragma, x-api-key, idempotency-key, if-match";
+const ALLOWED_HEADERS: &str = "content-type, last-event-id, authorization, cache-control, pragma, x-api-key, idempotency-key, if-match, if-none-match";
 const ALLOWED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// The hosts and origins that are ours.
@@ -174,7 +174,7 @@ pub fn mark(source: &Source, headers: &mut HeaderMap) {
         );
         headers.insert(
             header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static("etag, location, retry-after"),
+            HeaderValue::from_static("etag, location, retry-after, triwire-event"),
         );
         headers.insert("timing-allow-origin", origin.clone());
     }

@@ -1,5 +1,6 @@
 //! The APIs: families of requests that are answered at once. One trait, one file each, one line in [`APIS`].
 
+pub mod collections;
 pub mod cut;
 pub mod metrics;
 pub mod publish;
@@ -32,14 +33,16 @@ use crate::body::{self, Body};
 use crate::live::{Expected, Live};
 use crate::openapi::Path;
 use crate::problem::Problem;
+use crate::store;
 
 /// All APIs.
-pub const APIS: [&dyn Api; 8] = [
+pub const APIS: [&dyn Api; 9] = [
     &publish::Publish,
     &queries::Queries,
     &subscriptions::Subscriptions,
     &tables::Tables,
     &timeplus::Timeplus,
+    &collections::Collections,
     &stats::Seen,
     &metrics::Metrics,
     &cut::Cutting,
@@ -81,6 +84,8 @@ pub struct Context {
     pub cuts: Cuts,
     /// Tables, queries and subscriptions.
     pub live: Arc<Live>,
+    /// Documents.
+    pub collections: Arc<store::Collections>,
     /// What is seen of the server.
     pub stats: Arc<Stats>,
     /// Whether it is fit to be sent requests.

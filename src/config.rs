@@ -113,6 +113,8 @@ pub struct Timing {
     pub query_time: Duration,
     /// How long a query of the Timeplus dialect is remembered that has ended.
     pub timeplus_ended_for: Duration,
+    /// How long one list of documents may take.
+    pub list_time: Duration,
 }
 
 /// How large (in bytes) and how many things may be. `Default` is empty, for the table to fill: the
@@ -155,6 +157,8 @@ pub struct Limits {
     pub poll_bytes: usize,
     /// Of live SQL.
     pub live: LiveLimits,
+    /// Of collections.
+    pub store: StoreLimits,
 }
 
 /// How large (in bytes) and how many things of live SQL may be. `Default` is empty, as above.
@@ -188,6 +192,27 @@ pub struct LiveLimits {
     pub timeplus_queries: usize,
     /// Those that have ended and are remembered.
     pub timeplus_ended: usize,
+}
+
+/// How large (in bytes) and how many things of collections may be. `Default` is empty, as above.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StoreLimits {
+    /// Bytes of a document, of a patch and of a schema.
+    pub document_bytes: usize,
+    /// Objects and lists within each other.
+    pub document_depth: usize,
+    /// Operations of a JSON Patch.
+    pub patch_operations: usize,
+    /// Documents of a page.
+    pub page_documents: usize,
+    /// Collections.
+    pub collections: usize,
+    /// Indexes of a collection.
+    pub indexes: usize,
+    /// Bytes of all collections together, in memory.
+    pub memory: usize,
+    /// Requests of one WebSocket under way.
+    pub socket_requests: usize,
 }
 
 impl Default for Config {

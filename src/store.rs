@@ -5,7 +5,9 @@
 //! committed. Nothing here knows how it was asked: it names no wire and no API.
 
 pub mod announce;
+pub mod apply;
 pub mod ask;
+pub mod embedded;
 pub mod name;
 pub mod schema;
 pub mod write;
@@ -14,13 +16,12 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use hyper::StatusCode;
-use serde_json::{Map, Value};
 
 use self::announce::Announcer;
 use self::ask::Ask;
 use self::name::{Collection, Id};
 use self::schema::Schema;
-use self::write::{Document, Expected, Op, Write, Written};
+use self::write::{Document, Write, Written};
 use crate::event::EventId;
 use crate::problem::Problem;
 
@@ -73,7 +74,7 @@ pub trait Store: Send + Sync {
     ) -> BoxFuture<'a, Result<(Vec<Document>, u64), Problem>>;
 
     /// Makes all of these changes, or none. Comes back when they are committed and the event of each is in the log. A
-    /// problem with one of several says which by [`Problem::detail`], as `line N: …`.
+    /// problem with one of them says where that stands ([`Write::line`]).
     fn write(&self, writes: Vec<Write>) -> BoxFuture<'_, Result<Vec<Written>, Problem>>;
 
     /// What the documents of a collection must be, if anything.
@@ -154,23 +155,13 @@ impl Collections {
         })
     }
 
-    /// Creates documents, all or none.
+    /// Makes several changes, all or none.
     ///
     /// # Errors
-    /// The same; it names the line.
-    pub async fn bulk(
-        &self,
-        collection: &Collection,
-        documents: Vec<Map<String, Value>>,
-    ) -> Result<Vec<Written>, Problem> {
-        let mut writes = Vec::new();
-        for document in documents {
-            writes.push(Write {
-                collection: collection.clone(),
-                id: document.get("id").map(Id::of).transpose()?,
-                op: Op::Create(document),
-                expected: Expected::Any,
-            });
+    /// The same.
+    pub async fn bulk(&self, writes: Vec<Write>) -> Result<Vec<Written>, Problem> {
+        if writes.is_empty() {
+            return Ok(Vec::new());
         }
         self.store.write(writes).await
     }

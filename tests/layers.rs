@@ -51,9 +51,9 @@ const ARROWS: [Row; 23] = [
     (
         "api",
         &[
-            "event", "log", "live", "counts", "body", "openapi", "access", "problem",
+            "event", "log", "live", "store", "counts", "body", "openapi", "access", "problem",
         ],
-        "appends to the log, changes what is defined and reads what is counted; a dialect asks for keys",
+        "appends to the log, changes documents and what is defined and reads what is counted; a dialect asks for keys",
     ),
     (
         "wire",
@@ -112,7 +112,7 @@ const ARROWS: [Row; 23] = [
         "cli",
         &[
             "config", "certs", "client", "compare", "doctor", "server", "routes", "wire", "api",
-            "log", "live", "counts", "access", "source",
+            "log", "live", "store", "counts", "access", "source",
         ],
         "makes everything from the settings, and is named by nobody",
     ),

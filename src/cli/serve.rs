@@ -33,6 +33,9 @@ use crate::log::{self, Log};
 use crate::routes::Routes;
 use crate::server::{self, Listener, Server};
 use crate::source::machine;
+use crate::store::announce::Announcer;
+use crate::store::embedded::{self, Embedded};
+use crate::store::{self, Collections};
 use crate::wire;
 
 /// Not for people: who starts a server to measure it must not leave it behind, not even when it is killed itself.
@@ -122,6 +125,7 @@ fn serve(
     let limits = live_limits(config);
     let engine = Engine::start(&log, limits.engine)?;
     let live = Live::new(log.clone(), engine, limits, definitions);
+    let collections = collections(config, &log).map_err(std::io::Error::other)?;
     let stats = Arc::new(Stats::new(&name, counts.clone(), log.clone()));
     let timeplus = Registry::new(timeplus_limits(config));
     let routes = Arc::new(Routes {
@@ -133,6 +137,7 @@ fn serve(
                 publish_limits(config),
             )),
             live: live.clone(),
+            collections,
             cuts: Cuts::new(config.limits.cut_keys),
             stats: stats.clone(),
             health: Arc::new(Health::default()),
@@ -314,11 +319,41 @@ fn live_limits(config: &Config) -> live::Limits {
             tables_bytes: live.tables_bytes as u64,
             query_bytes: live.query_bytes,
             query_time: timing.query_time,
-            query_memory: live.query_memory as u64,
+            // SQLite has one bound for all that it does in this process.
+            query_memory: (live.query_memory + limits.store.memory) as u64,
             groups: live.query_groups,
             result_bytes: live.query_result,
             flow_bytes: live.stream_result,
         },
+    }
+}
+
+/// Documents, and where they are kept. What was not announced before a restart is announced now, before anybody asks.
+fn collections(config: &Config, log: &Arc<Log>) -> Result<Arc<Collections>, String> {
+    let Config { timing, limits, .. } = config;
+    let settings = embedded::Settings {
+        dir: config.data.clone(),
+        memory_bytes: limits.store.memory,
+        list_time: timing.list_time,
+        limits: store_limits(config),
+    };
+    let announcer = Announcer::new(log.clone(), limits.event_bytes);
+    let store = Embedded::open(&settings, announcer.clone())?;
+    let collections = Collections::new(Arc::new(store), announcer, settings.limits);
+    Ok(Arc::new(collections))
+}
+
+fn store_limits(config: &Config) -> store::Limits {
+    let limits = &config.limits;
+    store::Limits {
+        document_bytes: limits.store.document_bytes,
+        document_depth: limits.store.document_depth,
+        patch_operations: limits.store.patch_operations,
+        bulk_bytes: limits.batch_bytes,
+        bulk_documents: limits.batch_events,
+        per_page: limits.store.page_documents as u64,
+        collections: limits.store.collections,
+        collection_indexes: limits.store.indexes,
     }
 }
 

@@ -4,6 +4,7 @@
 //! A row's kind holds the field that it fills, so the compiler checks the type; everything else
 //! about a setting follows from its key.
 
+mod collections;
 mod general;
 mod limits;
 mod live;
@@ -44,7 +45,7 @@ pub struct Section {
 }
 
 /// All settings by heading.
-pub static SECTIONS: [Section; 5] = [
+pub static SECTIONS: [Section; 6] = [
     Section {
         title: "Listeners",
         settings: general::LISTENERS,
@@ -64,6 +65,10 @@ pub static SECTIONS: [Section; 5] = [
     Section {
         title: "Live SQL",
         settings: live::LIVE,
+    },
+    Section {
+        title: "Collections",
+        settings: collections::COLLECTIONS,
     },
 ];
 

@@ -22,7 +22,7 @@ pub struct Ask {
     pub page: u64,
     /// Documents of a page.
     pub per_page: u64,
-    /// The order; what it leaves open is in the order of ids.
+    /// The order, which may leave something open: see [`Ask::order`].
     pub sort: Vec<Sort>,
     /// All of them must hold.
     pub filters: Vec<Filter>,
@@ -45,6 +45,24 @@ impl Ask {
     /// How many documents come before the page.
     pub fn offset(&self) -> u64 {
         (self.page - 1) * self.per_page
+    }
+
+    /// The whole order: what was asked for, and then the ids, in the direction of what was asked for last, so that one
+    /// index does for both.
+    ///
+    /// In it, what is `null` or not there comes first, then numbers, with `false` as 0 and `true` as 1 among them, then
+    /// texts by their bytes. Where lists and objects come is not promised.
+    pub fn order(&self) -> Vec<Sort> {
+        let last = self.sort.last();
+        let by_id = Sort {
+            field: Field("id".into()),
+            descending: last.is_some_and(|sort| sort.descending),
+        };
+        let mut order = self.sort.clone();
+        if !order.iter().any(|sort| sort.field.is_id()) {
+            order.push(by_id);
+        }
+        order
     }
 
     /// Reads the pairs of a query. Names that are not of a list are left to others.

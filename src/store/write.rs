@@ -57,6 +57,10 @@ pub struct Write {
     pub op: Op,
     /// To what.
     pub expected: Expected,
+    /// On which line of a bulk it stands: a store says so of what is wrong with it ([`Problem::of_line`]).
+    ///
+    /// [`Problem::of_line`]: crate::problem::Problem::of_line
+    pub line: Option<usize>,
 }
 
 /// What a change has done.
