@@ -34,7 +34,7 @@ use crate::routes::Routes;
 use crate::server::{self, Listener, Server};
 use crate::source::machine;
 use crate::store::announce::Announcer;
-use crate::store::embedded::{self, Embedded};
+use crate::store::embedded::{self, Opened};
 use crate::store::{self, Collections};
 use crate::wire;
 
@@ -93,12 +93,16 @@ fn end_with(parent: u32) -> std::io::Result<()> {
     }
 }
 
-/// What outlives a restart, if anything does.
-type Kept = Option<(Definitions, Stored)>;
+/// What outlives a restart, if anything does: definitions, and documents, which may also be in memory.
+type Kept = (Option<(Definitions, Stored)>, Opened);
 
+/// Whoever has the definitions has the directory, so they are opened first.
 fn kept(config: &Config) -> Result<Kept, Vec<String>> {
+    let said = |mistake| vec![format!("--data: {mistake}")];
     let opened = config.data.as_deref().map(Definitions::open).transpose();
-    opened.map_err(|mistake| vec![format!("--data: {mistake}")])
+    let definitions = opened.map_err(said)?;
+    let documents = Opened::new(embedded_settings(config)).map_err(said)?;
+    Ok((definitions, documents))
 }
 
 fn serve(
@@ -121,11 +125,12 @@ fn serve(
     let counts = Counts::new(shards, facts.clone());
     let log = Log::new(log_limits(config), &name, shards, Box::new(now_ms));
     let access = access(config, &identities, &listeners);
-    let (definitions, stored) = kept.unzip();
+    let (definitions, documents) = kept;
+    let (definitions, stored) = definitions.unzip();
     let limits = live_limits(config);
     let engine = Engine::start(&log, limits.engine)?;
     let live = Live::new(log.clone(), engine, limits, definitions);
-    let collections = collections(config, &log).map_err(std::io::Error::other)?;
+    let collections = collections(config, &log, documents)?;
     let stats = Arc::new(Stats::new(&name, counts.clone(), log.clone()));
     let timeplus = Registry::new(timeplus_limits(config));
     let routes = Arc::new(Routes {
@@ -174,7 +179,7 @@ fn serve(
             tokio::spawn(identities.watch(access));
             match &config.data {
                 Some(dir) => tracing::info!(
-                    "tables, queries and subscriptions outlive a restart, in {}; the log is in memory and does not",
+                    "documents, tables, queries and subscriptions outlive a restart, in {}; the log is in memory and does not",
                     dir.display()
                 ),
                 None => tracing::info!("all is in memory: without --data nothing outlives a restart"),
@@ -328,19 +333,29 @@ fn live_limits(config: &Config) -> live::Limits {
     }
 }
 
-/// Documents, and where they are kept. What was not announced before a restart is announced now, before anybody asks.
-fn collections(config: &Config, log: &Arc<Log>) -> Result<Arc<Collections>, String> {
-    let Config { timing, limits, .. } = config;
-    let settings = embedded::Settings {
+/// The service of documents. What was not announced before a restart is announced now, before anybody asks.
+fn collections(
+    config: &Config,
+    log: &Arc<Log>,
+    documents: Opened,
+) -> std::io::Result<Arc<Collections>> {
+    let announcer = Announcer::new(log.clone(), config.limits.event_bytes);
+    let store = documents.start(announcer.clone())?;
+    let limits = store_limits(config);
+    Ok(Arc::new(Collections::new(
+        Arc::new(store),
+        announcer,
+        limits,
+    )))
+}
+
+fn embedded_settings(config: &Config) -> embedded::Settings {
+    embedded::Settings {
         dir: config.data.clone(),
-        memory_bytes: limits.store.memory,
-        list_time: timing.list_time,
+        memory_bytes: config.limits.store.memory,
+        list_time: config.timing.list_time,
         limits: store_limits(config),
-    };
-    let announcer = Announcer::new(log.clone(), limits.event_bytes);
-    let store = Embedded::open(&settings, announcer.clone())?;
-    let collections = Collections::new(Arc::new(store), announcer, settings.limits);
-    Ok(Arc::new(collections))
+    }
 }
 
 fn store_limits(config: &Config) -> store::Limits {

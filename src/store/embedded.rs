@@ -12,6 +12,7 @@ mod read;
 mod select;
 mod write;
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread::Builder;
@@ -62,44 +63,66 @@ pub struct Embedded {
     lists: mpsc::Sender<Read>,
 }
 
-impl Embedded {
-    /// Opens it, and announces what was committed and not announced before a restart.
+/// The same before anybody can ask.
+pub struct Opened {
+    settings: Settings,
+    known: Arc<Known>,
+    /// For the thread that writes.
+    connection: Shared,
+    /// For those that read: one for single documents, and then those for lists.
+    readers: Vec<Shared>,
+}
+
+impl Opened {
+    /// Opens the database. In a file, who calls this must be the only one who uses the directory.
     ///
     /// # Errors
     /// What is wrong with the directory or the file, for the person who starts the server.
-    pub fn open(settings: &Settings, announcer: Arc<Announcer>) -> Result<Embedded, String> {
-        let place = match &settings.dir {
-            Some(dir) => dir.join(file::NAME).display().to_string(),
-            None => "the database in memory".to_owned(),
-        };
-        let failed = |error: rusqlite::Error| {
-            format!("{place} cannot be used: {error}; mend it, or move it away")
-        };
-        let connection = file::open(settings).map_err(failed)?;
-        let known = Arc::new(Known::read(&connection, &settings.limits).map_err(failed)?);
-        let shared: Shared = Arc::new(Mutex::new(connection));
-        let reader = || -> Result<Shared, String> {
-            match &settings.dir {
-                Some(dir) => {
-                    let connection = file::open_to_read(dir).map_err(failed)?;
-                    Ok(Arc::new(Mutex::new(connection)))
-                }
-                None => Ok(shared.clone()),
+    pub fn new(settings: Settings) -> Result<Opened, String> {
+        let failed = |error: rusqlite::Error| match &settings.dir {
+            Some(dir) => {
+                let place = dir.join(file::NAME);
+                let place = place.display();
+                format!("{place} cannot be used: {error}; mend it, or move it away")
             }
+            None => format!("there is no room for collections in memory: {error}"),
         };
-        let (gets, waiting) = mpsc::channel(WAITING);
-        read::start("get", vec![reader()?], waiting, settings.list_time)
-            .map_err(|error| format!("{place}: {error}"))?;
-        let (lists, waiting) = mpsc::channel(WAITING);
-        let readers = (0..LISTS).map(|_| reader()).collect::<Result<_, _>>()?;
-        read::start("list", readers, waiting, settings.list_time)
-            .map_err(|error| format!("{place}: {error}"))?;
+        let connection = file::open(&settings).map_err(failed)?;
+        let known = Known::read(&connection, &settings.limits).map_err(failed)?;
+        let connection: Shared = Arc::new(Mutex::new(connection));
+        let reader = |_| match &settings.dir {
+            Some(dir) => Ok(Arc::new(Mutex::new(file::open_to_read(dir)?))),
+            None => Ok(connection.clone()),
+        };
+        let readers = (0..=LISTS).map(reader).collect::<Result<_, _>>();
+        let readers = readers.map_err(failed)?;
+        Ok(Opened {
+            known: Arc::new(known),
+            connection,
+            readers,
+            settings,
+        })
+    }
+
+    /// Announces what was committed and not announced before a restart, and starts the threads.
+    ///
+    /// # Errors
+    /// What the system says when there can be no thread, or when the file cannot be read after all.
+    pub fn start(self, announcer: Arc<Announcer>) -> io::Result<Embedded> {
+        let (known, settings) = (self.known, self.settings);
+        let mut readers = self.readers.into_iter();
+        let start = |name, readers: Vec<Shared>| {
+            let (asked, waiting) = mpsc::channel(WAITING);
+            read::start(name, readers, waiting, settings.list_time).map(|()| asked)
+        };
+        let gets = start("get", readers.by_ref().take(1).collect())?;
+        let lists = start("list", readers.collect())?;
         let (writes, waiting) = mpsc::channel(WAITING);
-        let mut writer = Writer::new(shared, known.clone(), announcer, settings).map_err(failed)?;
+        let writer = Writer::new(self.connection, known.clone(), announcer, &settings);
+        let mut writer = writer.map_err(io::Error::other)?;
         Builder::new()
             .name("triwire-store".into())
-            .spawn(move || writer.run(waiting))
-            .map_err(|error| format!("{place}: {error}"))?;
+            .spawn(move || writer.run(waiting))?;
         Ok(Embedded {
             known,
             writes,
@@ -107,7 +130,9 @@ impl Embedded {
             lists,
         })
     }
+}
 
+impl Embedded {
     /// Asks a thread for something, and waits for it.
     async fn ask<J, T>(
         thread: &mpsc::Sender<J>,
