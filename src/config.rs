@@ -209,6 +209,8 @@ pub struct StoreLimits {
     pub collections: usize,
     /// Indexes of a collection.
     pub indexes: usize,
+    /// Watches with different filters at once.
+    pub watches: usize,
     /// Bytes of all collections together, in memory.
     pub memory: usize,
     /// Requests of one WebSocket under way.

@@ -126,7 +126,7 @@ struct State {
     head: EventId,
     /// Below it, something may have been that nothing here remembers.
     floor: EventId,
-    /// The same of queries' topics, which come and go with them and are no reason to doubt others.
+    /// The same of the topics of queries and watches, which come and go with them and are no reason to doubt others.
     query_floor: EventId,
     /// How many of `by_age` are the server's own, which take nobody's place.
     own: usize,
@@ -331,6 +331,12 @@ impl Log {
         Arc::new(Event::new(EventId::ZERO, 0, draft, self.origin.clone()))
     }
 
+    /// An event of the log as it is told elsewhere: it has its place, and says something else.
+    pub fn retold(&self, event: &Event, draft: Draft) -> Arc<Event> {
+        let (id, seq) = (event.id, event.seq);
+        Arc::new(Event::new(id, seq, draft, self.origin.clone()))
+    }
+
     /// Whether the event with this id is still retained, if it ever was one of the topic.
     pub fn retains(&self, topic: &Topic, id: EventId) -> bool {
         let state = self.state();
@@ -389,7 +395,7 @@ impl Log {
 
 impl State {
     fn floor(&mut self, of: &Topic) -> &mut EventId {
-        match of.is_of_query() {
+        match of.is_of_query() || of.is_of_watch() {
             true => &mut self.query_floor,
             false => &mut self.floor,
         }

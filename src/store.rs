@@ -18,11 +18,14 @@ use futures_util::future::BoxFuture;
 use hyper::StatusCode;
 
 use self::announce::Announcer;
+use self::announce::watch::Watched;
 use self::ask::Ask;
+use self::ask::filter::Filter;
 use self::name::{Collection, Id};
 use self::schema::Schema;
 use self::write::{Document, Write, Written};
 use crate::event::EventId;
+use crate::log::Start;
 use crate::problem::Problem;
 
 /// How large and how many things may be.
@@ -164,6 +167,22 @@ impl Collections {
             return Ok(Vec::new());
         }
         self.store.write(writes).await
+    }
+
+    /// Where a reader begins who watches the documents of a collection that all these filters ask for.
+    ///
+    /// # Errors
+    /// 400 for fields that the schema does not know, 429 when it is a watch too many, 503 when the store is not there.
+    pub async fn watch(
+        &self,
+        collection: &Collection,
+        filters: Vec<Filter>,
+        start: Start,
+    ) -> Result<Watched, Problem> {
+        if let Some(schema) = self.store.schema(collection).await? {
+            schema.check_fields(filters.iter().map(|filter| &filter.field))?;
+        }
+        self.announcer.watch(collection, filters, start).await
     }
 
     /// What the documents of a collection must be.

@@ -65,10 +65,10 @@ const ARROWS: [Row; 23] = [
     (
         "routes",
         &[
-            "wire", "api", "page", "access", "live", "log", "event", "counts", "body", "openapi",
-            "problem",
+            "wire", "api", "page", "access", "live", "store", "log", "event", "counts", "body",
+            "openapi", "problem",
         ],
-        "the one table: what a path is, which wire takes it, and a reader for it, which follows a subscription or not",
+        "the one table: what a path is, which wire takes it, and a reader for it, which follows a subscription, a watch or neither",
     ),
     (
         "server",

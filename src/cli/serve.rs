@@ -33,7 +33,7 @@ use crate::log::{self, Log};
 use crate::routes::Routes;
 use crate::server::{self, Listener, Server};
 use crate::source::machine;
-use crate::store::announce::Announcer;
+use crate::store::announce::{self, Announcer};
 use crate::store::embedded::{self, Opened};
 use crate::store::{self, Collections};
 use crate::wire;
@@ -130,7 +130,10 @@ fn serve(
     let limits = live_limits(config);
     let engine = Engine::start(&log, limits.engine)?;
     let live = Live::new(log.clone(), engine, limits, definitions);
-    let collections = collections(config, &log, documents)?;
+    let announcer = announcer(config, &log);
+    // What was not announced before a restart is announced now, before anybody asks.
+    let store = Arc::new(documents.start(announcer.clone())?);
+    let collections = Collections::new(store, announcer.clone(), store_limits(config));
     let stats = Arc::new(Stats::new(&name, counts.clone(), log.clone()));
     let timeplus = Registry::new(timeplus_limits(config));
     let routes = Arc::new(Routes {
@@ -142,7 +145,7 @@ fn serve(
                 publish_limits(config),
             )),
             live: live.clone(),
-            collections,
+            collections: Arc::new(collections),
             cuts: Cuts::new(config.limits.cut_keys),
             stats: stats.clone(),
             health: Arc::new(Health::default()),
@@ -166,6 +169,7 @@ fn serve(
             let (drain, cut) = signals()?;
             live.restore(stored.unwrap_or_default()).await;
             tokio::spawn(live.tidy());
+            tokio::spawn(announcer.tidy());
             tokio::spawn(timeplus.tidy());
             tokio::spawn(stats.publish_while_read());
             if let Some(every) = config.metrics_every {
@@ -333,20 +337,12 @@ fn live_limits(config: &Config) -> live::Limits {
     }
 }
 
-/// The service of documents. What was not announced before a restart is announced now, before anybody asks.
-fn collections(
-    config: &Config,
-    log: &Arc<Log>,
-    documents: Opened,
-) -> std::io::Result<Arc<Collections>> {
-    let announcer = Announcer::new(log.clone(), config.limits.event_bytes);
-    let store = documents.start(announcer.clone())?;
-    let limits = store_limits(config);
-    Ok(Arc::new(Collections::new(
-        Arc::new(store),
-        announcer,
-        limits,
-    )))
+fn announcer(config: &Config, log: &Arc<Log>) -> Arc<Announcer> {
+    let limits = announce::Limits {
+        event_bytes: config.limits.event_bytes,
+        watches: config.limits.store.watches,
+    };
+    Announcer::new(log.clone(), limits)
 }
 
 fn embedded_settings(config: &Config) -> embedded::Settings {

@@ -84,7 +84,7 @@ impl Reader {
 
     /// Whether somebody else decides what it reads.
     pub fn is_guided(&self) -> bool {
-        self.guide.is_some()
+        self.guide.as_ref().is_some_and(|guide| guide.decides())
     }
 
     /// Adds topics; those that it reads already stay where they are. Returns the cursor after which nothing of
@@ -150,6 +150,11 @@ impl Reader {
     pub fn begin(&mut self, topics: &[Topic], start: Start) -> Result<EventId, Problem> {
         self.cursor = self.subscribe(topics, start)?;
         Ok(self.cursor)
+    }
+
+    /// Says that it has nothing after this cursor yet: its guide tells it what was between.
+    pub fn hold(&mut self, cursor: EventId) {
+        self.cursor = cursor;
     }
 
     fn join(&mut self, state: &mut State, name: &Topic, start: Start, honest: bool) {

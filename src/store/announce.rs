@@ -1,22 +1,49 @@
-//! Tells changes: each is one event on its collection's topic, in the order in which they were committed.
+//! Tells changes: each is one event on its collection's topic, in the order in which they were committed, and one on the
+//! topic of each watch that it concerns.
 
-use std::sync::Arc;
+pub mod watch;
 
-use super::write::Change;
-use crate::event::{Draft, EventId, EventType, Payload};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use self::watch::{Concerned, Watches};
+use super::write::{Change, Kind};
+use crate::event::{Draft, EventId, EventType, Payload, Topic};
 use crate::log::Log;
+
+/// How many events are appended at once: with many watches, a bulk of many documents makes a great many.
+const AT_ONCE: usize = 1000;
+
+/// For how long a watch is fed that nobody reads: who comes back meanwhile has lost nothing.
+const REST: Duration = Duration::from_secs(60);
 
 /// Appends changes to the log.
 pub struct Announcer {
     log: Arc<Log>,
-    /// What an event carries at most, if it can carry less.
-    event_bytes: usize,
+    limits: Limits,
+    /// Its lock is the order of announcements.
+    watches: Mutex<Watches>,
+}
+
+/// How much may be told.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// What an event carries at most, if it can carry less: a patch is left out that would make it larger.
+    pub event_bytes: usize,
+    /// Watches with different filters at once.
+    pub watches: usize,
 }
 
 impl Announcer {
-    /// Tells in this log; a patch is left out of an event that it would make larger than `event_bytes`.
-    pub fn new(log: Arc<Log>, event_bytes: usize) -> Arc<Announcer> {
-        Arc::new(Announcer { log, event_bytes })
+    /// Tells in this log.
+    pub fn new(log: Arc<Log>, limits: Limits) -> Arc<Announcer> {
+        Arc::new(Announcer {
+            log,
+            limits,
+            watches: Mutex::default(),
+        })
     }
 
     /// The newest id: what is announced from now on has a greater one.
@@ -24,46 +51,102 @@ impl Announcer {
         self.log.head()
     }
 
-    /// Tells of changes that are committed, in this order and with nothing in between; returns the id of each one's
-    /// event. One at a time: whoever calls it from several threads must order the calls as the commits.
+    /// Tells of changes that are committed, in this order; returns the id of each one's event. Whoever calls it from
+    /// several threads must order the calls as the commits.
     pub fn announce(&self, changes: &[Change]) -> Vec<EventId> {
-        let drafts: Vec<Draft> = changes.iter().map(|change| self.draft(change)).collect();
-        if drafts.is_empty() {
-            return Vec::new();
+        let watches = self.watches();
+        let mut events = Vec::with_capacity(changes.len());
+        let mut drafts = Vec::new();
+        let mut own = Vec::new();
+        for change in changes {
+            let payload = self.payload(change);
+            own.push(drafts.len());
+            drafts.push(draft(
+                change.collection.topic(),
+                change.kind,
+                payload.clone(),
+            ));
+            let concerned = watches.concerned(change);
+            drafts.extend(concerned.map(|Concerned { topic, kind }| match kind {
+                Kind::Deleted => draft(topic, kind, gone(change)),
+                _ => draft(topic, kind, payload.clone()),
+            }));
+            if drafts.len() >= AT_ONCE {
+                self.append(&mut drafts, &mut own, &mut events);
+            }
         }
-        let done = self.log.append_all(drafts, None);
-        let done = done.expect("the server's own topics are never one too many");
-        // They were appended at one time, one after the other.
-        let following = |id: &EventId| Some(id.next(id.ms));
-        std::iter::successors(Some(done.first), following)
-            .take(done.count)
-            .collect()
+        self.append(&mut drafts, &mut own, &mut events);
+        events
     }
 
-    fn draft(&self, change: &Change) -> Draft {
-        let mut text = format!(
-            r#"{{"id":{},"version":{}"#,
-            change.id.json(),
-            change.version
-        );
-        let mut add = |name: &str, json: &[u8], most: usize| {
-            if let Ok(json) = std::str::from_utf8(json)
-                && text.len() + json.len() < most
-            {
-                text.push_str(&format!(r#","{name}":{json}"#));
-            }
-        };
-        if let Some(document) = &change.document {
-            add("document", document, usize::MAX);
+    /// Appends what there is; the ids of those with these places go to the others.
+    fn append(&self, drafts: &mut Vec<Draft>, own: &mut Vec<usize>, events: &mut Vec<EventId>) {
+        if drafts.is_empty() {
+            return;
         }
-        if let Some(patch) = &change.patch {
-            add("patch", patch, self.event_bytes.saturating_sub(16));
+        let done = self.log.append_all(std::mem::take(drafts), None);
+        let done = done.expect("the server's own topics are never one too many");
+        // They were appended at one time, one after the other.
+        let mut ids = std::iter::successors(Some(done.first), |id| Some(id.next(id.ms)));
+        let mut next = 0;
+        for place in own.drain(..) {
+            events.extend(ids.nth(place - next));
+            next = place + 1;
+        }
+    }
+
+    fn payload(&self, change: &Change) -> Payload {
+        let mut text = head(change);
+        let most = self.limits.event_bytes;
+        if let Some(document) = change.document.as_deref().map(String::from_utf8_lossy) {
+            text.push_str(r#","document":"#);
+            text.push_str(&document);
+        }
+        let patch = change.patch.as_deref().map(String::from_utf8_lossy);
+        if let Some(patch) = patch.filter(|patch| text.len() + patch.len() + 16 <= most) {
+            text.push_str(r#","patch":"#);
+            text.push_str(&patch);
         }
         text.push('}');
-        Draft {
-            topic: change.collection.topic(),
-            event_type: EventType::new(change.kind.as_str()).expect("a good name"),
-            payload: Payload::json(text.into()).expect("it was made of JSON"),
+        payload(text)
+    }
+
+    /// Lets go of watches that nobody reads any more, for as long as it is polled.
+    pub async fn tidy(self: Arc<Announcer>) {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let gone = self.watches().rest(&self.log, Instant::now(), REST);
+            self.log.clear(&gone);
         }
+    }
+
+    fn watches(&self) -> MutexGuard<'_, Watches> {
+        self.watches.lock().expect("nothing panics under this lock")
+    }
+}
+
+/// `{"id":ID,"version":VERSION`
+fn head(change: &Change) -> String {
+    format!(
+        r#"{{"id":{},"version":{}"#,
+        change.id.json(),
+        change.version
+    )
+}
+
+/// What is told of a document that is gone, or that is not asked for any more.
+fn gone(change: &Change) -> Payload {
+    payload(head(change) + "}")
+}
+
+fn payload(text: String) -> Payload {
+    Payload::json(Bytes::from(text)).expect("it was made of JSON")
+}
+
+fn draft(topic: Topic, kind: Kind, payload: Payload) -> Draft {
+    Draft {
+        topic,
+        event_type: EventType::new(kind.as_str()).expect("a good name"),
+        payload,
     }
 }

@@ -60,6 +60,12 @@ pub(super) static COLLECTIONS: &[Setting] = &[
         Kind::Number(0..=64, |config| &mut config.limits.store.indexes),
         "Indexes of a collection, made when a list first names a field; each makes writing slower",
     ),
+    row(
+        "watches",
+        "1000",
+        Kind::Number(0..=100_000, |config| &mut config.limits.store.watches),
+        "Watches with different filters at once, each of which looks at every change of its collection",
+    ),
     shown(
         "collections-memory",
         "256MiB",
