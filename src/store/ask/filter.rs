@@ -257,3 +257,130 @@ fn malformed() -> Problem {
         "a filter is filter[FIELD]=VALUE or filter[FIELD][OPERATOR]=VALUE, its operator one of eq ne lt lte gt gte in",
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn filter(name: &str, value: &str) -> Filter {
+        Filter::parse(name, value).expect("a filter")
+    }
+
+    /// Which values of `f` are asked for.
+    fn chosen(name: &str, value: &str, of: &[Value]) -> Vec<Value> {
+        let filter = filter(name, value);
+        let is_chosen = |value: &&Value| match json!({ "f": value }) {
+            Value::Object(document) => filter.matches(&document),
+            _ => false,
+        };
+        of.iter().filter(is_chosen).cloned().collect()
+    }
+
+    #[test]
+    fn values_mean_what_they_read_as_and_their_text() {
+        let all = [
+            json!(null),
+            json!(true),
+            json!(1),
+            json!(1.0),
+            json!(2),
+            json!("1"),
+            json!("true"),
+            json!("null"),
+            json!("a,b"),
+            json!([1]),
+            json!("[1]"),
+        ];
+        for (operator, value, expected) in [
+            ("", "1", vec![json!(1), json!(1.0), json!("1")]),
+            ("", "1.0", vec![json!(1), json!(1.0)]),
+            ("", "\"1\"", vec![json!("1")]),
+            ("", "true", vec![json!(true), json!("true")]),
+            ("", "null", vec![json!(null), json!("null")]),
+            ("", "[1]", vec![json!("[1]")]),
+            ("[in]", "2,\"a,b\",x", vec![json!(2), json!("a,b")]),
+            ("[gt]", "1", vec![json!(2)]),
+            ("[gte]", "1", vec![json!(1), json!(1.0), json!(2)]),
+            (
+                "[lt]",
+                "\"b\"",
+                vec![json!("1"), json!("a,b"), json!("[1]")],
+            ),
+            (
+                "[lte]",
+                "true",
+                vec![
+                    json!("1"),
+                    json!("true"),
+                    json!("null"),
+                    json!("a,b"),
+                    json!("[1]"),
+                ],
+            ),
+        ] {
+            let name = format!("filter[f]{operator}");
+            assert_eq!(chosen(&name, value, &all), expected, "{name}={value}");
+        }
+        assert_eq!(chosen("filter[f][ne]", "1", &all).len(), all.len() - 3);
+    }
+
+    #[test]
+    fn fields_further_inside_are_found_and_others_are_null() {
+        let Value::Object(document) = json!({ "a": { "b": { "c": 1 } }, "l": [{ "c": 1 }] }) else {
+            panic!("an object");
+        };
+        for (name, value, expected) in [
+            ("filter[a.b.c]", "1", true),
+            ("filter[a.b]", "null", false),
+            ("filter[a.x.c]", "null", true),
+            ("filter[l.c]", "null", true),
+            ("filter[none][ne]", "1", true),
+            ("filter[none][lt]", "1", false),
+        ] {
+            assert_eq!(
+                filter(name, value).matches(&document),
+                expected,
+                "{name}={value}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_filter_is_refused() {
+        for (name, value) in [
+            ("filter", "1"),
+            ("filter[]", "1"),
+            ("filter[a", "1"),
+            ("filters[a]", "1"),
+            ("filter[a][like]", "1"),
+            ("filter[a][eq][x]", "1"),
+            ("filter[a b]", "1"),
+            ("filter[a'--]", "1"),
+            ("filter[a..b]", "1"),
+            ("filter[1]", "1"),
+            ("filter[a]", "\"x"),
+            ("filter[a]", "\"x\"y"),
+            ("filter[a][in]", "\"x,y"),
+            ("filter[a]", &"x".repeat(1025)),
+            ("filter[a][in]", &"1,".repeat(101)),
+        ] {
+            assert!(Filter::parse(name, value).is_err(), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn it_is_written_as_it_could_be_asked_for() {
+        for (name, value, written) in [
+            ("filter[a]", "x", r#"filter[a][eq]="x""#),
+            ("filter[a]", "\"x\"", r#"filter[a][eq]="x""#),
+            ("filter[a][in]", "1,\"1\",x", r#"filter[a][in]=1,"1","x""#),
+        ] {
+            let filter = filter(name, value);
+            assert_eq!(filter.to_string(), written);
+            let (name, value) = written.split_once('=').expect("a pair");
+            assert_eq!(Filter::parse(name, value).expect("a filter"), filter);
+        }
+    }
+}
