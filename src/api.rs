@@ -80,6 +80,8 @@ pub trait Api: Send + Sync {
 pub struct Context {
     /// Where events are published.
     pub publisher: Arc<Publisher>,
+    /// The same and documents, for those who are connected.
+    pub services: Arc<Services>,
     /// Which connections may be cut, and by what.
     pub cuts: Cuts,
     /// Tables, queries and subscriptions.
@@ -94,6 +96,14 @@ pub struct Context {
     pub keys: Keys,
     /// The queries of that dialect.
     pub timeplus: Arc<Registry>,
+}
+
+/// What a peer may do on a two-way wire, by the APIs' own ways.
+pub struct Services {
+    /// Where events are published.
+    pub publisher: Arc<Publisher>,
+    /// Documents.
+    pub collections: Arc<store::Collections>,
 }
 
 /// Whether the server is fit to be sent requests.

@@ -205,6 +205,8 @@ pub struct StoreLimits {
     pub patch_operations: usize,
     /// Documents of a page.
     pub page_documents: usize,
+    /// Bytes of a page.
+    pub page_bytes: usize,
     /// Collections.
     pub collections: usize,
     /// Indexes of a collection.

@@ -209,7 +209,11 @@ impl Routes {
             Target::Api(api, _) | Target::Watched(api, _) => {
                 let routes = self.clone();
                 // Some answer with a stream, which is counted on its connection.
-                request.extensions_mut().insert(carrier.connection);
+                let extensions = request.extensions_mut();
+                extensions.insert(carrier.connection);
+                if let Some(unsent) = carrier.unsent {
+                    extensions.insert(unsent);
+                }
                 Ok(async move { api.call(request, &routes.context).await }.boxed())
             }
             Target::Rows => Ok(future::ready(self.rows(request, carrier)).boxed()),

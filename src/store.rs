@@ -43,6 +43,8 @@ pub struct Limits {
     pub bulk_documents: usize,
     /// Documents of a page.
     pub per_page: u64,
+    /// Bytes of a page.
+    pub page_bytes: usize,
     /// Collections.
     pub collections: usize,
     /// Fields of a collection that have an index, each of which every change has to keep.
@@ -69,7 +71,8 @@ pub trait Store: Send + Sync {
         id: &'a Id,
     ) -> BoxFuture<'a, Result<Option<Document>, Problem>>;
 
-    /// The documents of a page, and how many there are on all pages.
+    /// The documents of a page, and how many there are on all pages. A page over [`Limits::page_bytes`] is refused by
+    /// [`large_page`], as soon as that is seen.
     fn list<'a>(
         &'a self,
         collection: &'a Collection,
@@ -218,6 +221,15 @@ impl Collections {
         self.schema(&collection).await?;
         self.store.put_schema(collection, None).await.map(drop)
     }
+}
+
+/// 400 for a list whose page is over its limit.
+pub fn large_page(limits: &Limits) -> Problem {
+    let detail = format!(
+        "the page would have more than {} bytes (page-bytes); ask for fewer documents (per_page)",
+        limits.page_bytes
+    );
+    Problem::bad_request("large-page", detail)
 }
 
 /// 404 for a document.

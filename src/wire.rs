@@ -17,8 +17,8 @@ use hyper::{Request, Response, Version};
 use serde_json::{Value, json};
 
 use crate::access::Source;
+use crate::api::Services;
 use crate::api::cut::CutKey;
-use crate::api::publish::Publisher;
 use crate::body::{Body, Unsent};
 use crate::bundle::{Bell, Spawner};
 use crate::counts::{Connection, Seat, WireName};
@@ -75,6 +75,8 @@ pub struct Settings {
     pub poll_bytes: usize,
     /// Bytes of a WebSocket message.
     pub message_bytes: usize,
+    /// Requests of one WebSocket under way.
+    pub requests: usize,
     /// Whether extended CONNECT is taken (RFC 8441).
     pub websocket_http2: bool,
 }
@@ -112,8 +114,8 @@ pub struct Opening {
     pub carrier: Carrier,
     /// What the wires share.
     pub settings: Arc<Settings>,
-    /// For a wire on which a client publishes.
-    pub publisher: Arc<Publisher>,
+    /// For a wire on which a client says something too.
+    pub services: Arc<Services>,
     /// Where the request comes from.
     pub source: Source,
 }

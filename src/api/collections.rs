@@ -5,6 +5,10 @@
 pub mod answer;
 mod describe;
 
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -12,7 +16,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use self::answer::{Asked, Place, Reply};
 use super::{Api, Context, not_encoded, read_body, understood};
-use crate::body::Body;
+use crate::body::{Body, Unsent};
 use crate::openapi::Path;
 use crate::problem::Problem;
 
@@ -24,6 +28,9 @@ pub const COLLECTION: &str = "/api/v2/{collection}";
 
 /// The id of the event that tells of a change, in the answer to it.
 const EVENT: HeaderName = HeaderName::from_static("triwire-event");
+
+/// What a document is taken for before it is known: most are much smaller than they may be.
+const DOCUMENT: usize = 16 << 10;
 
 /// `/api/v2`.
 pub struct Collections;
@@ -92,14 +99,31 @@ async fn call(request: Request<Incoming>, context: &Context) -> Result<Response<
         let longest = context.publisher.limits.body_time;
         asked.body = read_body(body, most as u64, key, longest).await?;
     }
-    Ok(respond(answer::answer(&context.collections, asked).await?))
+    // On HTTP/2 a peer could ask for a thousand pages at once, and take none.
+    let unsent = head.extensions.get::<Arc<Unsent>>();
+    let mut held = None;
+    if let Some(unsent) = unsent {
+        poll_fn(|cx| unsent.poll_room(cx)).await;
+        let room = match asked.is_list() {
+            true => context.collections.limits().page_bytes,
+            false => DOCUMENT,
+        };
+        held = Some(unsent.reserve(room));
+    }
+    let reply = answer::answer(&context.collections, asked).await?;
+    drop(held);
+    Ok(respond(reply, unsent))
 }
 
-fn respond(reply: Reply) -> Response<Body> {
-    let mut response = match reply.body {
-        Some(body) => super::json(reply.status, body),
-        None => super::no_content(),
-    };
+fn respond(reply: Reply, unsent: Option<&Arc<Unsent>>) -> Response<Body> {
+    let mut response = super::no_content();
+    if let Some(body) = reply.body {
+        response = super::json(reply.status, Bytes::new());
+        *response.body_mut() = match unsent {
+            Some(unsent) => Body::whole(unsent.lease(body)),
+            None => Body::from(body),
+        };
+    }
     *response.status_mut() = reply.status;
     let headers = response.headers_mut();
     let etag = reply.version.map(|version| format!("\"{version}\""));

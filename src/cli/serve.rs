@@ -23,7 +23,7 @@ use crate::api::cut::Cuts;
 use crate::api::publish::Publisher;
 use crate::api::stats::Stats;
 use crate::api::timeplus::queries::registry::{self, Registry};
-use crate::api::{Context, Health, publish};
+use crate::api::{Context, Health, Services, publish};
 use crate::config::{Config, Limits, LogFormat};
 use crate::counts::{Counts, ListenerFacts};
 use crate::live::definitions::{Definitions, Stored};
@@ -134,18 +134,23 @@ fn serve(
     // What was not announced before a restart is announced now, before anybody asks.
     let store = Arc::new(documents.start(announcer.clone())?);
     let collections = Collections::new(store, announcer.clone(), store_limits(config));
+    let services = Arc::new(Services {
+        publisher: Arc::new(Publisher::new(
+            log.clone(),
+            live.clone(),
+            publish_limits(config),
+        )),
+        collections: Arc::new(collections),
+    });
     let stats = Arc::new(Stats::new(&name, counts.clone(), log.clone()));
     let timeplus = Registry::new(timeplus_limits(config));
     let routes = Arc::new(Routes {
         access: access.clone(),
         context: Context {
-            publisher: Arc::new(Publisher::new(
-                log.clone(),
-                live.clone(),
-                publish_limits(config),
-            )),
+            publisher: services.publisher.clone(),
+            collections: services.collections.clone(),
+            services,
             live: live.clone(),
-            collections: Arc::new(collections),
             cuts: Cuts::new(config.limits.cut_keys),
             stats: stats.clone(),
             health: Arc::new(Health::default()),
@@ -363,6 +368,7 @@ fn store_limits(config: &Config) -> store::Limits {
         bulk_bytes: limits.batch_bytes,
         bulk_documents: limits.batch_events,
         per_page: limits.store.page_documents as u64,
+        page_bytes: limits.store.page_bytes,
         collections: limits.store.collections,
         collection_indexes: limits.store.indexes,
     }
@@ -402,6 +408,7 @@ fn wire_settings(config: &Config, name: &str) -> wire::Settings {
         poll_events: limits.poll_events,
         poll_bytes: limits.poll_bytes,
         message_bytes: limits.websocket_bytes(),
+        requests: limits.store.socket_requests,
         websocket_http2: !config.no_websocket_http2,
     }
 }

@@ -343,6 +343,11 @@ impl Reader {
         Heeded::Change
     }
 
+    /// Whether nothing comes any more.
+    pub fn is_over(&self) -> bool {
+        self.end().is_some()
+    }
+
     fn end(&self) -> Option<End> {
         if self.ending.is_some() {
             return self.ending;

@@ -240,7 +240,7 @@ impl Routes {
             reader,
             carrier,
             settings: self.settings.clone(),
-            publisher: self.context.publisher.clone(),
+            services: self.context.services.clone(),
             source,
         }
     }

@@ -113,7 +113,7 @@ impl Opened {
         let mut readers = self.readers.into_iter();
         let start = |name, readers: Vec<Shared>| {
             let (asked, waiting) = mpsc::channel(WAITING);
-            read::start(name, readers, waiting, settings.list_time).map(|()| asked)
+            read::start(name, readers, waiting, &settings).map(|()| asked)
         };
         let gets = start("get", readers.by_ref().take(1).collect())?;
         let lists = start("list", readers.collect())?;

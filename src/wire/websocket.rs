@@ -2,7 +2,9 @@
 //!
 //! What the messages mean stands in `session`.
 
+mod ending;
 mod message;
+mod request;
 pub mod rows;
 mod session;
 mod sips;

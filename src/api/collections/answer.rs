@@ -9,6 +9,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 use serde_json::{Map, Value};
 
 use super::ABOVE;
+use crate::api::Services;
 use crate::event::EventId;
 use crate::problem::Problem;
 use crate::store::ask::Ask;
@@ -107,6 +108,11 @@ impl Asked {
         }
     }
 
+    /// Whether a list is asked for, whose answer may be large.
+    pub fn is_list(&self) -> bool {
+        self.method == Method::GET && matches!(self.place, Place::Collection(_))
+    }
+
     fn is_bulk(&self) -> bool {
         self.method == Method::POST && self.essence() == "application/x-ndjson"
     }
@@ -179,6 +185,20 @@ impl Reply {
             event: Some(written.event),
             ..reply
         }
+    }
+}
+
+impl Services {
+    /// Answers who is connected already.
+    ///
+    /// # Errors
+    /// What is told of what cannot be done.
+    pub async fn answer(&self, asked: Asked) -> Result<Reply, Problem> {
+        let (most, key) = asked.largest(self.collections.limits());
+        if asked.body.len() > most {
+            return Err(Problem::too_large("the body", most as u64, key));
+        }
+        answer(&self.collections, asked).await
     }
 }
 

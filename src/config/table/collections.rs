@@ -7,6 +7,7 @@ use super::Setting;
 use super::row;
 use super::shown;
 use crate::config::value::GIB;
+use crate::config::value::KIB;
 use crate::config::value::MIB;
 use crate::config::value::MINUTE;
 
@@ -41,6 +42,12 @@ pub(super) static COLLECTIONS: &[Setting] = &[
             &mut config.limits.store.page_documents
         }),
         "Documents of one page of a list, which is built whole",
+    ),
+    row(
+        "page-bytes",
+        "4MiB",
+        Kind::Size(KIB..=GIB, |config| &mut config.limits.store.page_bytes),
+        "Bytes of one page of a list, which is held until it is sent",
     ),
     row(
         "list-time",
@@ -78,6 +85,6 @@ pub(super) static COLLECTIONS: &[Setting] = &[
         Kind::Number(1..=100_000, |config| {
             &mut config.limits.store.socket_requests
         }),
-        "Requests of one WebSocket under way; it is not read while there are so many",
+        "Requests of one WebSocket under way, a list for sixteen; it is not read while there are so many",
     ),
 ];

@@ -12,6 +12,7 @@ const LIMITS: Limits = Limits {
     bulk_bytes: 1000,
     bulk_documents: 10,
     per_page: 10,
+    page_bytes: 10_000,
     collections: 10,
     collection_indexes: 2,
 };

@@ -10,10 +10,12 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, Row, params_from_iter};
 use tokio::sync::{mpsc, oneshot};
 
-use super::Shared;
 use super::select::Select;
+use super::{Settings, Shared};
 use crate::problem::Problem;
+use crate::store::Limits;
 use crate::store::ask::Ask;
+use crate::store::large_page;
 use crate::store::name::Id;
 use crate::store::write::Document;
 
@@ -35,11 +37,11 @@ pub(super) fn start(
     name: &str,
     connections: Vec<Shared>,
     waiting: mpsc::Receiver<Read>,
-    longest: Duration,
+    settings: &Settings,
 ) -> io::Result<()> {
     let waiting = Arc::new(Mutex::new(waiting));
     for connection in connections {
-        let waiting = waiting.clone();
+        let (waiting, settings) = (waiting.clone(), settings.clone());
         let next = move || {
             let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
             waiting.blocking_recv()
@@ -49,7 +51,7 @@ pub(super) fn start(
             .spawn(move || {
                 while let Some(read) = next() {
                     let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-                    read.done(&mut connection, longest);
+                    read.done(&mut connection, &settings);
                 }
             })?;
     }
@@ -57,7 +59,8 @@ pub(super) fn start(
 }
 
 impl Read {
-    fn done(self, connection: &mut Connection, longest: Duration) {
+    fn done(self, connection: &mut Connection, settings: &Settings) {
+        let (longest, limits) = (settings.list_time, &settings.limits);
         // Who asked may have left, which is no reason to do anything.
         match self {
             Read::Get(_, _, done) if done.is_closed() => {}
@@ -68,9 +71,10 @@ impl Read {
             }
             Read::List(number, ask, done) => {
                 let found = within(connection, longest, |connection| {
-                    list(connection, number, &ask)
+                    list(connection, number, &ask, limits)
                 });
-                let _ = done.send(found.map_err(|error| failed(&error, longest)));
+                let found = found.map_err(|error| failed(&error, longest));
+                let _ = done.send(found.and_then(|page| page));
             }
         }
     }
@@ -87,7 +91,13 @@ pub(super) fn get(
     select.query_row([id], document).optional()
 }
 
-fn list(connection: &Connection, number: i64, ask: &Ask) -> Result<(Vec<Document>, u64), Error> {
+/// The documents of a page, unless they are too large together, and how many there are on all.
+fn list(
+    connection: &Connection,
+    number: i64,
+    ask: &Ask,
+    limits: &Limits,
+) -> Result<Result<(Vec<Document>, u64), Problem>, Error> {
     // One look at both: between them nothing is committed.
     let whole = connection.unchecked_transaction()?;
     let select = Select::new(number, ask);
@@ -98,11 +108,17 @@ fn list(connection: &Connection, number: i64, ask: &Ask) -> Result<(Vec<Document
     if ask.offset() < total as u64 {
         let mut page = whole.prepare_cached(&select.page)?;
         let mut rows = page.query(params_from_iter(&select.values))?;
+        let mut room = limits.page_bytes;
         while let Some(row) = rows.next()? {
-            documents.push(document(row)?);
+            let document = document(row)?;
+            match room.checked_sub(document.json.len()) {
+                Some(left) => room = left,
+                None => return Ok(Err(large_page(limits))),
+            }
+            documents.push(document);
         }
     }
-    Ok((documents, total as u64))
+    Ok(Ok((documents, total as u64)))
 }
 
 /// Does what must end in time.
