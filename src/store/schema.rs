@@ -1,5 +1,7 @@
 //! What the documents of a collection must be, as JSON Schema says it. It stands on its own: nothing is fetched.
 
+mod work;
+
 use bytes::Bytes;
 use jsonschema::{PatternOptions, Validator};
 use serde_json::{Map, Value};
@@ -38,6 +40,7 @@ impl Schema {
         if !value.is_object() {
             return Err(wrong("a schema is an object".to_owned()));
         }
+        work::check(&value, limits.document_depth).map_err(wrong)?;
         // Expressions that look back can take a time that nobody would wait for.
         let options = jsonschema::options().with_pattern_options(PatternOptions::regex());
         let validator = options

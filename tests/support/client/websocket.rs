@@ -141,7 +141,7 @@ fn read(text: &str) -> Result<Message, String> {
     match kind.r#type {
         Some("$ready") => message::ready(text, Some("$ready")),
         Some("$gap") => message::gap(text, Some("$gap")).map(Message::Gap),
-        Some("$ack" | "$error") => serde_json::from_str(text)
+        Some("$ack" | "$error" | "$reply") => serde_json::from_str(text)
             .map(Message::Answer)
             .map_err(|e| format!("{e}: {text}")),
         _ => message::event(text).map(Message::from),
