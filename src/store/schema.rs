@@ -152,3 +152,51 @@ fn distance(left: &str, right: &str) -> usize {
     }
     row[right.len()]
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The threads that use schemas have the stack that the system gives them.
+    #[test]
+    fn the_longest_chain_of_references_needs_no_more_stack_than_there_is() {
+        let limits = Limits {
+            document_bytes: 1000,
+            document_depth: 64,
+            patch_operations: 30,
+            bulk_bytes: 1000,
+            bulk_documents: 10,
+            per_page: 10,
+            page_bytes: 10_000,
+            collections: 10,
+            collection_indexes: 2,
+        };
+        let chain: Map<String, Value> = (0..990)
+            .map(|n| {
+                (
+                    format!("a{n}"),
+                    json!({"allOf": [{"$ref": format!("#/$defs/a{}", n + 1)}]}),
+                )
+            })
+            .collect();
+        let mut schema = json!({"$ref": "#/$defs/a500", "$defs": chain});
+        schema["$defs"]["a990"] = json!({"required": ["x"]});
+        let text = schema.to_string();
+        let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(move || {
+            let schema = Schema::read(text.into(), &limits).expect("a schema");
+            schema.check(&json!({"x": 1})).expect("it has x");
+            assert!(schema.check(&json!({})).is_err());
+            // One that goes down as far as a document may.
+            let tree = json!({"properties": {"a": {"allOf": [{"allOf": [{"$ref": "#"}]}]}}, "required": ["a"]});
+            let schema = Schema::read(tree.to_string().into(), &limits).expect("a schema");
+            let deep = (0..64).fold(json!({}), |inner, _| json!({"a": inner}));
+            assert!(schema.check(&deep).is_err());
+        });
+        thread
+            .expect("a thread")
+            .join()
+            .expect("it does not overflow");
+    }
+}

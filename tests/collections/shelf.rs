@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::client::ask::Ask;
 use crate::support::client::link::{Call, Link, Target};
-use crate::support::client::message::{Event, Id};
+use crate::support::client::message::{Data, Event, Id};
 use crate::support::client::publisher::{Answer, Publisher};
 use crate::support::client::{Framing, Reader, Transport};
 use crate::support::server::Server;
@@ -116,18 +116,22 @@ impl Shelf {
     }
 }
 
+impl Told {
+    pub fn of(event: Event) -> Told {
+        let text = match &event.data {
+            Data::Lines(text) | Data::Json(text) => text,
+        };
+        Told {
+            event: event.id,
+            said: serde_json::from_str(text).expect("JSON"),
+            kind: event.kind,
+        }
+    }
+}
+
 /// The next change on a stream.
 pub async fn told(reader: &mut Reader) -> Told {
-    let Event { id, kind, data, .. } = reader.event().await;
-    let text = match &data {
-        crate::support::client::message::Data::Lines(text) => text,
-        crate::support::client::message::Data::Json(text) => text,
-    };
-    Told {
-        event: id,
-        kind,
-        said: serde_json::from_str(text).expect("JSON"),
-    }
+    Told::of(reader.event().await)
 }
 
 /// What identifies a change: kind, id and version.

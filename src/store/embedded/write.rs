@@ -138,6 +138,8 @@ impl Writer {
         let done = turn.run(asked).inspect_err(|_| {
             // SQLite may have done it itself.
             let _ = connection.execute_batch("rollback");
+            // If there is no room left, what is in the file already makes some.
+            let _ = connection.execute_batch("pragma wal_checkpoint(passive)");
             self.counted.clear();
         })?;
         for (collection, number) in done.made {
