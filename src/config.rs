@@ -311,10 +311,10 @@ impl Limits {
     /// The most that `auto` makes of a generous descriptor limit.
     const CONNECTIONS: usize = 100_000;
 
-    /// Bytes of a WebSocket message: a payload whose every byte is escaped to six (`\u0000`), and
-    /// room for the fields around it.
+    /// Bytes of a WebSocket message: a payload whose every byte is escaped to six (`\u0000`), or a
+    /// document, and room for the fields around it.
     pub fn websocket_bytes(&self) -> usize {
-        6 * self.event_bytes + 4096
+        (6 * self.event_bytes).max(self.store.document_bytes) + 4096
     }
 
     /// Connections for a process that may hold so many descriptors: the number that was given, or

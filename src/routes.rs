@@ -11,7 +11,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use self::streams::{STREAMS, Streams, WATCH, wants_stream};
 use crate::access::{self, Access, Source};
@@ -118,14 +118,7 @@ impl Target {
         match self {
             Target::Stream(streams) => streams.describe(),
             Target::Api(_, path) => path.describe(),
-            Target::Watched(_, path) => {
-                let mut operations = path.describe();
-                for (method, of_stream) in WATCH.describe() {
-                    let operation = operations.entry(method).or_insert_with(|| json!({}));
-                    openapi::merge(operation, &of_stream);
-                }
-                operations
-            }
+            Target::Watched(_, path) => WATCH.describe_beside(path.describe()),
             Target::Rows => websocket::rows::describe(),
             Target::Page(file) => get(file.describe()),
             Target::Description => get(openapi::describe()),

@@ -475,6 +475,10 @@ fn values_that_make_no_sense_together() {
             "--query-memory 64MiB",
             "--query-memory: is less than tables-bytes (256MiB by default)",
         ),
+        (
+            "--document-bytes 5MiB",
+            "--document-bytes: is more than page-bytes (4MiB by default)",
+        ),
     ] {
         let lines = flags(line).mistakes();
         assert_eq!(lines.len(), 1, "{lines:?}");

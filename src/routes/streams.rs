@@ -81,6 +81,9 @@ pub(super) static STREAMS: [Streams; 5] = [
 
 const STREAM: &str = "/stream/{id}";
 
+/// What an operation answers in JSON.
+const JSON_SCHEMA: &str = "/responses/200/content/application~1json/schema";
+
 /// What a collection is for a request that watches it; for others it is a list.
 pub(super) static WATCH: Streams = Streams {
     at: collections::COLLECTION,
@@ -111,6 +114,25 @@ impl Streams {
         ])
     }
 
+    /// The same where something else is answered too.
+    pub(super) fn describe_beside(&self, mut operations: Map<String, Value>) -> Map<String, Value> {
+        let of_stream = self.describe();
+        let mut head = openapi::head_of(&operations["get"]);
+        openapi::merge(&mut head, &of_stream["head"]);
+        let get = &mut operations["get"];
+        // Both are JSON, and neither is what both would be.
+        let schema = |get: &Value| get.pointer(JSON_SCHEMA).cloned();
+        let either = json!({ "oneOf": [schema(get), schema(&of_stream["get"])] });
+        openapi::merge(get, &of_stream["get"]);
+        if let Some(schema) = get.pointer_mut(JSON_SCHEMA) {
+            *schema = either;
+        }
+        let too_many = "One watch with other filters (watches) too many";
+        get["responses"]["429"] = openapi::problem_with("retry-after", too_many);
+        operations.insert("head".to_owned(), head);
+        operations
+    }
+
     fn topics(&self, wires: &[&dyn Wire]) -> Value {
         let mut schema = json!({ "type": "array", "items": openapi::topic() });
         if let What::Default(topic) = self.what {
@@ -137,14 +159,8 @@ fn of_subscription() -> Value {
 
 fn of_watch() -> Value {
     let poll = json!({ "enum": ["0", "1"] });
-    json!({
-        "parameters": [
-            openapi::parameter("query", "poll", "With watch=1, 1 is long polling, unless it is a handshake", poll),
-        ],
-        "responses": {
-            "429": openapi::problem_with("retry-after", "One watch with other filters (watches) too many"),
-        },
-    })
+    let what = "With watch=1, 1 is long polling, unless it is a handshake";
+    json!({ "parameters": [openapi::parameter("query", "poll", what, poll)] })
 }
 
 /// Whether who asks for a collection wants its changes.

@@ -320,6 +320,7 @@ async fn a_websocket_on_http2_is_where_one_on_http1_is() {
         let at = match of.path.as_str() {
             "/stream/{id}" => of.path.replace("{id}", &subscription(&server)),
             "/ws/queries/{id}" => of.path.replace("{id}", &query(&server)),
+            "/api/v2/{collection}" => "/api/v2/c".to_owned(),
             path => format!("{path}?topic=t"),
         };
         let call = Call::get(at);
@@ -361,7 +362,15 @@ fn every_parameter_is_read() {
                 continue;
             }
             let Operation { method, path } = of;
-            let path = path.replace("{topic}", "t");
+            let path = path.replace("{topic}", "t").replace("{collection}", "c");
+            // Of a collection some are of its list and the others of its stream, which has no topics to name.
+            let watch = match name {
+                "page" | "per_page" | "sort" | "filter[FIELD]" | "watch" => "",
+                _ if path == "/api/v2/c" => "watch=1&",
+                _ => "topic=t&",
+            };
+            // Any text can be what a filter asks for, but not half a quoted one.
+            let nonsense = if watch.is_empty() { "%22" } else { "%00" };
             let handshake = if path == "/ws" {
                 recipes::HANDSHAKE
             } else {
@@ -376,7 +385,7 @@ fn every_parameter_is_read() {
                 &server,
                 "http1",
                 &format!(
-                    "{method} {path}?topic=t&{name}=%00 HTTP/1.1\r\nhost: localhost\r\n{handshake}{length}\r\n"
+                    "{method} {path}?{watch}{name}={nonsense} HTTP/1.1\r\nhost: localhost\r\n{handshake}{length}\r\n"
                 ),
             );
             assert_eq!(answer.status, 400, "{method} {path}: {name}: {answer:?}");
@@ -384,8 +393,23 @@ fn every_parameter_is_read() {
         }
     }
     let known = [
-        "after", "cut", "envelope", "format", "lag", "limit", "lines", "poll", "tag", "timeout",
-        "topic", "type",
+        "after",
+        "cut",
+        "envelope",
+        "filter[FIELD]",
+        "format",
+        "lag",
+        "limit",
+        "lines",
+        "page",
+        "per_page",
+        "poll",
+        "sort",
+        "tag",
+        "timeout",
+        "topic",
+        "type",
+        "watch",
     ];
     assert_eq!(read, known.map(str::to_owned).into());
 }

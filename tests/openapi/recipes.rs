@@ -1,5 +1,6 @@
 //! How to get each answer that `/openapi.json` describes, of a real server.
 
+mod collections;
 mod live;
 mod timeplus;
 
@@ -30,7 +31,7 @@ pub enum On {
 }
 
 /// What the server that is asked in peace is started with.
-pub const LIMITS: [&str; 12] = [
+pub const LIMITS: [&str; 15] = [
     "--topics=1",
     "--event-bytes=1KiB",
     "--batch-events=1",
@@ -41,6 +42,9 @@ pub const LIMITS: [&str; 12] = [
     "--subscriptions=3",
     "--tables=3",
     "--timeplus-queries=3",
+    "--document-bytes=1KiB",
+    "--collections=2",
+    "--watches=1",
     "--metrics-every",
     "off",
 ];
@@ -115,6 +119,7 @@ pub fn all(operations: &[Operation], made: &Made) -> Vec<Recipe> {
     all.extend(live::subscriptions(made));
     all.extend(live::stream(&made.kept));
     all.extend(live::tables());
+    all.extend(collections::all());
     all.extend(timeplus::all(made));
     let seen = ["/stats", "/healthz", "/readyz", "/metrics", "/openapi.json"];
     for path in seen.iter().chain(&PAGE) {
@@ -272,7 +277,7 @@ fn recipe(
         false => "connection: close\r\n",
     };
     let length = match method {
-        "POST" | "PUT" => format!("content-length: {}\r\n", body.len()),
+        "POST" | "PUT" | "PATCH" => format!("content-length: {}\r\n", body.len()),
         _ => String::new(),
     };
     Recipe {

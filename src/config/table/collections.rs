@@ -64,7 +64,7 @@ pub(super) static COLLECTIONS: &[Setting] = &[
     row(
         "collection-indexes",
         "8",
-        Kind::Number(0..=64, |config| &mut config.limits.store.indexes),
+        Kind::Number(0..=100, |config| &mut config.limits.store.indexes),
         "Indexes of a collection, made when a list first names a field; each makes writing slower",
     ),
     row(
