@@ -4,6 +4,7 @@
 
 pub mod answer;
 mod describe;
+mod said;
 
 use std::future::poll_fn;
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 
 mod bind;
 mod identity;
+mod settings;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -22,21 +23,20 @@ use crate::access::keys::Keys;
 use crate::api::cut::Cuts;
 use crate::api::publish::Publisher;
 use crate::api::stats::Stats;
-use crate::api::timeplus::queries::registry::{self, Registry};
-use crate::api::{Context, Health, Services, publish};
-use crate::config::{Config, Limits, LogFormat};
+use crate::api::timeplus::queries::registry::Registry;
+use crate::api::{Context, Health, Services};
+use crate::config::{Config, LogFormat};
 use crate::counts::{Counts, ListenerFacts};
+use crate::live::Live;
 use crate::live::definitions::{Definitions, Stored};
-use crate::live::engine::{self, Engine};
-use crate::live::{self, Live};
-use crate::log::{self, Log};
+use crate::live::engine::Engine;
+use crate::log::Log;
 use crate::routes::Routes;
 use crate::server::{self, Listener, Server};
 use crate::source::machine;
-use crate::store::announce::{self, Announcer};
-use crate::store::embedded::{self, Opened};
-use crate::store::{self, Collections};
-use crate::wire;
+use crate::store::Collections;
+use crate::store::announce::Announcer;
+use crate::store::embedded::Opened;
 
 /// Not for people: who starts a server to measure it must not leave it behind, not even when it is killed itself.
 const END_WITH_PARENT: &str = "end-with-parent";
@@ -101,7 +101,7 @@ fn kept(config: &Config) -> Result<Kept, Vec<String>> {
     let said = |mistake| vec![format!("--data: {mistake}")];
     let opened = config.data.as_deref().map(Definitions::open).transpose();
     let definitions = opened.map_err(said)?;
-    let documents = Opened::new(embedded_settings(config)).map_err(said)?;
+    let documents = Opened::new(settings::embedded_settings(config)).map_err(said)?;
     Ok((definitions, documents))
 }
 
@@ -123,27 +123,32 @@ fn serve(
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let facts: Vec<ListenerFacts> = listeners.iter().map(|l| l.facts.clone()).collect();
     let counts = Counts::new(shards, facts.clone());
-    let log = Log::new(log_limits(config), &name, shards, Box::new(now_ms));
+    let log = Log::new(
+        settings::log_limits(config),
+        &name,
+        shards,
+        Box::new(now_ms),
+    );
     let access = access(config, &identities, &listeners);
     let (definitions, documents) = kept;
     let (definitions, stored) = definitions.unzip();
-    let limits = live_limits(config);
+    let limits = settings::live_limits(config);
     let engine = Engine::start(&log, limits.engine)?;
     let live = Live::new(log.clone(), engine, limits, definitions);
-    let announcer = announcer(config, &log);
+    let announcer = Announcer::new(log.clone(), settings::announce_limits(config));
     // What was not announced before a restart is announced now, before anybody asks.
     let store = Arc::new(documents.start(announcer.clone())?);
-    let collections = Collections::new(store, announcer.clone(), store_limits(config));
+    let collections = Collections::new(store, announcer.clone(), settings::store_limits(config));
     let services = Arc::new(Services {
         publisher: Arc::new(Publisher::new(
             log.clone(),
             live.clone(),
-            publish_limits(config),
+            settings::publish_limits(config),
         )),
         collections: Arc::new(collections),
     });
     let stats = Arc::new(Stats::new(&name, counts.clone(), log.clone()));
-    let timeplus = Registry::new(timeplus_limits(config));
+    let timeplus = Registry::new(settings::timeplus_limits(config));
     let routes = Arc::new(Routes {
         access: access.clone(),
         context: Context {
@@ -157,7 +162,7 @@ fn serve(
             keys: keys(config),
             timeplus: timeplus.clone(),
         },
-        settings: Arc::new(wire_settings(config, &name)),
+        settings: Arc::new(settings::wire_settings(config, &name)),
         log: log.clone(),
     });
     let server = Server {
@@ -165,7 +170,7 @@ fn serve(
         routes,
         counts,
         log: log.clone(),
-        settings: server_settings(config, shards, descriptors),
+        settings: settings::server_settings(config, shards, descriptors),
     };
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -302,131 +307,4 @@ fn now_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| d.as_millis() as u64)
-}
-
-fn log_limits(config: &Config) -> log::Limits {
-    let limits = &config.limits;
-    log::Limits {
-        topic_bytes: limits.topic_bytes as u64,
-        topic_events: limits.topic_events,
-        total_bytes: limits.log_bytes as u64,
-        topics: limits.topics,
-        reader_topics: limits.reader_topics,
-        keys: limits.idempotency_keys,
-        keys_for: config.timing.idempotency_for,
-    }
-}
-
-fn live_limits(config: &Config) -> live::Limits {
-    let Config { timing, limits, .. } = config;
-    let Limits { live, .. } = limits;
-    live::Limits {
-        queries: live.queries,
-        subscriptions: live.subscriptions,
-        subscription_ttl: timing.subscription_ttl,
-        reader_topics: limits.reader_topics,
-        engine: engine::Limits {
-            tables: live.tables,
-            columns: live.table_columns,
-            table_rows: live.table_rows as u64,
-            table_bytes: live.table_bytes as u64,
-            tables_bytes: live.tables_bytes as u64,
-            query_bytes: live.query_bytes,
-            query_time: timing.query_time,
-            // SQLite has one bound for all that it does in this process.
-            query_memory: (live.query_memory + limits.store.memory) as u64,
-            groups: live.query_groups,
-            result_bytes: live.query_result,
-            flow_bytes: live.stream_result,
-        },
-    }
-}
-
-fn announcer(config: &Config, log: &Arc<Log>) -> Arc<Announcer> {
-    let limits = announce::Limits {
-        event_bytes: config.limits.event_bytes,
-        watches: config.limits.store.watches,
-    };
-    Announcer::new(log.clone(), limits)
-}
-
-fn embedded_settings(config: &Config) -> embedded::Settings {
-    embedded::Settings {
-        dir: config.data.clone(),
-        memory_bytes: config.limits.store.memory,
-        list_time: config.timing.list_time,
-        limits: store_limits(config),
-    }
-}
-
-fn store_limits(config: &Config) -> store::Limits {
-    let limits = &config.limits;
-    store::Limits {
-        document_bytes: limits.store.document_bytes,
-        document_depth: limits.store.document_depth,
-        patch_operations: limits.store.patch_operations,
-        bulk_bytes: limits.batch_bytes,
-        bulk_documents: limits.batch_events,
-        per_page: limits.store.page_documents as u64,
-        page_bytes: limits.store.page_bytes,
-        collections: limits.store.collections,
-        collection_indexes: limits.store.indexes,
-    }
-}
-
-fn timeplus_limits(config: &Config) -> registry::Limits {
-    let Config { timing, limits, .. } = config;
-    registry::Limits {
-        running: limits.live.timeplus_queries,
-        ended: limits.live.timeplus_ended,
-        ended_for: timing.timeplus_ended_for,
-        stall: timing.stall,
-    }
-}
-
-fn publish_limits(config: &Config) -> publish::Limits {
-    publish::Limits {
-        event_bytes: config.limits.event_bytes as u64,
-        batch_bytes: config.limits.batch_bytes as u64,
-        batch_events: config.limits.batch_events,
-        body_time: config.timing.request_body,
-    }
-}
-
-fn wire_settings(config: &Config, name: &str) -> wire::Settings {
-    let Config { timing, limits, .. } = config;
-    wire::Settings {
-        server: name.to_owned(),
-        heartbeat: timing.heartbeat,
-        ping: timing.ping,
-        pong: timing.pong,
-        retry_ms: (
-            timing.retry_min.as_millis() as u64,
-            timing.retry_max.as_millis() as u64,
-        ),
-        poll_timeout: timing.poll_timeout,
-        poll_events: limits.poll_events,
-        poll_bytes: limits.poll_bytes,
-        message_bytes: limits.websocket_bytes(),
-        requests: limits.store.socket_requests,
-        websocket_http2: !config.no_websocket_http2,
-    }
-}
-
-fn server_settings(config: &Config, shards: usize, descriptors: u64) -> server::Settings {
-    let Config { timing, limits, .. } = config;
-    server::Settings {
-        shards,
-        head_time: timing.request_head,
-        head_bytes: limits.head_bytes,
-        streams: u32::try_from(limits.streams).unwrap_or(u32::MAX),
-        http1_unsent: limits.http1_unsent,
-        http2_unsent: limits.http2_unsent,
-        stall: timing.stall,
-        dead: timing.dead,
-        connections: limits.connections_within(descriptors),
-        h2c_upgrade: !config.no_h2c_upgrade,
-        websocket_http2: !config.no_websocket_http2,
-        drain: timing.drain,
-    }
 }

@@ -3,12 +3,11 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::HeaderValue;
 use hyper::{Method, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
-use serde_json::{Map, Value};
 
-use super::ABOVE;
+use super::{ABOVE, said};
 use crate::api::Services;
 use crate::event::EventId;
 use crate::problem::Problem;
@@ -127,7 +126,7 @@ impl Asked {
     fn expected(&self) -> Result<Expected, Problem> {
         match (&self.if_match, self.if_none_match.as_deref().map(str::trim)) {
             (None, None) => Ok(Expected::Any),
-            (Some(tags), None) => versions(tags).map(|versions| match versions {
+            (Some(tags), None) => said::versions(tags).map(|versions| match versions {
                 Some(versions) => Expected::Versions(versions),
                 None => Expected::Present,
             }),
@@ -214,13 +213,17 @@ pub async fn answer(collections: &Collections, asked: Asked) -> Result<Reply, Pr
             bulk(collections, &collection, &asked).await
         }
         ("POST", Place::Collection(collection)) => {
-            let document = object(&asked.body)?;
+            let document = said::object(&asked.body)?;
             let id = document.get("id").map(Id::of).transpose()?;
             write(collections, asked, collection, id, Op::Create(document)).await
         }
         ("GET", Place::Document(collection, id)) => {
             let document = collections.get(&collection, &id).await?;
-            let known = asked.if_none_match.as_deref().map(versions).transpose()?;
+            let known = asked
+                .if_none_match
+                .as_deref()
+                .map(said::versions)
+                .transpose()?;
             let is_known =
                 |known: Option<Vec<u64>>| known.is_none_or(|v| v.contains(&document.version));
             if known.is_some_and(is_known) {
@@ -231,7 +234,7 @@ pub async fn answer(collections: &Collections, asked: Asked) -> Result<Reply, Pr
             Ok(Reply::document(document))
         }
         ("PUT", Place::Document(collection, id)) => {
-            let document = object(&asked.body)?;
+            let document = said::object(&asked.body)?;
             write(
                 collections,
                 asked,
@@ -242,7 +245,7 @@ pub async fn answer(collections: &Collections, asked: Asked) -> Result<Reply, Pr
             .await
         }
         ("PATCH", Place::Document(collection, id)) => {
-            let op = patch(&asked)?;
+            let op = said::patch(&asked.body, &asked.essence())?;
             write(collections, asked, collection, Some(id), op).await
         }
         ("DELETE", Place::Document(collection, id)) => {
@@ -343,7 +346,7 @@ async fn bulk(
             ));
         }
         let line_number = Some(index + 1);
-        let read = object(line).and_then(|document| {
+        let read = said::object(line).and_then(|document| {
             let id = document.get("id").map(Id::of).transpose()?;
             Ok((id, Op::Create(document)))
         });
@@ -373,67 +376,6 @@ fn bulk_reply(count: usize, first: EventId, last: EventId) -> Reply {
         event: Some(last),
         ..reply
     }
-}
-
-/// What a patch is says its type, or, where that leaves it open, its form.
-fn patch(asked: &Asked) -> Result<Op, Problem> {
-    const MERGE: &str = "application/merge-patch+json";
-    const JSON: &str = "application/json-patch+json";
-    let is_list = asked.body.trim_ascii_start().first() == Some(&b'[');
-    let is_json_patch = match &*asked.essence() {
-        MERGE => false,
-        JSON => true,
-        "" | "application/json" => is_list,
-        other => {
-            let detail = format!("a patch is {MERGE} or {JSON}, not {other:?}");
-            let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "patch", detail);
-            let accepted = "application/merge-patch+json, application/json-patch+json";
-            return Err(problem.with(HeaderName::from_static("accept-patch"), accepted));
-        }
-    };
-    match is_json_patch {
-        true => serde_json::from_slice(&asked.body)
-            .map(Op::JsonPatch)
-            .map_err(|error| {
-                Problem::bad_request(
-                    "patch",
-                    format!("this is no JSON Patch (RFC 6902): {error}"),
-                )
-            }),
-        false => object(&asked.body).map(Op::MergePatch),
-    }
-}
-
-/// A document, or what else is one JSON object.
-fn object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
-    let value: Value = serde_json::from_slice(bytes)
-        .map_err(|error| Problem::bad_request("document", format!("this is not JSON: {error}")))?;
-    match value {
-        Value::Object(object) => Ok(object),
-        _ => Err(Problem::bad_request(
-            "document",
-            "a document is a JSON object",
-        )),
-    }
-}
-
-/// The versions that etags name; nothing for `*`. A weak one, and one that was never given, names none.
-fn versions(tags: &str) -> Result<Option<Vec<u64>>, Problem> {
-    let mut versions = Vec::new();
-    for tag in tags.split(',').map(str::trim) {
-        let bare = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
-        match bare {
-            Some(bare) => versions.extend(bare.parse::<u64>().ok()),
-            None if tag == "*" => return Ok(None),
-            None if tag.starts_with("W/\"") => {}
-            None => {
-                let detail =
-                    "an etag is in quotes; several have commas between, and * stands for any";
-                return Err(Problem::bad_request("if-match", detail));
-            }
-        }
-    }
-    Ok(Some(versions))
 }
 
 /// Where a document is.
