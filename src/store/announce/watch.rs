@@ -308,3 +308,6 @@ fn too_many(most: usize) -> Problem {
     );
     Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many", detail).with(RETRY_AFTER, "60")
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use rusqlite::{Connection, Error};
+use bytes::Bytes;
+use rusqlite::{Connection, Error, params};
 use tokio::sync::{mpsc, oneshot};
 
 use self::turn::{Counted, Turn};
@@ -184,21 +185,9 @@ impl Writer {
         if found.is_none() && self.known.len() >= self.limits.collections {
             return Err(turn::too_many(&self.limits));
         }
-        let text = schema
-            .as_ref()
-            .map(|schema| String::from_utf8_lossy(schema.text()).into_owned());
-        let connection = self.connection();
-        let number = match &found {
-            Some(place) => Ok(place.number),
-            None => turn::make(&connection, &collection),
-        };
-        let number = number.and_then(|number| {
-            let sql = "update collections set schema = ?2 where number = ?1";
-            connection
-                .execute(sql, rusqlite::params![number, text])
-                .map(|_| number)
-        });
-        drop(connection);
+        let number = found.as_ref().map(|place| place.number);
+        let text = schema.as_ref().map(|schema| schema.text());
+        let number = kept_schema(&self.connection(), &collection, number, text);
         let number = number.map_err(|error| failed(&error))?;
         let place = found.map_or_else(|| Place::new(number), |place| (*place).clone());
         let before = place.schema.is_some();
@@ -218,6 +207,27 @@ impl Writer {
             Err(error) => tracing::warn!("{collection} has no index on {field}: {error}"),
         }
     }
+}
+
+/// Keeps a schema, of a collection that is made for it if it has no number yet; returns its number.
+fn kept_schema(
+    connection: &Connection,
+    collection: &Collection,
+    number: Option<i64>,
+    schema: Option<&Bytes>,
+) -> Result<i64, Error> {
+    let whole = connection.unchecked_transaction()?;
+    let number = match number {
+        Some(number) => number,
+        None => turn::make(&whole, collection)?,
+    };
+    let text = schema.map(|text| String::from_utf8_lossy(text));
+    whole.execute(
+        "update collections set schema = ?2 where number = ?1",
+        params![number, text],
+    )?;
+    whole.commit()?;
+    Ok(number)
 }
 
 fn failed(error: &Error) -> Problem {

@@ -7,7 +7,35 @@ use crate::shelf::{Shelf, brief, event, told};
 use crate::support::server::Server;
 
 pub async fn hold(server: &Server) {
-    let shelf = &mut Shelf::of(server, "bulk").await;
+    all_or_none(&mut Shelf::of(server, "bulk").await).await;
+    of_a_great_many_each_is_told(&mut Shelf::of(server, "bulk_many").await).await;
+}
+
+/// They are appended in several pieces, between which the events of watches stand.
+async fn of_a_great_many_each_is_told(shelf: &mut Shelf) {
+    let mut all = shelf.watch(WIRES[0], "", None).await;
+    let mut even = shelf.watch(WIRES[3], "filter[even]=true", None).await;
+    all.ready().await;
+    even.ready().await;
+    let line = |n: u64| format!("{{\"even\":{}}}\n", n.is_multiple_of(2));
+    let made = shelf.bulk(&(1..=2500).map(line).collect::<String>()).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    let mut events = Vec::new();
+    for n in 1..=2500 {
+        let told = told(&mut all).await;
+        assert_eq!(brief(&told), json!(["ADDED", n, 1]));
+        events.push(told.event);
+    }
+    assert_eq!(
+        (events[0], events[2499]),
+        (made.id("first"), made.id("last"))
+    );
+    for n in 1..=1250 {
+        assert_eq!(brief(&told(&mut even).await), json!(["ADDED", 2 * n, 1]));
+    }
+}
+
+async fn all_or_none(shelf: &mut Shelf) {
     let mut watch = shelf.watch(WIRES[0], "", None).await;
     watch.ready().await;
     let made = shelf
