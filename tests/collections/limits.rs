@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::contract::WIRES;
-use crate::shelf::{JSON_PATCH, Shelf, header};
+use crate::shelf::{JSON_PATCH, Shelf, brief, header, told};
 use crate::support::client::ask::Ask;
 use crate::support::client::link::Call;
 use crate::support::server::{BINARY, Server, new_dir};
@@ -192,4 +192,55 @@ async fn a_disk_that_is_full_loses_nothing_and_takes_again_what_fits() {
     }
     drop(server);
     std::fs::remove_dir_all(data).expect("it can be removed");
+}
+
+/// A file system of its own that has no room at all any more, until somebody makes some.
+#[tokio::test]
+async fn a_disk_without_any_room_is_waited_for() {
+    let can = Command::new("unshare").args(["-rm", "true"]).output();
+    if !can.is_ok_and(|output| output.status.success()) {
+        eprintln!("not run: nobody may mount anything here");
+        return;
+    }
+    let mount = new_dir();
+    let mut shell = Command::new("unshare");
+    shell.env("MOUNT", &mount).args([
+        "-rm",
+        "sh",
+        "-c",
+        "mount -t tmpfs -o size=5m tmpfs \"$MOUNT\" && head -c 1500000 /dev/zero > \"$MOUNT/ballast\" && exec \"$0\" \"$@\"",
+        BINARY,
+    ]);
+    let server = Server::start_by(
+        shell,
+        &[&format!("--data={}", mount.join("data").display())],
+    );
+    let mut shelf = Shelf::of(&server, "disk").await;
+    let mut watch = shelf.watch(WIRES[0], "", None).await;
+    watch.ready().await;
+    let document = json!({"x": "y".repeat(100_000)});
+    let mut made = 0;
+    while shelf.post(&document).await.status == 201 {
+        made += 1;
+        assert!(made < 100, "it never ends");
+    }
+    for n in 1..=made {
+        assert_eq!(brief(&told(&mut watch).await), json!(["ADDED", n, 1]));
+        assert_eq!(shelf.get(n).await.status, 200);
+    }
+    let refused = shelf.put(1, &document).await;
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert!(
+        refused.body["detail"]
+            .as_str()
+            .is_some_and(|d| d.contains("full"))
+    );
+    // As its own processes see it.
+    let inside = format!("/proc/{}/root{}/ballast", server.pid(), mount.display());
+    std::fs::remove_file(inside).expect("it makes room");
+    assert_eq!(shelf.put("late", &document).await.status, 201);
+    assert_eq!(brief(&told(&mut watch).await), json!(["ADDED", "late", 1]));
+    assert_eq!(shelf.list("per_page=1").await.body["total"], made + 1);
+    drop(server);
+    std::fs::remove_dir_all(mount).expect("it can be removed");
 }

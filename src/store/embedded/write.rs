@@ -20,7 +20,7 @@ use crate::store::announce::Announcer;
 use crate::store::ask::Field;
 use crate::store::name::Collection;
 use crate::store::schema::Schema;
-use crate::store::write::{Write, Written};
+use crate::store::write::{Change, Write, Written};
 
 /// How many jobs one transaction does at most: who comes next waits for all of them.
 const TURN: usize = 512;
@@ -46,6 +46,8 @@ pub(super) struct Writer {
     limits: Limits,
     /// Whether anything outlives a restart, and so needs an outbox.
     durable: bool,
+    /// What is announced up to here and could not be taken out of the outbox, for want of room.
+    left: Option<u64>,
     counted: HashMap<Collection, Counted>,
 }
 
@@ -56,24 +58,26 @@ impl Writer {
         announcer: Arc<Announcer>,
         settings: &Settings,
     ) -> Result<Writer, Error> {
-        let writer = Writer {
+        let mut writer = Writer {
             connection,
             known,
             announcer,
             limits: settings.limits,
             durable: settings.dir.is_some(),
+            left: None,
             counted: HashMap::new(),
         };
         if writer.durable {
-            let connection = writer.connection();
+            let shared = writer.connection.clone();
+            let connection = shared.lock().unwrap_or_else(PoisonError::into_inner);
             let left = outbox::read(&connection)?;
-            if let Some(last) = left.last().map(|change| change.seq) {
+            if !left.is_empty() {
                 tracing::info!(
                     "{} changes were not announced before the restart, and are now",
                     left.len()
                 );
                 writer.announcer.announce(&left);
-                outbox::clear(&connection, last)?;
+                writer.clear(&connection, left.last());
             }
         }
         Ok(writer)
@@ -136,7 +140,7 @@ impl Writer {
         let connection = shared.lock().unwrap_or_else(PoisonError::into_inner);
         let (known, limits) = (&*self.known, &self.limits);
         let turn = Turn::new(&connection, known, limits, &mut self.counted, self.durable);
-        let done = turn.run(asked).inspect_err(|_| {
+        let done = turn.run(asked, self.left).inspect_err(|_| {
             // SQLite may have done it itself.
             let _ = connection.execute_batch("rollback");
             // If there is no room left, what is in the file already makes some.
@@ -153,14 +157,10 @@ impl Writer {
                 place.documents.store(documents, Ordering::Relaxed);
             }
         }
+        self.left = None;
         let mut events = self.announcer.announce(&done.changes).into_iter();
-        if self.durable
-            && let Some(last) = done.changes.last()
-            && let Err(error) = outbox::clear(&connection, last.seq)
-        {
-            tracing::warn!(
-                "the outbox keeps what was announced, and a restart would announce it again: {error}"
-            );
+        if self.durable {
+            self.clear(&connection, done.changes.last());
         }
         let mut outcomes = done.outcomes;
         // The changes are in the order of what was written.
@@ -168,6 +168,17 @@ impl Writer {
             written.event = events.next().unwrap_or(written.event);
         }
         Ok(outcomes)
+    }
+
+    /// Takes what is announced, up to this change, out of the outbox, now or with the next commit.
+    fn clear(&mut self, connection: &Connection, last: Option<&Change>) {
+        let Some(last) = last else { return };
+        if let Err(error) = outbox::clear(connection, last.seq) {
+            tracing::warn!(
+                "the outbox keeps what was announced, and a crash now would have it announced again: {error}"
+            );
+            self.left = Some(last.seq);
+        }
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {

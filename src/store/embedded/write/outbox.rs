@@ -60,8 +60,13 @@ pub(super) fn read(connection: &Connection) -> Result<Vec<Change>, Error> {
 /// announced is announced again, to readers who have failed with it.
 pub(super) fn clear(connection: &Connection, last: u64) -> Result<(), Error> {
     connection.pragma_update(None, "synchronous", "normal")?;
-    let mut delete = connection.prepare_cached("delete from outbox where seq <= ?1")?;
-    let done = delete.execute([last as i64]);
+    let done = remove(connection, last);
     connection.pragma_update(None, "synchronous", "full")?;
-    done.map(drop)
+    done
+}
+
+/// The same within a transaction.
+pub(super) fn remove(connection: &Connection, last: u64) -> Result<(), Error> {
+    let mut delete = connection.prepare_cached("delete from outbox where seq <= ?1")?;
+    delete.execute([last as i64]).map(drop)
 }

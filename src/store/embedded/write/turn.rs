@@ -80,11 +80,14 @@ impl<'t> Turn<'t> {
         }
     }
 
-    /// Does it all, and commits. What fails here fails as a whole.
-    pub(super) fn run(mut self, asked: &[Vec<Write>]) -> Result<Done, Error> {
+    /// Does it all, takes what was left out of the outbox, and commits. What fails here fails as a whole.
+    pub(super) fn run(mut self, asked: &[Vec<Write>], left: Option<u64>) -> Result<Done, Error> {
         self.connection
             .prepare_cached("begin immediate")?
             .execute([])?;
+        if let Some(left) = left {
+            outbox::remove(self.connection, left)?;
+        }
         let mut outcomes = Vec::new();
         for writes in asked {
             outcomes.push(match self.request(writes) {
