@@ -52,7 +52,7 @@ pub(super) enum Answer {
     /// An answer, at once.
     Now(String),
     /// A request, which is answered later.
-    Later(Request),
+    Later(Box<Request>),
 }
 
 /// Does what a text message asks.
@@ -85,7 +85,8 @@ pub(super) fn answer(text: &str, reader: &mut Reader, services: &Services) -> An
                 if_match: said.if_match,
                 if_none_match: said.if_none_match,
             };
-            return Answer::Later(Request::new(head, said.body, said.r#ref));
+            let request = Request::new(head, said.body, said.r#ref);
+            return Answer::Later(Box::new(request));
         }
         _ => Err(Problem::bad_request(
             "message",

@@ -1,6 +1,7 @@
 //! Requests on a WebSocket: each is answered by a `$reply` of its own, in the order in which they are done.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -53,7 +54,7 @@ impl Request {
         }
     }
 
-    async fn answer(self, services: std::sync::Arc<Services>) -> String {
+    async fn answer(self: Box<Self>, services: Arc<Services>) -> String {
         let reply = match self.asked {
             Ok(asked) => services.answer(asked).await,
             Err(problem) => Err(problem),
@@ -67,7 +68,7 @@ impl Request {
 
 impl Requests {
     /// Begins to answer one.
-    pub(super) fn add(&mut self, request: Request, services: &std::sync::Arc<Services>) {
+    pub(super) fn add(&mut self, request: Box<Request>, services: &Arc<Services>) {
         let weight = request.weight();
         self.weight += weight;
         let answer = request.answer(services.clone());
