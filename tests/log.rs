@@ -661,6 +661,7 @@ fn wake_ups_reach_every_reader_on_every_shard() {
             let (ready, started) = std::sync::mpsc::channel();
             let thread = std::thread::spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_time()
                     .build()
                     .expect("a runtime");
                 runtime.block_on(async {
