@@ -305,7 +305,8 @@ async fn list(
     Ok(Reply::new(StatusCode::OK, Some(listed(&ask, &page))))
 }
 
-/// `{"items":[…],"page":1,"per_page":50,"total":123,"cursor":"…"}`
+/// `{"items":[…],"versions":[…],"page":1,"per_page":50,"total":123,"cursor":"…"}`: with the version of each item, by which
+/// a watcher knows what it has already and a writer says what it means to change.
 fn listed(ask: &Ask, page: &Page) -> Bytes {
     let mut text = br#"{"items":["#.to_vec();
     for (index, document) in page.documents.iter().enumerate() {
@@ -314,12 +315,17 @@ fn listed(ask: &Ask, page: &Page) -> Bytes {
         }
         text.extend_from_slice(&document.json);
     }
+    let versions: Vec<String> = (page.documents.iter().map(|d| d.version.to_string())).collect();
     let mut rest = String::new();
     // To a string it cannot fail.
     let _ = write!(
         rest,
-        r#"],"page":{},"per_page":{},"total":{},"cursor":"{}"}}"#,
-        ask.page, ask.per_page, page.total, page.cursor
+        r#"],"versions":[{}],"page":{},"per_page":{},"total":{},"cursor":"{}"}}"#,
+        versions.join(","),
+        ask.page,
+        ask.per_page,
+        page.total,
+        page.cursor
     );
     text.extend_from_slice(rest.as_bytes());
     text.into()

@@ -81,6 +81,7 @@ pub(super) fn list() -> Value {
     let number = |most: u64| json!({ "type": "integer", "minimum": 1, "maximum": most });
     let page = object(json!({
         "items": { "type": "array", "items": kept_document() },
+        "versions": { "type": "array", "items": count() },
         "page": count(),
         "per_page": count(),
         "total": count(),
