@@ -8,7 +8,8 @@ import { WIRES } from './client-wires.js';
 
 /** @typedef {import('./client-wires.js').Frame} Frame */
 /** @typedef {import('./client-readers.js').Reader} Reader */
-/** @typedef {{ url: string, wire: string, twoWay: boolean, opening: number, silence: number }} Options */
+/** @typedef {{ url: string, wire: string, twoWay: boolean, opening: number, silence: number, path?: string }} Options
+ *  `path` is that of a stream that is more than topics: then there is one reader, of the topic that is the path. */
 /** @typedef {{ state: 'idle' | 'opening' | 'open' | 'away', wire: string | null, cursor: string | null, reason: string,
  *  problem?: import('./client-problem.js').Told }} Standing `reason` says why it is away: `lost`, `silent` (nothing came),
  *  `full` and `draining` (the server's words), `refused`, or `blocked` (the wire, so the next one is taken). */
@@ -78,7 +79,8 @@ export class Line {
 
   async #run() {
     while (!this.#isClosed) {
-      const isForRequests = this.#options.twoWay && this.#wires[this.#choice] === 'websocket';
+      const { twoWay, path } = this.#options;
+      const isForRequests = twoWay && path === undefined && this.#wires[this.#choice] === 'websocket';
       if (this.#readers.size === 0 && !isForRequests) await this.#rest(Infinity, { state: 'idle' });
       else await this.#connect(this.#wires[this.#choice]);
     }
@@ -104,7 +106,7 @@ export class Line {
 
   /** One connection to its end, and the pause before the next. @param {string} wire */
   async #connect(wire) {
-    const { url, opening, silence } = this.#options;
+    const { opening, silence, path } = this.#options;
     const { signal } = (this.#ending = new AbortController());
     const life = { readyAt: 0, heardAt: performance.now(), busy: /** @type {Frame | null} */ (null) };
     const late = setTimeout(() => this.#ending.abort('silent'), opening);
@@ -124,17 +126,26 @@ export class Line {
       life.heardAt = performance.now();
       if (frame?.type === '$ready') begin(frame, send);
       else if (frame?.type === '$busy') life.busy = frame;
-      else if (frame) this.#take(frame);
+      else if (frame) this.#take(path === undefined ? frame : { ...frame, topic: path });
     };
-    // A WebSocket is told once it is open.
-    const joined = wire === 'websocket' ? undefined : this.#readers.changes()?.done;
-    const way = { url, place: () => this.#readers.place(), hold: silence * 0.6, signal, take };
+    // A WebSocket is told its topics once it is open.
+    const joined = wire === 'websocket' && path === undefined ? undefined : this.#readers.changes()?.done;
+    const way = { address: () => this.#address(wire), hold: silence * 0.6, signal, take };
     const failure = await WIRES[wire](way).catch((error) => error);
     clearTimeout(late);
     clearInterval(watch);
     this.#readers.end();
     this.#requests.end();
     if (!this.#isClosed && signal.reason !== 'again') await this.#recover(life, failure, signal.reason === 'silent');
+  }
+
+  /** What is to be read now. @param {string} wire */
+  #address(wire) {
+    const { url, path } = this.#options;
+    const place = this.#readers.place();
+    if (path !== undefined) return `${url}${path}&after=${place.get('after')}${wire === 'poll' ? '&poll=1' : ''}`;
+    if (wire === 'websocket') return `${url}/events`;
+    return `${url}/${wire === 'poll' ? 'poll' : 'events'}?${place}`;
   }
 
   /** @param {Frame} frame */

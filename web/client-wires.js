@@ -9,8 +9,7 @@ import { ask } from './client-problem.js';
  *  `cursor` up to which all has come). */
 
 /** @typedef {object} Opening
- *  @property {string} url       where the server is
- *  @property {() => URLSearchParams} place  the topics, and the cursor that they go on from
+ *  @property {() => string} address  of what is to be read now
  *  @property {number} hold      how long the server may hold a poll, in milliseconds
  *  @property {AbortSignal} signal
  *  @property {(frame: Frame | null, send?: (message: object) => void) => void} take  told each frame, and of signs of
@@ -24,10 +23,11 @@ const BUSY_CODES = new Map([[1001, 'draining'], [1013, 'full']]);
 
 /** Server-Sent Events, by fetch: an EventSource hands over only types that it was told of, shows no heartbeat, and
  *  resumes from nowhere but its own cursor. @param {Opening} opening */
-async function sse({ url, place, signal, take }) {
+async function sse({ address, signal, take }) {
   const headers = { accept: 'text/event-stream' };
-  const response = await ask(`${url}/events?envelope=1&${place()}`, { headers, signal });
-  const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).pipeThrough(new TextDecoderStream()).getReader();
+  const response = await ask(`${address()}&envelope=1`, { headers, signal });
+  const body = /** @type {ReadableStream<any>} */ (response.body);
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = '';
   let block = new Map();
   for (;;) {
@@ -55,11 +55,11 @@ function frameOf(block) {
   return own ? { ...data, type: `$${event}`, retry: Number(block.get('retry')) } : { ...data, id: block.get('id') };
 }
 
-/** WebSocket. It is opened on no topics and told of them afterwards, each with its own cursor. @param {Opening} opening
+/** WebSocket. @param {Opening} opening
  *  @returns {Promise<void>} */
-function websocket({ url, signal, take }) {
+function websocket({ address, signal, take }) {
   return new Promise((resolve, reject) => {
-    const socket = new WebSocket(`${url.replace(/^http/, 'ws')}/events`, 'triwire.v1.json');
+    const socket = new WebSocket(address().replace(/^http/, 'ws'), 'triwire.v1.json');
     const send = (/** @type {object} */ message) => socket.send(JSON.stringify(message));
     socket.onmessage = ({ data }) => take(JSON.parse(data), send);
     socket.onclose = ({ code }) => {
@@ -75,11 +75,11 @@ function websocket({ url, signal, take }) {
 }
 
 /** Long polling: asks for what comes after the cursor, and again with each answer. @param {Opening} opening */
-async function poll({ url, place, hold, signal, take }) {
+async function poll({ address, hold, signal, take }) {
   for (let isFirst = true; ; isFirst = false) {
     // The first answer comes at once, since it is what tells that this wire is open.
     const timeout = isFirst ? 0 : hold / 1000;
-    const response = await ask(`${url}/poll?timeout=${timeout}&${place()}`, { signal });
+    const response = await ask(`${address()}&timeout=${timeout}`, { signal });
     const { cursor, gaps, events } = await response.json();
     take(isFirst ? { type: '$ready', cursor } : null);
     for (const gap of gaps) take({ ...gap, type: '$gap' });

@@ -26,6 +26,8 @@ export class Client extends EventTarget {
   #isClosed = false;
   /** @type {Set<Reader>} */
   #readers = new Set();
+  /** Those that read a stream of its own each. @type {Set<Client>} */
+  #followers = new Set();
 
   /** @param {object} [options]
    *  @param {string} [options.url]  where the server is; without one, where this page came from
@@ -34,10 +36,11 @@ export class Client extends EventTarget {
    *  @param {boolean} [options.share]  whether all tabs may use one connection, where that can be had
    *  @param {number} [options.timeout]  how long an answer may take, in milliseconds
    *  @param {number} [options.opening]  how long a wire may take to open before the next one is tried
-   *  @param {number} [options.silence]  how long nothing may come, heartbeats included, until it is taken as lost */
-  constructor({ url = location.origin, wire = 'auto', twoWay = false, share = true, timeout = 10_000, opening = 5000, silence = 40_000 } = {}) {
+   *  @param {number} [options.silence]  how long nothing may come, heartbeats included, until it is taken as lost
+   *  @param {string} [options.path]  of a stream to read instead of topics; what `follow` sets */
+  constructor({ url = location.origin, wire = 'auto', twoWay = false, share = true, timeout = 10_000, opening = 5000, silence = 40_000, path } = {}) {
     super();
-    this.#options = { url: url.replace(/\/$/, ''), wire, twoWay, opening, silence };
+    this.#options = { url: url.replace(/\/$/, ''), wire, twoWay, opening, silence, path };
     this.#share = share;
     this.#timeout = timeout;
     this.#opening = this.#open();
@@ -57,6 +60,7 @@ export class Client extends EventTarget {
    *  @param {{ url?: string, wire?: Wire }} options */
   use({ url = this.#options.url, wire = /** @type {Wire} */ (this.#options.wire) }) {
     this.#options = { ...this.#options, url: url.replace(/\/$/, ''), wire };
+    for (const follower of this.#followers) follower.use({ url, wire });
     this.#line?.close();
     this.#line = null;
     this.#opening = this.#open();
@@ -86,7 +90,11 @@ export class Client extends EventTarget {
     const wrong = topics.find((topic) => !TOPIC.test(topic));
     if (wrong !== undefined || topics.length === 0) throw new TypeError(`not a topic: ${wrong}`);
     const cursor = after ?? (await this.#head(topics));
-    const readers = topics.map((topic) => ({ topic, cursor, take }));
+    return this.#read(topics.map((topic) => ({ topic, cursor, take })));
+  }
+
+  /** @param {Reader[]} readers */
+  #read(readers) {
     for (const reader of readers) {
       this.#readers.add(reader);
       this.#line?.add(reader);
@@ -96,6 +104,18 @@ export class Client extends EventTarget {
         this.#readers.delete(reader);
         this.#line?.remove(reader);
       }
+    };
+  }
+
+  /** Reads a stream that has a path of its own, after a cursor. @param {string} path @param {string} after
+   *  @param {(event: Frame) => void} take */
+  follow(path, after, take) {
+    const follower = new Client({ .../** @type {any} */ (this.#options), share: this.#share, timeout: this.#timeout, path });
+    follower.#read([{ topic: path, cursor: after, take }]);
+    this.#followers.add(follower);
+    return () => {
+      this.#followers.delete(follower);
+      follower.close();
     };
   }
 
@@ -127,6 +147,7 @@ export class Client extends EventTarget {
 
   close() {
     this.#isClosed = true;
+    for (const follower of this.#followers) follower.close();
     this.#readers.clear();
     this.#line?.close();
     this.#line = null;

@@ -52,6 +52,6 @@ function take(port, { key, hello, add, ask }) {
   }
 }
 
-self.onconnect = (/** @type {MessageEvent} */ { ports: [port] }) => {
+/** @type {any} */ (self).onconnect = (/** @type {MessageEvent} */ { ports: [port] }) => {
   port.onmessage = ({ data }) => take(port, data);
 };
