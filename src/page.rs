@@ -39,9 +39,10 @@ macro_rules! file {
 }
 
 /// All of them.
-pub static FILES: [File; 45] = [
+pub static FILES: [File; 48] = [
     file!("/", HTML, "index.html"),
     file!("/page.css", CSS, "page.css"),
+    file!("/collections.css", CSS, "collections.css"),
     file!("/compare.css", CSS, "compare.css"),
     file!("/panel.css", CSS, "panel.css"),
     file!("/canvas.js", SCRIPT, "canvas.js"),
@@ -54,6 +55,8 @@ pub static FILES: [File; 45] = [
     file!("/client-requests.js", SCRIPT, "client-requests.js"),
     file!("/client-share.js", SCRIPT, "client-share.js"),
     file!("/client-wires.js", SCRIPT, "client-wires.js"),
+    file!("/collections.js", SCRIPT, "collections.js"),
+    file!("/collections-view.js", SCRIPT, "collections-view.js"),
     file!("/compare.js", SCRIPT, "compare.js"),
     file!("/compare-chart.js", SCRIPT, "compare-chart.js"),
     file!("/compare-figures.js", SCRIPT, "compare-figures.js"),
