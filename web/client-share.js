@@ -27,8 +27,8 @@ export class SharedLine {
   /** Reaches the worker, or throws. @param {import('./client-line.js').Options} options
    *  @param {(standing: Standing) => void} changed @param {() => void} gone  called when the worker is gone */
   static async open(options, changed, gone) {
-    // What differs in its options is another worker.
-    const name = `triwire ${JSON.stringify(options)}`;
+    // With other options it is another worker, and with another language too: an older one may be there yet.
+    const name = `triwire 1 ${JSON.stringify(options)}`;
     const worker = new SharedWorker(new URL('./worker.js', import.meta.url), { type: 'module', name });
     const line = new SharedLine(worker.port, changed);
     const lock = await new Promise((resolve, reject) => {

@@ -12,6 +12,7 @@ export { Problem };
 /** @typedef {import('./client-readers.js').Reader} Reader */
 /** @typedef {'auto' | 'sse' | 'websocket' | 'poll'} Wire */
 
+const WIRES = ['auto', 'sse', 'websocket', 'poll'];
 const TOPIC = /^\$?[A-Za-z0-9._:/-]{1,255}$/;
 
 /** Tells of `standing` by an event of that name, which is when `standing` has changed. */
@@ -40,6 +41,7 @@ export class Client extends EventTarget {
    *  @param {string} [options.path]  of a stream to read instead of topics; what `follow` sets */
   constructor({ url = location.origin, wire = 'auto', twoWay = false, share = true, timeout = 10_000, opening = 5000, silence = 40_000, path } = {}) {
     super();
+    if (!WIRES.includes(wire)) throw new TypeError(`not a wire: ${wire}; there are ${WIRES.join(', ')}`);
     this.#options = { url: url.replace(/\/$/, ''), wire, twoWay, opening, silence, path };
     this.#share = share;
     this.#timeout = timeout;

@@ -157,17 +157,16 @@ export class CollectionsView {
 
   #drawChanges() {
     const { changes } = this.#collections;
-    const lines = changes.map(({ kind, id, version, event, whose }) => {
-      const whom = whose === null ? '' : whose === 'own' ? ', the echo of this page’s own request' : ', somebody else’s';
-      return [whose ?? '', `${kind} ${id}, version ${version}: event ${event}${whom}`];
-    });
     const drawn = [...this.#field.changes.children];
-    lines.forEach(([whose, text], i) => {
+    for (const item of drawn.slice(changes.length)) item.remove();
+    changes.forEach(({ kind, id, version, event, whose }, i) => {
       const item = drawn[i] ?? this.#field.changes.appendChild(document.createElement('li'));
-      write(item, text);
-      item.className = whose;
+      if (item.children.length === 0) item.append(document.createElement('span'), ' ', document.createElement('code'));
+      const whom = { own: ', the echo of this page’s own request', other: ', somebody else’s' }[whose] ?? '';
+      write(item.firstElementChild, `${kind} ${id}, version ${version}${whom}`);
+      write(item.lastElementChild, event);
+      item.className = whose ?? '';
     });
-    for (const item of drawn.slice(lines.length)) item.remove();
   }
 }
 

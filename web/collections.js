@@ -13,7 +13,7 @@ const CHANGES = 8;
 
 /** What can carry it. The first takes whatever works, where the page came from. */
 const CARRIERS = [
-  { title: 'Whatever works', wire: 'auto', listeners: [] },
+  { title: 'Automatic', wire: 'auto', listeners: [] },
   { title: 'SSE', wire: 'sse', listeners: ['http2', ...SECURE_OR_PLAIN] },
   { title: 'WebSocket', wire: 'websocket', listeners: [isSecure ? 'wss' : 'ws'] },
   { title: 'WebSocket over HTTP/2', wire: 'websocket', listeners: ['http2'], isTried: true },

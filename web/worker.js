@@ -1,10 +1,11 @@
 // The SharedWorker of client.js: it holds one line to the server for all tabs that have asked for the same one.
 
 import { Line } from './client-line.js';
+import { Problem } from './client-problem.js';
 
 /** @typedef {import('./client-readers.js').Reader} Reader */
 
-const options = JSON.parse(self.name.slice('triwire '.length));
+const options = JSON.parse(self.name.slice(self.name.indexOf('{')));
 const lock = `triwire ${crypto.randomUUID()}`;
 /** Held for as long as this worker lives. */
 const held = new Promise((resolve) => navigator.locks.request(lock, () => (resolve(null), new Promise(() => {}))));
@@ -41,7 +42,7 @@ function take(port, { key, hello, add, ask }) {
     welcome(port, hello);
   } else if (ask) {
     const asking = line?.request(ask) ?? Promise.reject(new Error('this tab has left'));
-    asking.then((reply) => port.postMessage({ key, reply }), (problem) => port.postMessage({ key, problem: problem.told() }));
+    asking.then((reply) => port.postMessage({ key, reply }), (error) => port.postMessage({ key, problem: toldOf(error) }));
   } else if (add && readers) {
     const reader = { ...add, take: (/** @type {any} */ event) => port.postMessage({ key, event }) };
     readers.set(key, reader);
@@ -50,6 +51,11 @@ function take(port, { key, hello, add, ask }) {
     line?.remove(/** @type {Reader} */ (readers.get(key)));
     readers.delete(key);
   }
+}
+
+/** @param {any} error */
+function toldOf(error) {
+  return error instanceof Problem ? error.told() : { status: 0, title: 'failed', detail: String(error) };
 }
 
 /** @type {any} */ (self).onconnect = (/** @type {MessageEvent} */ { ports: [port] }) => {

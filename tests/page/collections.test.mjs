@@ -54,7 +54,7 @@ const asListed = async (name, server) => {
 const sorted = (rows) => rows.toSorted(([a], [b]) => (typeof a === typeof b ? (a < b ? -1 : 1) : typeof a === 'number' ? -1 : 1));
 const agrees = (tab, name, server) => until('the map to be what the list is', async () => [sorted(await has(tab)), await asListed(name, server)], ([map, list]) => JSON.stringify(map) === JSON.stringify(list));
 
-describe('requests', () => {
+describe('requests', { concurrency: 4 }, () => {
   for (const wire of WIRES) {
     it(`by ${wire} create, read, change and delete, and tell the event of it`, async (t) => {
       const tab = await client(t, { wire, twoWay: true });
@@ -123,6 +123,7 @@ describe('requests', () => {
     await ask('POST', 'cut', { id: 1 });
     /** The work under way when its connection is cut, after the server has it and before the answer. */
     const cut = async (work, method) => {
+      await tab.use({});
       await tab.opens('websocket');
       relay.hold();
       relay.counted = new RegExp(`^${method} `);
@@ -142,7 +143,7 @@ describe('requests', () => {
   });
 });
 
-describe('a collection that is watched', () => {
+describe('a collection that is watched', { concurrency: 4 }, () => {
   for (const wire of WIRES) {
     it(`by ${wire} is the list, beside writers, through cuts and changes of wire`, async (t) => {
       const relay = await Relay.to(t, stage.server.listeners.http1);

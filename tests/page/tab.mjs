@@ -12,9 +12,9 @@ export class Tab {
     this.page = page;
   }
 
-  async begin(options) {
-    await this.page.evaluate(async (options) => {
-      const { Client } = await import('/client.js');
+  async begin(options, from = '') {
+    await this.page.evaluate(async ([from, options]) => {
+      const { Client } = await import(`${from}/client.js`);
       window.client = new Client(options);
       window.told = [];
       window.standings = [];
@@ -24,7 +24,7 @@ export class Tab {
       };
       window.client.addEventListener('standing', note);
       note();
-    }, { share: false, ...options });
+    }, [from, { share: false, ...options }]);
     return this;
   }
 
