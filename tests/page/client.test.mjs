@@ -116,16 +116,21 @@ describe('a client', { concurrency: 4 }, () => {
 
   it('takes the next wire when one says nothing, from the beginning or after a while', async (t) => {
     const relay = await Relay.to(t, stage.server.listeners.http1);
-    relay.held = /upgrade: websocket/i;
-    const tab = await client(t, { twoWay: true, url: relay.origin, opening: 600, silence: 1200 });
+    relay.held = relay.counted = /upgrade: websocket/i;
+    const tab = await client(t);
+    await tab.page.clock.install();
+    await tab.begin({ twoWay: true, url: relay.origin });
     const { id } = await stage.server.publish('silent', '1');
     await tab.read(['silent'], id);
+    await until('the handshake', () => relay.count, (count) => count === 1);
+    await tab.page.clock.fastForward(5000);
     await tab.opens('sse');
-    // From here on the server's heartbeat, every 15 s, is too rare for a client as impatient as this one.
     await stage.server.publish('silent', '2');
     await until('an event', () => tab.told(), (told) => told.length === 1);
     relay.hold();
     await stage.server.publish('silent', '3');
+    // The server's heartbeat, every 15 s, was due more than once.
+    await tab.page.clock.fastForward(41_000);
     await tab.opens('poll');
     await until('the event', () => tab.told(), (told) => told.length === 2);
     assert.deepEqual((await tab.standings()).filter((one) => one !== 'idle'), [
@@ -134,17 +139,28 @@ describe('a client', { concurrency: 4 }, () => {
     assert.deepEqual(await tab.told(), [['silent', '2'], ['silent', '3']]);
   });
 
-  it('keeps a quiet WebSocket, which it asks now and then, and a quiet poll', async (t) => {
-    const tabs = [];
-    for (const wire of ['websocket', 'poll']) tabs.push([wire, await client(t, { wire, silence: 1500 })]);
-    for (const [wire, tab] of tabs) {
-      await tab.read(['quiet']);
-      await tab.opens(wire);
+  it('keeps a quiet WebSocket, which it asks now and then', async (t) => {
+    const tab = await client(t);
+    await tab.page.clock.install();
+    let answers = 0;
+    tab.page.on('websocket', (socket) => socket.on('framereceived', ({ payload }) => (answers += /^{"type":"\$ack"}$/.test(payload) ? 1 : 0)));
+    await tab.begin({ wire: 'websocket' });
+    await tab.read(['quiet']);
+    await tab.opens('websocket');
+    for (const times of [1, 2, 3]) {
+      await tab.page.clock.fastForward(25_000);
+      await until('the answer', () => answers, (count) => count === times);
     }
-    for (const [, tab] of tabs) {
-      await tab.page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 1800)));
-      assert.deepEqual((await tab.standings()).filter((one) => one.startsWith('away')), []);
-    }
+    assert.deepEqual((await tab.standings()).filter((one) => one.startsWith('away')), []);
+  });
+
+  it('keeps a quiet poll', async (t) => {
+    const tab = await client(t, { wire: 'poll', silence: 4000 });
+    let answers = 0;
+    tab.page.on('response', (response) => (answers += /poll\?timeout|&timeout/.test(response.url()) ? 1 : 0));
+    await tab.read(['quiet']);
+    await until('two polls that nothing came of', () => answers, (count) => count > 2);
+    assert.deepEqual((await tab.standings()).filter((one) => one.startsWith('away')), []);
   });
 
   it('waits for a server that is away, as long as it takes, and does not blame the wire', async (t) => {
