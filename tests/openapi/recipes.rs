@@ -60,13 +60,24 @@ pub const HANDSHAKE: &str = "connection: upgrade\r\nupgrade: websocket\r\nsec-we
     sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const FOREIGN: &str = "origin: https://foreign.example\r\n";
 
-const PAGE: [&str; 36] = [
+const PAGE: [&str; 48] = [
     "/",
     "/page.css",
     "/compare.css",
     "/panel.css",
     "/canvas.js",
     "/chart.js",
+    "/client.js",
+    "/client-collection.js",
+    "/client-line.js",
+    "/client-problem.js",
+    "/client-readers.js",
+    "/client-requests.js",
+    "/client-share.js",
+    "/client-wires.js",
+    "/collections.css",
+    "/collections.js",
+    "/collections-view.js",
     "/compare.js",
     "/compare-chart.js",
     "/compare-figures.js",
@@ -96,6 +107,7 @@ const PAGE: [&str; 36] = [
     "/workbench-words.js",
     "/workbench.css",
     "/workbench.js",
+    "/worker.js",
     "/favicon.ico",
 ];
 
