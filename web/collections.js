@@ -41,6 +41,8 @@ export class Collections {
   conflict = null;
   #page;
   #view;
+  /** Counts what was opened and closed, so that what was asked for before is let go. */
+  #run = 0;
   /** The ids of the events that our own changes have become, and the changes that are not answered yet. */
   #own = new Set();
   #asked = new Set();
@@ -58,10 +60,11 @@ export class Collections {
   /** Lists a collection, and follows it. */
   async open(name) {
     this.close();
+    const run = this.#run;
     this.name = name;
     Object.assign(this, { changes: [], reconnects: 0, gaps: 0, conflict: null });
     await this.#locate();
-    if (this.trouble !== null || this.name !== name) return;
+    if (this.trouble !== null || run !== this.#run) return;
     const client = new Client({ url: this.origin, wire: this.carrier.wire, twoWay: true });
     this.client = client;
     let wasOpen = false;
@@ -80,6 +83,7 @@ export class Collections {
   }
 
   close() {
+    this.#run += 1;
     this.live?.close();
     this.client?.close();
     Object.assign(this, { live: null, client: null, problem: null, name: '' });

@@ -245,7 +245,7 @@ describe('a client', { concurrency: 4 }, () => {
 
 describe('tabs', () => {
   /** Two tabs of one browser profile, with a client each. */
-  async function tabs(t, options) {
+  async function two(t, options) {
     const first = await client(t, { share: true, ...options });
     const page = await first.page.context().newPage();
     await page.goto(first.page.url());
@@ -256,7 +256,7 @@ describe('tabs', () => {
   const streams = async (wire) => (await stage.server.stats()).wires[wire].streams;
 
   it('share a connection, each with its own cursor, and go on when one is closed', async (t) => {
-    const [first, second] = await tabs(t);
+    const [first, second] = await two(t);
     const { id } = await stage.server.publish('shared', 'zero');
     await stage.server.publish('shared', 'one');
     await first.read(['shared'], id);
@@ -281,7 +281,7 @@ describe('tabs', () => {
   });
 
   it('that want different wires have their own, and change them without loss', async (t) => {
-    const [first, second] = await tabs(t);
+    const [first, second] = await two(t);
     const { id } = await stage.server.publish('apart', '0', 'application/json');
     for (const tab of [first, second]) await tab.read(['apart'], id);
     const stop = publishing('apart');
@@ -294,6 +294,25 @@ describe('tabs', () => {
     assert.equal(await streams('websocket'), 1);
     const last = await stop();
     for (const tab of [first, second]) {
+      await until('the last number', () => tab.told(), (told) => told.at(-1)?.[1] === last);
+      assert.deepEqual((await tab.told()).map(([, n]) => n), numbers(1, last));
+    }
+  });
+
+  it('go on when the worker is gone', async (t) => {
+    const tabs = await two(t, {});
+    const { id } = await stage.server.publish('gone', '0', 'application/json');
+    for (const tab of tabs) {
+      await tab.read(['gone'], id);
+      await tab.opens('sse');
+    }
+    const stop = publishing('gone');
+    const devtools = await stage.browser.newBrowserCDPSession();
+    const { targetInfos } = await devtools.send('Target.getTargets');
+    for (const { type, targetId } of targetInfos) if (type === 'shared_worker') await devtools.send('Target.closeTarget', { targetId });
+    for (const tab of tabs) await until('another line', () => tab.standings(), (all) => all.filter((one) => one === 'open sse').length > 1);
+    const last = await stop();
+    for (const tab of tabs) {
       await until('the last number', () => tab.told(), (told) => told.at(-1)?.[1] === last);
       assert.deepEqual((await tab.told()).map(([, n]) => n), numbers(1, last));
     }

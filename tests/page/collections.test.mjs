@@ -103,6 +103,17 @@ describe('requests', { concurrency: 4 }, () => {
     });
   }
 
+  it('that are under way are answered although another wire is taken', async (t) => {
+    const tab = await client(t, { wire: 'websocket', twoWay: true });
+    await tab.opens('websocket');
+    const ids = await does(tab, 'under_way', async (items) => {
+      const made = Array.from({ length: 50 }, (_, n) => items.create({ n }));
+      window.client.use({ wire: 'sse' });
+      return (await Promise.all(made)).map(({ id }) => id);
+    });
+    assert.deepEqual(ids.toSorted((a, b) => a - b), Array.from({ length: 50 }, (_, n) => n + 1));
+  });
+
   it('end when there is no answer in time', async (t) => {
     const relay = await Relay.to(t, stage.server.listeners.http1);
     const tab = await client(t, { url: relay.origin, wire: 'websocket', twoWay: true, timeout: 300 });
