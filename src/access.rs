@@ -14,7 +14,7 @@ use hyper::{Method, StatusCode, Version};
 use crate::problem::Problem;
 
 /// Request headers that a page of an allowed origin may set (Fetch, CORS-safelisting aside).
-const ALLOWED_HEADERS: &str = "content-type, last-event-id, authorization, cache-control, pragma, x-api-key, idempotency-key, if-match";
+const ALLOWED_HEADERS: &str = "content-type, last-event-id, authorization, cache-control, pragma, x-api-key, idempotency-key, if-match, if-none-match";
 const ALLOWED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// The hosts and origins that are ours.
@@ -141,7 +141,8 @@ impl Access {
         }
     }
 
-    /// Refuses what a page of a foreign origin may not do: anything that changes something, and any WebSocket.
+    /// Refuses what a page of a foreign origin may not do: anything that changes something, and what opens a connection
+    /// of its own in the answer, such as a WebSocket.
     ///
     /// # Errors
     /// 403.
@@ -149,9 +150,9 @@ impl Access {
         &self,
         source: &Source,
         method: &Method,
-        websocket: bool,
+        opens: bool,
     ) -> Result<(), Problem> {
-        let safe = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) && !websocket;
+        let safe = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) && !opens;
         if safe || *source != Source::Foreign {
             return Ok(());
         }
@@ -174,7 +175,7 @@ pub fn mark(source: &Source, headers: &mut HeaderMap) {
         );
         headers.insert(
             header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static("etag, location, retry-after"),
+            HeaderValue::from_static("etag, location, retry-after, triwire-event"),
         );
         headers.insert("timing-allow-origin", origin.clone());
     }

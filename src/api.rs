@@ -1,5 +1,6 @@
 //! The APIs: families of requests that are answered at once. One trait, one file each, one line in [`APIS`].
 
+pub mod collections;
 pub mod cut;
 pub mod metrics;
 pub mod publish;
@@ -32,14 +33,16 @@ use crate::body::{self, Body};
 use crate::live::{Expected, Live};
 use crate::openapi::Path;
 use crate::problem::Problem;
+use crate::store;
 
 /// All APIs.
-pub const APIS: [&dyn Api; 8] = [
+pub const APIS: [&dyn Api; 9] = [
     &publish::Publish,
     &queries::Queries,
     &subscriptions::Subscriptions,
     &tables::Tables,
     &timeplus::Timeplus,
+    &collections::Collections,
     &stats::Seen,
     &metrics::Metrics,
     &cut::Cutting,
@@ -77,10 +80,14 @@ pub trait Api: Send + Sync {
 pub struct Context {
     /// Where events are published.
     pub publisher: Arc<Publisher>,
+    /// The same and documents, for those who are connected.
+    pub services: Arc<Services>,
     /// Which connections may be cut, and by what.
     pub cuts: Cuts,
     /// Tables, queries and subscriptions.
     pub live: Arc<Live>,
+    /// Documents.
+    pub collections: Arc<store::Collections>,
     /// What is seen of the server.
     pub stats: Arc<Stats>,
     /// Whether it is fit to be sent requests.
@@ -89,6 +96,14 @@ pub struct Context {
     pub keys: Keys,
     /// The queries of that dialect.
     pub timeplus: Arc<Registry>,
+}
+
+/// What a peer may do on a two-way wire, by the APIs' own ways.
+pub struct Services {
+    /// Where events are published.
+    pub publisher: Arc<Publisher>,
+    /// Documents.
+    pub collections: Arc<store::Collections>,
 }
 
 /// Whether the server is fit to be sent requests.
@@ -182,7 +197,10 @@ fn expected(head: &Parts) -> Result<Expected, Problem> {
 }
 
 /// What a head says, and the body that may be read now; without it that is thrown away.
-fn understood<T>(read: Result<T, Problem>, body: Incoming) -> Result<(T, Incoming), Problem> {
+///
+/// # Errors
+/// What is wrong with the head.
+pub fn understood<T>(read: Result<T, Problem>, body: Incoming) -> Result<(T, Incoming), Problem> {
     match read {
         Ok(read) => Ok((read, body)),
         Err(problem) => {
@@ -192,9 +210,11 @@ fn understood<T>(read: Result<T, Problem>, body: Incoming) -> Result<(T, Incomin
     }
 }
 
+/// Whether a body is what is read.
+///
 /// # Errors
 /// 415 for a body that would have to be unpacked.
-fn not_encoded(headers: &HeaderMap) -> Result<(), Problem> {
+pub fn not_encoded(headers: &HeaderMap) -> Result<(), Problem> {
     if !headers.contains_key(header::CONTENT_ENCODING) {
         return Ok(());
     }

@@ -205,13 +205,18 @@ impl Unsent {
 
     /// Marks bytes as on their way.
     pub fn lease(self: &Arc<Unsent>, bytes: Bytes) -> Chunk {
-        let size = bytes.len();
-        self.used.fetch_add(size, Ordering::AcqRel);
-        let unsent = self.clone();
+        let lease = Some(self.reserve(bytes.len()));
         Chunk {
             bytes,
-            _lease: Some(Lease { unsent, size }),
+            _lease: lease,
         }
+    }
+
+    /// Takes room for bytes that are still to be made.
+    pub fn reserve(self: &Arc<Unsent>, size: usize) -> Lease {
+        self.used.fetch_add(size, Ordering::AcqRel);
+        let unsent = self.clone();
+        Lease { unsent, size }
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<Waker>> {
@@ -219,8 +224,9 @@ impl Unsent {
     }
 }
 
+/// Room that is taken, until this is dropped.
 #[derive(Debug)]
-struct Lease {
+pub struct Lease {
     unsent: Arc<Unsent>,
     size: usize,
 }

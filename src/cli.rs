@@ -7,12 +7,14 @@ mod completions;
 mod doctor;
 mod generate;
 mod lines;
+mod migrate;
 mod publish;
 mod query;
 mod remote;
 mod serve;
 mod subscribe;
 mod top;
+mod watch_table;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -32,6 +34,8 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
     };
     match matches.subcommand() {
         Some(("certs", matches)) => certs::run(matches),
+        Some(("migrate", matches)) => migrate::run(matches),
+        Some(("watch-table", matches)) => watch_table::run(matches),
         Some(("subscribe", matches)) => subscribe::run(matches),
         Some(("query", matches)) => query::run(matches),
         Some(("publish", matches)) => publish::run(matches),
@@ -63,6 +67,8 @@ fn command() -> Command {
         .subcommand(top::command())
         .subcommand(doctor::command())
         .subcommand(certs::command())
+        .subcommand(migrate::command())
+        .subcommand(watch_table::command())
         .subcommand(completions::command())
         .subcommand(completions::man_command());
     // It asks the kernel for what only this one tells.

@@ -34,6 +34,10 @@ pub struct Config {
     pub certs: PathBuf,
     /// The directory of what outlives a restart; `None` keeps nothing.
     pub data: Option<PathBuf>,
+    /// The database that collections are in; `None` keeps them in `data`, or in memory.
+    pub store: Option<Secret>,
+    /// How that is used.
+    pub postgres: Postgres,
     /// The replica's name; `None` asks for the host's, see [`Config::name_or`].
     pub name: Option<String>,
     /// How lines on stderr are written.
@@ -52,6 +56,17 @@ pub struct Config {
     pub timing: Timing,
     /// How large and how many things may be.
     pub limits: Limits,
+}
+
+/// How a database is used. `Default` is empty, for the table to fill.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Postgres {
+    /// Connections, beside the reader's.
+    pub connections: usize,
+    /// For how long changes are kept.
+    pub outbox_age: Duration,
+    /// How many changes are kept.
+    pub outbox_changes: usize,
 }
 
 /// How lines on stderr are written.
@@ -113,6 +128,8 @@ pub struct Timing {
     pub query_time: Duration,
     /// How long a query of the Timeplus dialect is remembered that has ended.
     pub timeplus_ended_for: Duration,
+    /// How long one list of documents may take.
+    pub list_time: Duration,
 }
 
 /// How large (in bytes) and how many things may be. `Default` is empty, for the table to fill: the
@@ -153,8 +170,12 @@ pub struct Limits {
     pub poll_events: usize,
     /// Bytes of one long poll's answer, unless its first event alone is larger.
     pub poll_bytes: usize,
+    /// Sessions of Socket.IO.
+    pub socket_io_sessions: usize,
     /// Of live SQL.
     pub live: LiveLimits,
+    /// Of collections.
+    pub store: StoreLimits,
 }
 
 /// How large (in bytes) and how many things of live SQL may be. `Default` is empty, as above.
@@ -180,6 +201,8 @@ pub struct LiveLimits {
     pub query_memory: usize,
     /// Groups of a query.
     pub query_groups: usize,
+    /// Bytes that the groups of all queries may hold.
+    pub groups_memory: usize,
     /// Bytes of a query's result.
     pub query_result: usize,
     /// Bytes that a query of the dialect of streams tells at once.
@@ -188,6 +211,31 @@ pub struct LiveLimits {
     pub timeplus_queries: usize,
     /// Those that have ended and are remembered.
     pub timeplus_ended: usize,
+}
+
+/// How large (in bytes) and how many things of collections may be. `Default` is empty, as above.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StoreLimits {
+    /// Bytes of a document, of a patch and of a schema.
+    pub document_bytes: usize,
+    /// Objects and lists within each other.
+    pub document_depth: usize,
+    /// Operations of a JSON Patch.
+    pub patch_operations: usize,
+    /// Documents of a page.
+    pub page_documents: usize,
+    /// Bytes of a page.
+    pub page_bytes: usize,
+    /// Collections.
+    pub collections: usize,
+    /// Indexes of a collection.
+    pub indexes: usize,
+    /// Watches with different filters at once.
+    pub watches: usize,
+    /// Bytes of all collections together, in memory.
+    pub memory: usize,
+    /// Requests of one WebSocket under way.
+    pub socket_requests: usize,
 }
 
 impl Default for Config {
@@ -247,6 +295,44 @@ impl Config {
         }
     }
 
+    /// Adds `--store` and `--config` to a subcommand that needs no more.
+    pub fn store_command(command: clap::Command) -> clap::Command {
+        sources::only(command, table::setting("store"))
+    }
+
+    /// The database that such a subcommand was told, by the flag, the variable or the file.
+    ///
+    /// # Errors
+    /// One line a mistake.
+    pub fn resolve_store(
+        matches: &clap::ArgMatches,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Option<Secret>, Vec<String>> {
+        let setting = table::setting("store");
+        let mut config = Self::empty();
+        let path = sources::file(matches, env);
+        let mut file = path.map_or_else(File::default, File::read);
+        let mut mistakes = std::mem::take(&mut file.mistakes);
+        let weakest_first = [
+            file.given(setting),
+            sources::variable(setting, env),
+            sources::flag(setting, matches),
+        ];
+        for given in weakest_first.into_iter().flatten() {
+            mistakes.extend(
+                given
+                    .store(setting, &mut config)
+                    .err()
+                    .into_iter()
+                    .flatten(),
+            );
+        }
+        match mistakes.is_empty() {
+            true => Ok(config.store),
+            false => Err(mistakes),
+        }
+    }
+
     /// The replica's name: the one that was given, else as much of the host's as a name may hold.
     pub fn name_or(&self, host: &str) -> String {
         self.name.clone().unwrap_or_else(|| value::name_from(host))
@@ -257,6 +343,8 @@ impl Config {
             listeners: Listeners::default(),
             certs: PathBuf::new(),
             data: None,
+            store: None,
+            postgres: Postgres::default(),
             name: None,
             log_format: LogFormat::default(),
             metrics_every: None,
@@ -282,10 +370,10 @@ impl Limits {
     /// The most that `auto` makes of a generous descriptor limit.
     const CONNECTIONS: usize = 100_000;
 
-    /// Bytes of a WebSocket message: a payload whose every byte is escaped to six (`\u0000`), and
-    /// room for the fields around it.
+    /// Bytes of a WebSocket message: a payload whose every byte is escaped to six (`\u0000`), or a
+    /// document, and room for the fields around it.
     pub fn websocket_bytes(&self) -> usize {
-        6 * self.event_bytes + 4096
+        (6 * self.event_bytes).max(self.store.document_bytes) + 4096
     }
 
     /// Connections for a process that may hold so many descriptors: the number that was given, or

@@ -333,35 +333,73 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// One stream on a connection. Dropping it counts down, so no wire can forget to.
+impl Connection {
+    fn wire(&self, wire: WireName) -> &WireCounts {
+        self.counts.wire(self.shard, wire)
+    }
+
+    /// Counts one stream more that it carries.
+    fn board(&self, wire: WireName) {
+        let counts = self.wire(wire);
+        if self.streams[wire as usize].fetch_add(1, Relaxed) == 0 {
+            counts.connections.fetch_add(1, Relaxed);
+        }
+        let bit = 1 << wire as u8;
+        if self.ever.fetch_or(bit, Relaxed) & bit == 0 {
+            counts.connections_total.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn leave(&self, wire: WireName) {
+        if self.streams[wire as usize].fetch_sub(1, Relaxed) == 1 {
+            self.wire(wire).connections.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+/// One stream. Dropping it counts down, so no wire can forget to.
 #[derive(Debug)]
 pub struct Seat {
-    connection: Arc<Connection>,
+    /// What carries it to its end; `None` for a stream that others take along, each for a while: see [`Ride`].
+    connection: Option<Arc<Connection>>,
     /// The connection's, at hand for each delivery.
     counts: Arc<Counts>,
     shard: u32,
     wire: WireName,
+    /// Whether the stream is counted by this seat.
+    is_own: bool,
 }
 
 impl Seat {
-    /// Takes a seat on a wire.
+    /// Takes a seat on a connection.
     pub fn new(connection: Arc<Connection>, wire: WireName) -> Seat {
-        let (all, shard) = (connection.counts.clone(), connection.shard);
-        let counts = all.wire(shard, wire);
+        connection.board(wire);
+        let mut seat = Seat::apart(&connection, wire);
+        seat.connection = Some(connection);
+        seat
+    }
+
+    /// Counts a stream that begins on this connection, and may outlive it.
+    pub fn apart(connection: &Connection, wire: WireName) -> Seat {
+        let counts = connection.wire(wire);
         counts.streams.fetch_add(1, Relaxed);
         counts.streams_total.fetch_add(1, Relaxed);
-        if connection.streams[wire as usize].fetch_add(1, Relaxed) == 0 {
-            counts.connections.fetch_add(1, Relaxed);
-        }
-        let bit = 1 << wire as u8;
-        if connection.ever.fetch_or(bit, Relaxed) & bit == 0 {
-            counts.connections_total.fetch_add(1, Relaxed);
-        }
         Seat {
-            connection,
-            counts: all,
-            shard,
+            connection: None,
+            counts: connection.counts.clone(),
+            shard: connection.shard,
             wire,
+            is_own: true,
+        }
+    }
+
+    /// Counts what another reader of the same stream is sent.
+    pub fn beside(&self) -> Seat {
+        Seat {
+            connection: None,
+            counts: self.counts.clone(),
+            is_own: false,
+            ..*self
         }
     }
 
@@ -387,11 +425,39 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let counts = self.counts();
-        counts.streams.fetch_sub(1, Relaxed);
-        if self.connection.streams[self.wire as usize].fetch_sub(1, Relaxed) == 1 {
-            counts.connections.fetch_sub(1, Relaxed);
+        if self.is_own {
+            self.counts().streams.fetch_sub(1, Relaxed);
         }
+        if let Some(connection) = &self.connection {
+            connection.leave(self.wire);
+        }
+    }
+}
+
+/// The while for which a connection carries a stream that has a [`Seat::apart`].
+#[derive(Debug)]
+pub struct Ride {
+    connection: Arc<Connection>,
+    wire: WireName,
+}
+
+impl Ride {
+    /// Begins it.
+    pub fn new(connection: Arc<Connection>, wire: WireName) -> Ride {
+        connection.board(wire);
+        Ride { connection, wire }
+    }
+
+    /// Counts bytes of framing.
+    pub fn sent(&self, bytes: usize) {
+        let counts = self.connection.wire(self.wire);
+        counts.bytes_sent.fetch_add(bytes as u64, Relaxed);
+    }
+}
+
+impl Drop for Ride {
+    fn drop(&mut self) {
+        self.connection.leave(self.wire);
     }
 }
 
@@ -438,5 +504,21 @@ mod tests {
         let (_, listener) = counts.listeners().next().expect("one listener");
         assert_eq!(listener.rows()[0].1, 0);
         assert_eq!(listener.rows()[1].1, 2);
+    }
+
+    #[test]
+    fn a_stream_apart_is_one_whatever_carries_it() {
+        let counts = counts();
+        let [one, two] = [0, 1].map(|shard| Connection::new(counts.clone(), shard, 0));
+        let seat = Seat::apart(&one, WireName::SocketIo);
+        assert_eq!(row(&counts, WireName::SocketIo), [0, 1, 0, 1]);
+        let first = Ride::new(one.clone(), WireName::SocketIo);
+        let second = Ride::new(two, WireName::SocketIo);
+        assert_eq!(row(&counts, WireName::SocketIo), [2, 1, 2, 1]);
+        drop((first, seat.beside()));
+        drop(Ride::new(one, WireName::SocketIo));
+        assert_eq!(row(&counts, WireName::SocketIo), [1, 1, 2, 1]);
+        drop((seat, second));
+        assert_eq!(row(&counts, WireName::SocketIo), [0, 0, 2, 1]);
     }
 }

@@ -111,7 +111,33 @@ impl Topic {
 
     /// Whether only the server itself may publish to it.
     pub fn is_reserved(&self) -> bool {
-        self.0.starts_with('$')
+        self.0.starts_with('$') || self.is_of_collection()
+    }
+
+    /// The topic that tells the changes of the collection with this name.
+    ///
+    /// # Errors
+    /// 400 for what is no name of a topic.
+    pub fn of_collection(name: &str) -> Result<Topic, Problem> {
+        Topic::new(&format!("{COLLECTION}{name}"))
+    }
+
+    /// Whether it tells the changes of a collection, which are kept like what others publish.
+    pub fn is_of_collection(&self) -> bool {
+        self.0.starts_with(COLLECTION)
+    }
+
+    /// The topic that tells some of the changes of a collection; what they have in common is in the name.
+    ///
+    /// # Errors
+    /// 400 for what is no name of a topic.
+    pub fn of_watch(name: &str) -> Result<Topic, Problem> {
+        Topic::new(&format!("{WATCH}{name}"))
+    }
+
+    /// Whether it tells some of the changes of a collection.
+    pub fn is_of_watch(&self) -> bool {
+        self.0.starts_with(WATCH)
     }
 
     /// The topic that tells the results of the query with this name.
@@ -134,6 +160,8 @@ impl Topic {
 }
 
 const QUERY: &str = "$query/";
+const COLLECTION: &str = "collections/";
+const WATCH: &str = "$watch/";
 
 impl fmt::Display for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

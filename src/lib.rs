@@ -20,6 +20,8 @@ pub mod log;
 
 pub mod live;
 
+pub mod store;
+
 pub mod body;
 
 pub mod access;

@@ -59,6 +59,9 @@ impl Limits {
     /// Events retained of a query's topic: who comes back after a while wants what has changed meanwhile, and who comes
     /// back later gets the present result in any case.
     pub const QUERY_TOPIC_EVENTS: usize = 1000;
+
+    /// Events retained of a topic that tells some changes of a collection: who comes back later lists anew.
+    pub const WATCH_TOPIC_EVENTS: usize = 10_000;
 }
 
 impl Default for Limits {
@@ -123,7 +126,7 @@ struct State {
     head: EventId,
     /// Below it, something may have been that nothing here remembers.
     floor: EventId,
-    /// The same of queries' topics, which come and go with them and are no reason to doubt others.
+    /// The same of the topics of queries and watches, which come and go with them and are no reason to doubt others.
     query_floor: EventId,
     /// How many of `by_age` are the server's own, which take nobody's place.
     own: usize,
@@ -235,12 +238,12 @@ impl Log {
         let seq = self.appended.load(Ordering::Relaxed) + 1;
         let topic = self.topic(state, &draft.topic);
         let event = Arc::new(Event::new(state.head, seq, draft, self.origin.clone()));
-        let most = self.limits.topic_events;
-        let max_events = match topic.name.is_reserved() {
-            true if topic.name.is_of_query() => most.min(Limits::QUERY_TOPIC_EVENTS),
-            true => most.min(Limits::OWN_TOPIC_EVENTS),
-            false => most,
-        };
+        let max_events = self.limits.topic_events.min(match &topic.name {
+            name if !name.is_reserved() || name.is_of_collection() => usize::MAX,
+            name if name.is_of_query() => Limits::QUERY_TOPIC_EVENTS,
+            name if name.is_of_watch() => Limits::WATCH_TOPIC_EVENTS,
+            _ => Limits::OWN_TOPIC_EVENTS,
+        });
         state.events += 1;
         state.bytes += event.held_bytes();
         let was_empty = topic.is_empty();
@@ -313,6 +316,33 @@ impl Log {
         }
     }
 
+    /// Something was not told on these topics, and nobody knows what: whoever reads one of them now is told so, and so is
+    /// whoever comes back to one with a cursor from before.
+    pub fn lose(&self, is: impl Fn(&Topic) -> bool) {
+        let mut state = self.state();
+        let now = (self.clock)().max(state.head.ms);
+        let at = state.head.next(now);
+        state.head = at;
+        // Those that are not remembered cannot be told apart.
+        state.floor = at;
+        let topics: Vec<Arc<TopicLog>> = state.topics.values().cloned().collect();
+        for topic in topics.into_iter().filter(|topic| is(&topic.name)) {
+            let own = topic.name.is_reserved();
+            let known = topic.oldest_seq();
+            state.by_age.retain(|_, t| !Arc::ptr_eq(t, &topic));
+            state.own -= usize::from(own && known.is_some());
+            for old in topic.lose(at) {
+                state.events -= 1;
+                state.bytes -= old.held_bytes();
+            }
+            for (shard, hub) in self.hubs.iter().enumerate() {
+                hub.notify(shard, &topic);
+            }
+        }
+        drop(state);
+        self.hubs.iter().for_each(Hub::ring);
+    }
+
     /// Forgets a topic that holds no event and that nobody reads or scans.
     fn forget_if_unused(&self, topic: &Arc<TopicLog>) {
         self.state().forget_if_unused(topic);
@@ -326,6 +356,12 @@ impl Log {
     /// An event that is in no log: for readers who must be told what was before they came.
     pub fn unlogged(&self, draft: Draft) -> Arc<Event> {
         Arc::new(Event::new(EventId::ZERO, 0, draft, self.origin.clone()))
+    }
+
+    /// An event of the log as it is told elsewhere: it has its place, and says something else.
+    pub fn retold(&self, event: &Event, draft: Draft) -> Arc<Event> {
+        let (id, seq) = (event.id, event.seq);
+        Arc::new(Event::new(id, seq, draft, self.origin.clone()))
     }
 
     /// Whether the event with this id is still retained, if it ever was one of the topic.
@@ -386,7 +422,7 @@ impl Log {
 
 impl State {
     fn floor(&mut self, of: &Topic) -> &mut EventId {
-        match of.is_of_query() {
+        match of.is_of_query() || of.is_of_watch() {
             true => &mut self.query_floor,
             false => &mut self.floor,
         }

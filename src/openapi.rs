@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 pub const PATH: &str = "/openapi.json";
 
 /// A path, as OpenAPI writes it, and what it takes. `/publish/{topic}` is everything below `/publish/`; braces before
-/// the end stand for one segment. Those of the Timeplus dialect are written `[/{tenant}]/…[/]`: what is in brackets may
+/// the end stand for one segment, of which there may be several. Those of the Timeplus dialect are written `[/{tenant}]/…[/]`: what is in brackets may
 /// be left out.
 #[derive(Debug)]
 pub struct Path {
@@ -49,8 +49,8 @@ pub fn means(at: &str, path: &str) -> bool {
     path.strip_prefix(above).is_some_and(|rest| match below {
         "" => true,
         below => rest
-            .strip_suffix(below)
-            .is_some_and(|segment| !segment.contains('/')),
+            .split_once('/')
+            .is_some_and(|(_, rest)| means(below, &format!("/{rest}"))),
     })
 }
 
@@ -379,6 +379,12 @@ fn problem_schema() -> Value {
         "detail": text(),
     }));
     schema["description"] = json!("RFC 9457; `detail` says what to do about it");
+    let error = object(json!({ "pointer": text(), "detail": text() }));
+    schema["properties"]["errors"] = json!({
+        "description": "Where what was sent is wrong, by JSON Pointers",
+        "type": "array",
+        "items": error,
+    });
     schema
 }
 

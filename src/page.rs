@@ -39,13 +39,24 @@ macro_rules! file {
 }
 
 /// All of them.
-pub static FILES: [File; 36] = [
+pub static FILES: [File; 48] = [
     file!("/", HTML, "index.html"),
     file!("/page.css", CSS, "page.css"),
+    file!("/collections.css", CSS, "collections.css"),
     file!("/compare.css", CSS, "compare.css"),
     file!("/panel.css", CSS, "panel.css"),
     file!("/canvas.js", SCRIPT, "canvas.js"),
     file!("/chart.js", SCRIPT, "chart.js"),
+    file!("/client.js", SCRIPT, "client.js"),
+    file!("/client-collection.js", SCRIPT, "client-collection.js"),
+    file!("/client-line.js", SCRIPT, "client-line.js"),
+    file!("/client-problem.js", SCRIPT, "client-problem.js"),
+    file!("/client-readers.js", SCRIPT, "client-readers.js"),
+    file!("/client-requests.js", SCRIPT, "client-requests.js"),
+    file!("/client-share.js", SCRIPT, "client-share.js"),
+    file!("/client-wires.js", SCRIPT, "client-wires.js"),
+    file!("/collections.js", SCRIPT, "collections.js"),
+    file!("/collections-view.js", SCRIPT, "collections-view.js"),
     file!("/compare.js", SCRIPT, "compare.js"),
     file!("/compare-chart.js", SCRIPT, "compare-chart.js"),
     file!("/compare-figures.js", SCRIPT, "compare-figures.js"),
@@ -73,6 +84,7 @@ pub static FILES: [File; 36] = [
     file!("/workbench-server.js", SCRIPT, "workbench-server.js"),
     file!("/workbench-view.js", SCRIPT, "workbench-view.js"),
     file!("/workbench-words.js", SCRIPT, "workbench-words.js"),
+    file!("/worker.js", SCRIPT, "worker.js"),
     file!("/words.js", SCRIPT, "words.js"),
     file!("/wires.js", SCRIPT, "wires.js"),
     file!("/favicon.ico", PICTURE, "favicon.svg"),

@@ -20,6 +20,8 @@ pub struct Problem {
     /// Headers that the answer must carry, such as `allow` or `retry-after`. Not a `HeaderMap`, which is so large
     /// that every `Result` with a problem would be.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// What is wrong within what was sent: a JSON Pointer (RFC 6901), and why.
+    pub errors: Vec<(String, String)>,
 }
 
 impl Problem {
@@ -34,6 +36,7 @@ impl Problem {
             kind,
             detail: detail.into(),
             headers: Vec::new(),
+            errors: Vec::new(),
         }
     }
 
@@ -71,6 +74,17 @@ impl Problem {
         self
     }
 
+    /// Says on which of several lines it is, where there are several.
+    pub fn of_line(self, line: Option<usize>) -> Problem {
+        match line {
+            Some(line) => Problem {
+                detail: format!("line {line}: {}", self.detail).into(),
+                ..self
+            },
+            None => self,
+        }
+    }
+
     /// The status' own name, such as `Bad Request`.
     pub fn title(&self) -> &'static str {
         self.status.canonical_reason().unwrap_or("Error")
@@ -78,13 +92,21 @@ impl Problem {
 
     /// The body of `application/problem+json` (RFC 9457, section 3).
     pub fn json(&self) -> String {
-        serde_json::json!({
+        let mut problem = serde_json::json!({
             "type": format!("/problems/{}", self.kind),
             "title": self.title(),
             "status": self.status.as_u16(),
             "detail": self.detail,
-        })
-        .to_string()
+        });
+        if !self.errors.is_empty() {
+            let errors = self.errors.iter();
+            problem["errors"] = errors
+                .map(
+                    |(pointer, detail)| serde_json::json!({ "pointer": pointer, "detail": detail }),
+                )
+                .collect();
+        }
+        problem.to_string()
     }
 }
 

@@ -1,5 +1,7 @@
 //! One table: which path goes to which wire, API or file of the page; and what holds for every request.
 
+mod streams;
+
 use std::future;
 use std::sync::{Arc, LazyLock};
 
@@ -9,73 +11,21 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
+use self::streams::{STREAMS, Streams, WATCH, wants_stream};
 use crate::access::{self, Access, Source};
-use crate::api::subscriptions;
 use crate::api::timeplus;
 use crate::api::{self, APIS, Api, Context};
-use crate::body::{Body, Chunked, refused};
-use crate::counts::WireName;
-use crate::event::Topic;
-use crate::live::subscriptions::Subscription;
+use crate::body::{Body, refused};
 use crate::log::Log;
 use crate::openapi::{self, Path};
 use crate::page;
 use crate::problem::Problem;
-use crate::wire::long_poll::LongPoll;
-use crate::wire::sse::{self, Sse};
-use crate::wire::websocket::{self, WebSocket};
-use crate::wire::{self, Ask, Carrier, Opening, Settings, Wire};
-
-/// A path for readers.
-struct Streams {
-    at: &'static str,
-    what: What,
-    /// Which wires it may become, in the order in which they are asked.
-    wires: &'static [&'static dyn Wire],
-}
-
-/// What readers read there.
-#[derive(Clone, Copy, PartialEq)]
-enum What {
-    /// The topics that they name; only a WebSocket may name none, since it can subscribe later.
-    Named,
-    /// The same, or this one when none is named.
-    Default(&'static str),
-    /// What the subscription in the path consists of.
-    Subscription,
-}
-
-static STREAMS: [Streams; 5] = [
-    Streams {
-        at: "/events",
-        what: What::Named,
-        wires: &[&WebSocket, &Sse],
-    },
-    Streams {
-        at: "/sse",
-        what: What::Default("messages"),
-        wires: &[&Sse],
-    },
-    Streams {
-        at: "/ws",
-        what: What::Default("messages"),
-        wires: &[&WebSocket],
-    },
-    Streams {
-        at: "/poll",
-        what: What::Named,
-        wires: &[&LongPoll],
-    },
-    Streams {
-        at: STREAM,
-        what: What::Subscription,
-        wires: &[&WebSocket, &LongPoll, &Sse],
-    },
-];
-
-const STREAM: &str = "/stream/{id}";
+use crate::wire::socket_io::{self, SocketIo};
+use crate::wire::sse;
+use crate::wire::websocket;
+use crate::wire::{Carrier, Settings};
 
 /// Everything that answers requests.
 pub struct Routes {
@@ -87,6 +37,8 @@ pub struct Routes {
     pub settings: Arc<Settings>,
     /// The log.
     pub log: Arc<Log>,
+    /// The sessions of Socket.IO.
+    pub socket_io: Arc<SocketIo>,
 }
 
 /// What the connection that a request came on may have.
@@ -103,20 +55,29 @@ pub enum Standing {
 enum Target {
     Stream(&'static Streams),
     Api(&'static dyn Api, &'static Path),
+    /// An API's path that is [`WATCH`] too.
+    Watched(&'static dyn Api, &'static Path),
     Rows,
+    SocketIo,
     Page(&'static page::File),
     Description,
 }
 
 impl Target {
     fn all() -> impl Iterator<Item = Target> {
-        let of_one = |api: &'static dyn Api| api.paths().iter().map(move |p| Target::Api(api, p));
+        let of_one = |api: &'static dyn Api| {
+            let target = move |path: &'static Path| match path.at == WATCH.at {
+                true => Target::Watched(api, path),
+                false => Target::Api(api, path),
+            };
+            api.paths().iter().map(target)
+        };
         STREAMS
             .iter()
             .map(Target::Stream)
             .chain(APIS.into_iter().flat_map(of_one))
             .chain(page::FILES.iter().map(Target::Page))
-            .chain([Target::Rows, Target::Description])
+            .chain([Target::Rows, Target::SocketIo, Target::Description])
     }
 
     fn of(path: &str) -> Option<Target> {
@@ -126,8 +87,9 @@ impl Target {
     fn at(self) -> &'static str {
         match self {
             Target::Stream(streams) => streams.at,
-            Target::Api(_, path) => path.at,
+            Target::Api(_, path) | Target::Watched(_, path) => path.at,
             Target::Rows => timeplus::ROWS,
+            Target::SocketIo => socket_io::PATH,
             Target::Page(file) => file.at,
             Target::Description => openapi::PATH,
         }
@@ -139,8 +101,11 @@ impl Target {
             (Target::Stream(streams), "CONNECT") => {
                 streams.wires.iter().any(|wire| wire.takes_connect())
             }
-            (Target::Rows, "CONNECT") => true,
-            (Target::Api(_, path), method) => path.operations.iter().any(|(m, _)| *m == method),
+            (Target::SocketIo, "CONNECT" | "POST") => true,
+            (Target::Rows | Target::Watched(..), "CONNECT") => true,
+            (Target::Api(_, path) | Target::Watched(_, path), method) => {
+                path.operations.iter().any(|(m, _)| *m == method)
+            }
             (_, method) => method == "GET",
         }
     }
@@ -159,7 +124,9 @@ impl Target {
         match self {
             Target::Stream(streams) => streams.describe(),
             Target::Api(_, path) => path.describe(),
+            Target::Watched(_, path) => WATCH.describe_beside(path.describe()),
             Target::Rows => websocket::rows::describe(),
+            Target::SocketIo => SocketIo::describe(),
             Target::Page(file) => get(file.describe()),
             Target::Description => get(openapi::describe()),
         }
@@ -185,52 +152,6 @@ static DESCRIPTION: LazyLock<Bytes> = LazyLock::new(|| {
     let paths = Target::all().map(|target| (target.at(), target.describe()));
     openapi::document(paths).to_string().into()
 });
-
-impl Streams {
-    /// GET may become any of the wires; HEAD is no handshake, so that it gets to the last.
-    fn describe(&self) -> Map<String, Value> {
-        let of = |wires: &[&dyn Wire]| {
-            let mut operation = match self.what {
-                What::Subscription => of_subscription(),
-                _ => json!({ "parameters": [self.topics(wires)] }),
-            };
-            openapi::merge(&mut operation, &Ask::describe());
-            for wire in wires {
-                openapi::merge(&mut operation, &wire.describe());
-            }
-            operation
-        };
-        let last = &self.wires[self.wires.len() - 1..];
-        let head = openapi::head_of(&of(last));
-        Map::from_iter([
-            ("get".to_owned(), of(self.wires)),
-            ("head".to_owned(), head),
-        ])
-    }
-
-    fn topics(&self, wires: &[&dyn Wire]) -> Value {
-        let mut schema = json!({ "type": "array", "items": openapi::topic() });
-        if let What::Default(topic) = self.what {
-            schema["default"] = [topic].into();
-        }
-        let what = "What to read; named again for each topic";
-        let mut topics = openapi::parameter("query", "topic", what, schema);
-        // One of two wires is a WebSocket, which needs none.
-        topics["required"] = (self.what == What::Named && wires.len() == 1).into();
-        topics
-    }
-}
-
-fn of_subscription() -> Value {
-    let poll = json!({ "enum": ["0", "1"] });
-    json!({
-        "parameters": [
-            subscriptions::id(),
-            openapi::parameter("query", "poll", "1 is long polling, unless it is a handshake", poll),
-        ],
-        "responses": { "404": openapi::problem("There is no subscription with this id") },
-    })
-}
 
 /// An answer under way.
 pub type Answering<T> = BoxFuture<'static, T>;
@@ -280,16 +201,23 @@ impl Routes {
                 return Err(problem);
             }
         };
+        let is_watch = matches!(target, Target::Watched(..)) && wants_stream(&head);
         let mut request = Request::from_parts(head, body);
         match target {
             Target::Stream(streams) => self.open(streams, request, carrier, source),
-            Target::Api(api, _) => {
+            Target::Watched(..) if is_watch => self.open(&WATCH, request, carrier, source),
+            Target::Api(api, _) | Target::Watched(api, _) => {
                 let routes = self.clone();
                 // Some answer with a stream, which is counted on its connection.
-                request.extensions_mut().insert(carrier.connection);
+                let extensions = request.extensions_mut();
+                extensions.insert(carrier.connection);
+                if let Some(unsent) = carrier.unsent {
+                    extensions.insert(unsent);
+                }
                 Ok(async move { api.call(request, &routes.context).await }.boxed())
             }
             Target::Rows => Ok(future::ready(self.rows(request, carrier)).boxed()),
+            Target::SocketIo => self.socket_io(request, carrier),
             Target::Page(file) => Ok(future::ready(Ok(file.answer())).boxed()),
             Target::Description => {
                 let answer = api::json(StatusCode::OK, DESCRIPTION.clone());
@@ -306,10 +234,13 @@ impl Routes {
         source: &Source,
     ) -> Result<Admitted, Problem> {
         self.access.check_host(head)?;
-        let websocket = websocket::is_handshake(head);
-        self.access.check_source(source, &head.method, websocket)?;
         let path = head.uri.path();
         let target = Target::of(path);
+        let websocket = websocket::is_handshake(head);
+        // A GET that opens a session is no reading either.
+        let of_session = matches!(target, Some(Target::SocketIo)) && head.method == Method::GET;
+        let opens = websocket || of_session;
+        self.access.check_source(source, &head.method, opens)?;
         if head.method == Method::OPTIONS {
             let allow = target.map_or(HeaderValue::from_static("GET, HEAD"), Target::allow);
             return Ok(Admitted::Answer(options(allow, head, source)));
@@ -341,6 +272,19 @@ impl Routes {
         ))
     }
 
+    fn socket_io(
+        &self,
+        mut request: Request<Incoming>,
+        carrier: Carrier,
+    ) -> Result<Answering<Result<Response<Body>, Problem>>, Problem> {
+        let (head, body) = request.into_parts();
+        let is_handshake = websocket::is_handshake(&head);
+        request = Request::from_parts(head, body);
+        let handshake = is_handshake.then(|| websocket::accept(&mut request));
+        let handshake = handshake.transpose()?;
+        Ok(self.socket_io.answer(request, handshake, carrier))
+    }
+
     /// What comes of a query of the Timeplus dialect, on a WebSocket.
     fn rows(
         &self,
@@ -354,95 +298,11 @@ impl Routes {
         let follow = || self.context.timeplus.follow(&id);
         websocket::rows::open(request, carrier, &self.settings, follow)
     }
-
-    fn open(
-        &self,
-        streams: &Streams,
-        request: Request<Incoming>,
-        mut carrier: Carrier,
-        source: &Source,
-    ) -> Result<Answering<Result<Response<Body>, Problem>>, Problem> {
-        let (head, body) = request.into_parts();
-        let (wire, name) = asked(streams.wires, &head)?;
-        let mut ask = Ask::parse(&head, self.settings.poll_timeout)?;
-        let websocket = websocket::is_handshake(&head);
-        let subscription = match streams.what {
-            What::Subscription => Some(self.subscription(&head, &ask)?),
-            What::Default(topic) if ask.topics.is_empty() => {
-                ask.topics.push(Topic::new(topic)?);
-                None
-            }
-            _ => None,
-        };
-        if subscription.is_none() && ask.topics.is_empty() && !websocket {
-            return Err(Problem::bad_request(
-                "topic",
-                "name at least one topic: ?topic=NAME",
-            ));
-        }
-        let is_poll = name == WireName::LongPoll;
-        if head.method == Method::HEAD {
-            let response = match is_poll {
-                true => api::json(StatusCode::OK, ""),
-                false => sse::response(Body::empty()),
-            };
-            return Ok(future::ready(Ok(response)).boxed());
-        }
-        // What hyper polls on HTTP/1.1 is in no bundle.
-        let in_bundle = match name {
-            WireName::SseHttp1 => head.extensions.get::<Chunked>().is_some(),
-            WireName::LongPoll => wire::is_http2(&head),
-            _ => true,
-        };
-        if !in_bundle {
-            carrier.bundle = None;
-        }
-        let mut reader = ask.reader(&self.log, &carrier, name);
-        match subscription {
-            Some(subscription) => {
-                let live = &self.context.live;
-                live.follow(&subscription, &mut reader, ask.start, is_poll)?;
-            }
-            None => drop(reader.begin(&ask.topics, ask.start)?),
-        }
-        if let Some(key) = ask.cut.take() {
-            self.context.cuts.add(key, &carrier.connection);
-        }
-        let opening = Opening {
-            ask,
-            reader,
-            carrier,
-            settings: self.settings.clone(),
-            publisher: self.context.publisher.clone(),
-            source: source.clone(),
-        };
-        Ok(wire.open(Request::from_parts(head, body), opening))
-    }
-}
-
-impl Routes {
-    fn subscription(&self, head: &Parts, ask: &Ask) -> Result<Arc<Subscription>, Problem> {
-        if !ask.topics.is_empty() {
-            let detail = "a stream has the topics of its subscription: PUT /subscriptions/ID, also while it is read";
-            return Err(Problem::bad_request("topic", detail));
-        }
-        let id = head.uri.path().strip_prefix("/stream/").unwrap_or_default();
-        self.context.live.subscription(id)
-    }
 }
 
 enum Admitted {
     Target(Target),
     Answer(Response<Body>),
-}
-
-fn asked<'w>(wires: &[&'w dyn Wire], head: &Parts) -> Result<(&'w dyn Wire, WireName), Problem> {
-    for wire in wires {
-        if let Some(name) = wire.asked(head)? {
-            return Ok((*wire, name));
-        }
-    }
-    Err(unknown(head.uri.path()))
 }
 
 /// The API whose way it is to refuse what is asked there, unless the path is another's.
@@ -459,7 +319,7 @@ fn dialect(path: &str) -> Option<&'static dyn Api> {
 
 fn unknown(path: &str) -> Problem {
     let detail = format!(
-        "there is nothing at {path}; try /events, /poll, /publish/TOPIC, /queries, /subscriptions, /streams, /api/v1beta2/streams, /stats, /openapi.json or /"
+        "there is nothing at {path}; try /events, /poll, /publish/TOPIC, /queries, /subscriptions, /streams, /api/v2/COLLECTION, /api/v1beta2/streams, /stats, /openapi.json or /"
     );
     Problem::new(StatusCode::NOT_FOUND, "not-found", detail)
 }

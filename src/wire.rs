@@ -4,6 +4,7 @@
 //! HTTP/1.1, h2c and HTTP/2 over TLS differ in `server`, never here.
 
 pub mod long_poll;
+pub mod socket_io;
 pub mod sse;
 pub mod websocket;
 
@@ -17,8 +18,8 @@ use hyper::{Request, Response, Version};
 use serde_json::{Value, json};
 
 use crate::access::Source;
+use crate::api::Services;
 use crate::api::cut::CutKey;
-use crate::api::publish::Publisher;
 use crate::body::{Body, Unsent};
 use crate::bundle::{Bell, Spawner};
 use crate::counts::{Connection, Seat, WireName};
@@ -75,6 +76,8 @@ pub struct Settings {
     pub poll_bytes: usize,
     /// Bytes of a WebSocket message.
     pub message_bytes: usize,
+    /// Requests of one WebSocket under way.
+    pub requests: usize,
     /// Whether extended CONNECT is taken (RFC 8441).
     pub websocket_http2: bool,
 }
@@ -88,6 +91,8 @@ pub struct Carrier {
     pub shard: usize,
     /// What its streams may leave unsent together; HTTP/1.1 has one stream and bounds it itself.
     pub unsent: Option<Arc<Unsent>>,
+    /// On HTTP/2, what its streams may have been sent by the client that nobody has looked at yet, together.
+    pub unread: Option<Arc<Unsent>>,
     /// Where its streams run, when that is not a task of their own.
     pub bundle: Option<Spawner>,
 }
@@ -112,8 +117,8 @@ pub struct Opening {
     pub carrier: Carrier,
     /// What the wires share.
     pub settings: Arc<Settings>,
-    /// For a wire on which a client publishes.
-    pub publisher: Arc<Publisher>,
+    /// For a wire on which a client says something too.
+    pub services: Arc<Services>,
     /// Where the request comes from.
     pub source: Source,
 }

@@ -94,6 +94,10 @@ fn nothing_said_gives_the_defaults() {
     assert!(!config.access.open && !config.no_h2c_upgrade && !config.no_websocket_http2);
     assert!(config.access.allow_origin.is_empty() && config.access.allow_host.is_empty());
     assert!(config.access.api_key.is_empty());
+    assert_eq!(
+        (config.store.as_ref(), config.postgres.connections),
+        (None, 16)
+    );
     let (timing, limits) = (&config.timing, &config.limits);
     let seconds = [
         timing.drain,
@@ -214,6 +218,7 @@ fn another(setting: &table::Setting) -> (&'static str, Config) {
         "300MiB",
         "true",
         "https://example.org",
+        "postgres://u:secret@h/d",
     ];
     let result = |value: &'static str| {
         let flag = format!("{}={value}", setting.flag()).leak();
@@ -280,6 +285,27 @@ fn switches_and_lists_of_a_stronger_source_replace_the_weaker() {
         hosts(file().flags("--allow-host e --allow-host f,e")),
         ["e", "f"]
     );
+}
+
+#[test]
+fn a_database_is_shown_nowhere() {
+    let url = "postgres://me:hush@here:5432/docs";
+    for start in [
+        Start::default().variable("TRIWIRE_STORE", url),
+        Start::default().file("store", &format!("store = {url:?}")),
+        flags("--store postgres://me:hush@here:5432/docs"),
+    ] {
+        let config = start.resolve().unwrap();
+        assert_eq!(config.store.as_ref().map(|store| store.reveal()), Some(url));
+        assert!(!format!("{config:?}").contains("hush"));
+    }
+    for wrong in ["mysql://me:hush@here/docs", "hush", "postgres://"] {
+        let lines = Start::default().variable("TRIWIRE_STORE", wrong).mistakes();
+        let expected = "TRIWIRE_STORE: is none; write postgres://USER:PASSWORD@HOST:PORT/DATABASE";
+        assert_eq!(lines, [expected]);
+    }
+    let twice = flags("--store postgres://me:hush@a --store postgres://me:hush@b").mistakes();
+    assert!(!twice.concat().contains("hush"), "{twice:?}");
 }
 
 #[test]
@@ -474,6 +500,10 @@ fn values_that_make_no_sense_together() {
         (
             "--query-memory 64MiB",
             "--query-memory: is less than tables-bytes (256MiB by default)",
+        ),
+        (
+            "--document-bytes 5MiB",
+            "--document-bytes: is more than page-bytes (4MiB by default)",
         ),
     ] {
         let lines = flags(line).mistakes();

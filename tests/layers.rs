@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 type Row = (&'static str, &'static [&'static str], &'static str);
 
 /// From the bottom to the top.
-const ARROWS: [Row; 22] = [
+const ARROWS: [Row; 23] = [
     (
         "problem",
         &[],
@@ -37,6 +37,11 @@ const ARROWS: [Row; 22] = [
         "reads what is appended and announces by appending; it names no wire",
     ),
     (
+        "store",
+        &["event", "log", "problem"],
+        "keeps documents and announces each change by appending; it names no wire and no api",
+    ),
+    (
         "body",
         &["problem"],
         "what answers are made of, a refusal among them",
@@ -46,9 +51,9 @@ const ARROWS: [Row; 22] = [
     (
         "api",
         &[
-            "event", "log", "live", "counts", "body", "openapi", "access", "problem",
+            "event", "log", "live", "store", "counts", "body", "openapi", "access", "problem",
         ],
-        "appends to the log, changes what is defined and reads what is counted; a dialect asks for keys",
+        "appends to the log, changes documents and what is defined and reads what is counted; a dialect asks for keys",
     ),
     (
         "wire",
@@ -60,10 +65,10 @@ const ARROWS: [Row; 22] = [
     (
         "routes",
         &[
-            "wire", "api", "page", "access", "live", "log", "event", "counts", "body", "openapi",
-            "problem",
+            "wire", "api", "page", "access", "live", "store", "log", "event", "counts", "body",
+            "openapi", "problem",
         ],
-        "the one table: what a path is, which wire takes it, and a reader for it, which follows a subscription or not",
+        "the one table: what a path is, which wire takes it, and a reader for it, which follows a subscription, a watch or neither",
     ),
     (
         "server",
@@ -107,7 +112,7 @@ const ARROWS: [Row; 22] = [
         "cli",
         &[
             "config", "certs", "client", "compare", "doctor", "server", "routes", "wire", "api",
-            "log", "live", "counts", "access", "source",
+            "log", "live", "store", "counts", "access", "source",
         ],
         "makes everything from the settings, and is named by nobody",
     ),

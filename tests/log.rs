@@ -661,6 +661,7 @@ fn wake_ups_reach_every_reader_on_every_shard() {
             let (ready, started) = std::sync::mpsc::channel();
             let thread = std::thread::spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_time()
                     .build()
                     .expect("a runtime");
                 runtime.block_on(async {
@@ -787,4 +788,38 @@ fn a_run_is_what_comes_next_and_nothing_else() {
     assert!(live.take_run(Framing::Sse, MOST).is_none());
     let end = live.try_next();
     assert!(matches!(end, Some(Next::End(End::Drain))), "{end:?}");
+}
+
+#[test]
+fn what_nobody_can_tell_any_more_is_a_gap_for_everybody() {
+    let log = Log::new(Limits::default(), "s", 1, Box::new(|| 1));
+    let [lost, other] = [topic(1), topic(2)];
+    let read = |start| reader(&log, &[lost.clone(), other.clone()], start, Lag::Gap);
+    let (mut idle, mut slow) = (read(Start::Head), read(Start::Head));
+    let first = log.append(draft(1, 1)).expect("there is room");
+    let second = log.append(draft(2, 1)).expect("there is room");
+    drain(&mut idle);
+    log.lose(|topic| *topic == lost);
+    let after = log.append(draft(1, 2)).expect("there is room");
+    let late = [EventId::ZERO, first].map(|cursor| read(Start::After(cursor)));
+    let [mut all, mut resumed] = late;
+    for (reader, seen, cursor) in [
+        (&mut idle, vec![after], Some(second)),
+        (&mut slow, vec![second, after], None),
+        (&mut resumed, vec![second, after], Some(first)),
+    ] {
+        let nexts = drain(reader);
+        let ids: Vec<EventId> = events(&nexts).iter().map(|event| event.id).collect();
+        assert_eq!(ids, seen);
+        let [gap] = &*gaps(&nexts) else {
+            panic!("not one gap: {nexts:?}");
+        };
+        assert_eq!((&gap.topic, gap.reason), (&lost, Reason::Expired));
+        assert_eq!(gap.missed, None, "nobody knows how many");
+        assert!(gap.resumed_at > second && gap.resumed_at < after);
+        assert!(cursor.is_none_or(|cursor| gap.after <= Some(cursor)));
+    }
+    let nexts = drain(&mut all);
+    assert_eq!((events(&nexts).len(), gaps(&nexts).len()), (2, 0));
+    assert_eq!(log.held().events, 2);
 }

@@ -1,6 +1,7 @@
 // The page: asks its own origin where the listeners are, sets up a panel for each wire, and draws at most once a
 // frame. Handlers of events only count (streams.js); everything that is seen is written from `draw`.
 
+import { Collections } from './collections.js';
 import { Compare } from './compare.js';
 import { bytes, count, duration } from './figures.js';
 import { Clock } from './latency.js';
@@ -32,6 +33,7 @@ const feed = new Feed((stats) => {
 /** Where the listeners are: name to origin, once the server has said. */
 const origins = new Map();
 const workbench = new Workbench(byId('workbench'), { origins, clock, home: ownOrigin, changed });
+const collections = new Collections(byId('collections'), { origins, changed });
 const compare = new Compare(byId('compare'), { origins, clock, home: ownOrigin, hold, release });
 
 let isDrawAsked = false;
@@ -65,6 +67,7 @@ function draw() {
   let isMoving = false;
   for (const panel of panels) if (panel.draw(now, feed)) isMoving = true;
   workbench.draw(now);
+  collections.draw(now);
   byId('start-all').disabled = panels.every((panel) => panel.isRunning || panel.isHeld || panel.origin === null);
   byId('stop-all').disabled = panels.every((panel) => !panel.isRunning);
   if (feed.stats) drawServer(now);
@@ -200,6 +203,7 @@ function hold() {
   for (const panel of running) panel.stop();
   for (const panel of panels) panel.isHeld = true;
   workbench.hold();
+  collections.hold();
   changed();
   return running.length > 0;
 }
@@ -207,6 +211,7 @@ function hold() {
 function release() {
   for (const panel of panels) panel.isHeld = false;
   workbench.release();
+  collections.release();
   follow();
   changed();
 }
@@ -214,6 +219,7 @@ function release() {
 function end() {
   compare.leave();
   workbench.leave();
+  collections.leave();
   feed.stop();
   for (const panel of panels) panel.stop();
 }
@@ -239,6 +245,7 @@ window.addEventListener('pageshow', (event) => {
   if (!event.persisted) return;
   follow();
   workbench.comeBack();
+  collections.comeBack();
 });
 setInterval(tick, TICK_MS);
 

@@ -29,7 +29,8 @@ export function status(workbench, standing) {
   }
 }
 
-function troubleInWords(trouble, wire, origin) {
+/** What is wrong with a wire. */
+export function troubleInWords(trouble, wire, origin) {
   switch (trouble) {
     case 'off': return `The listener ${wire.listeners[0]} is off; take another wire.`;
     case 'untaken': return `No WebSocket could be opened over HTTP/2, by this browser or by this server; take another wire.`;

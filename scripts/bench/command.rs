@@ -1,4 +1,4 @@
-//! The command line of a benchmark: what its script asks for, and how it ends. Both benchmarks have this file.
+//! The command line of a benchmark: what its script asks for, and how it ends. All benchmarks have this file.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

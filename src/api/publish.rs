@@ -54,7 +54,7 @@ impl Publisher {
     pub fn publish(&self, drafts: Vec<Draft>, key: Option<&str>) -> Result<Appended, Problem> {
         for (index, draft) in drafts.iter().enumerate() {
             if draft.topic.is_reserved() {
-                let detail = "topics that begin with $ are the server's own; publish to another";
+                let detail = "topics that begin with $ or with collections/ are the server's own; publish to another";
                 return Err(Problem::new(
                     StatusCode::FORBIDDEN,
                     "reserved-topic",
@@ -139,7 +139,7 @@ fn describe() -> Value {
                 done,
             ),
             "400": problem("The topic, the type, the key or the body is malformed, no event is in it, or an object breaks the schema of the table that the topic is"),
-            "403": problem("A topic of the server's own, which begins with $, or a page of a foreign origin"),
+            "403": problem("A topic of the server's own, which begins with $ or with collections/, or a page of a foreign origin"),
             "413": problem("The body is over event-bytes, or for many lines batch-bytes or batch-events"),
             "429": problem_with(
                 "retry-after",

@@ -166,6 +166,7 @@ impl Api for Seen {
                 "draining",
                 "the server is draining; use another",
             )),
+            "/readyz" => context.collections.ready().map(|()| well()),
             _ => Ok(well()),
         })
         .boxed()

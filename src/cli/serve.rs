@@ -1,9 +1,12 @@
 //! `triwire serve`: from settings to bound listeners, certificates, a log and a running server.
 
 mod bind;
+mod documents;
 mod identity;
+mod settings;
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,27 +16,31 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 #[cfg(target_os = "linux")]
 use rustix::process::{Signal, set_parent_process_death_signal};
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
+use self::documents::Documents;
 use self::identity::Identities;
 use crate::access::Access;
 use crate::access::keys::Keys;
 use crate::api::cut::Cuts;
 use crate::api::publish::Publisher;
 use crate::api::stats::Stats;
-use crate::api::timeplus::queries::registry::{self, Registry};
-use crate::api::{Context, Health, publish};
-use crate::config::{Config, Limits, LogFormat};
+use crate::api::timeplus::queries::registry::Registry;
+use crate::api::{Context, Health, Services};
+use crate::config::{Config, LogFormat};
 use crate::counts::{Counts, ListenerFacts};
+use crate::live::Live;
 use crate::live::definitions::{Definitions, Stored};
-use crate::live::engine::{self, Engine};
-use crate::live::{self, Live};
-use crate::log::{self, Log};
+use crate::live::engine::Engine;
+use crate::log::Log;
 use crate::routes::Routes;
 use crate::server::{self, Listener, Server};
 use crate::source::machine;
-use crate::wire;
+use crate::store::Collections;
+use crate::store::announce::Announcer;
+use crate::wire::socket_io::SocketIo;
 
 /// Not for people: who starts a server to measure it must not leave it behind, not even when it is killed itself.
 const END_WITH_PARENT: &str = "end-with-parent";
@@ -60,11 +67,18 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
     };
     log_to_stderr(config.log_format);
     let descriptors = raise_descriptors();
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return super::fail(&[format!("the server could not run: {error}")]),
+    };
     // All are tried, so that whoever mends the one need not start again to hear of the other.
     let found = (
         identity::find(&config),
         bind::all(&config.listeners),
-        kept(&config),
+        kept(&config, &runtime),
     );
     let (identities, bound, kept) = match found {
         (Ok(identities), Ok(bound), Ok(kept)) => (identities, bound, kept),
@@ -74,7 +88,7 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
         }
     };
     let listeners = bind::listeners(bound, &identities);
-    match serve(&config, descriptors, identities, listeners, kept) {
+    match serve(&config, descriptors, identities, listeners, kept, &runtime) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => super::fail(&[format!("the server could not run: {error}")]),
     }
@@ -90,12 +104,15 @@ fn end_with(parent: u32) -> std::io::Result<()> {
     }
 }
 
-/// What outlives a restart, if anything does.
-type Kept = Option<(Definitions, Stored)>;
+/// What outlives a restart, if anything does: definitions, and documents, which may also be in memory.
+type Kept = (Option<(Definitions, Stored)>, Documents);
 
-fn kept(config: &Config) -> Result<Kept, Vec<String>> {
+/// Whoever has the definitions has the directory, so they are opened first.
+fn kept(config: &Config, runtime: &Runtime) -> Result<Kept, Vec<String>> {
     let opened = config.data.as_deref().map(Definitions::open).transpose();
-    opened.map_err(|mistake| vec![format!("--data: {mistake}")])
+    let definitions = opened.map_err(|mistake| vec![format!("--data: {mistake}")])?;
+    let documents = Documents::open(config, runtime).map_err(|mistake| vec![mistake])?;
+    Ok((definitions, documents))
 }
 
 fn serve(
@@ -104,6 +121,7 @@ fn serve(
     identities: Identities,
     listeners: Vec<Listener>,
     kept: Kept,
+    runtime: &Runtime,
 ) -> std::io::Result<()> {
     let name = config.name_or(
         rustix::system::uname()
@@ -116,22 +134,38 @@ fn serve(
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let facts: Vec<ListenerFacts> = listeners.iter().map(|l| l.facts.clone()).collect();
     let counts = Counts::new(shards, facts.clone());
-    let log = Log::new(log_limits(config), &name, shards, Box::new(now_ms));
+    let log = Log::new(
+        settings::log_limits(config),
+        &name,
+        shards,
+        Box::new(now_ms),
+    );
     let access = access(config, &identities, &listeners);
-    let (definitions, stored) = kept.unzip();
-    let limits = live_limits(config);
+    let (definitions, documents) = kept;
+    let (definitions, stored) = definitions.unzip();
+    let limits = settings::live_limits(config);
     let engine = Engine::start(&log, limits.engine)?;
     let live = Live::new(log.clone(), engine, limits, definitions);
+    let announcer = Announcer::new(log.clone(), settings::announce_limits(config));
+    let place = documents.place().map(str::to_owned);
+    let store = documents.start(announcer.clone(), runtime)?;
+    let collections = Collections::new(store, announcer.clone(), settings::store_limits(config));
+    let services = Arc::new(Services {
+        publisher: Arc::new(Publisher::new(
+            log.clone(),
+            live.clone(),
+            settings::publish_limits(config),
+        )),
+        collections: Arc::new(collections),
+    });
     let stats = Arc::new(Stats::new(&name, counts.clone(), log.clone()));
-    let timeplus = Registry::new(timeplus_limits(config));
+    let timeplus = Registry::new(settings::timeplus_limits(config));
     let routes = Arc::new(Routes {
         access: access.clone(),
         context: Context {
-            publisher: Arc::new(Publisher::new(
-                log.clone(),
-                live.clone(),
-                publish_limits(config),
-            )),
+            publisher: services.publisher.clone(),
+            collections: services.collections.clone(),
+            services: services.clone(),
             live: live.clone(),
             cuts: Cuts::new(config.limits.cut_keys),
             stats: stats.clone(),
@@ -139,7 +173,12 @@ fn serve(
             keys: keys(config),
             timeplus: timeplus.clone(),
         },
-        settings: Arc::new(wire_settings(config, &name)),
+        settings: Arc::new(settings::wire_settings(config, &name)),
+        socket_io: SocketIo::new(
+            settings::socket_io_limits(config),
+            log.clone(),
+            services.clone(),
+        ),
         log: log.clone(),
     });
     let server = Server {
@@ -147,36 +186,47 @@ fn serve(
         routes,
         counts,
         log: log.clone(),
-        settings: server_settings(config, shards, descriptors),
+        settings: settings::server_settings(config, shards, descriptors),
     };
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(async {
-            let (drain, cut) = signals()?;
-            live.restore(stored.unwrap_or_default()).await;
-            tokio::spawn(live.tidy());
-            tokio::spawn(timeplus.tidy());
-            tokio::spawn(stats.publish_while_read());
-            if let Some(every) = config.metrics_every {
-                let (log, name) = (log.clone(), name.clone());
-                tokio::spawn(async move {
-                    if let Err(error) = machine::run(log, name, every).await {
-                        tracing::warn!("metrics: {error}; nothing is published there");
-                    }
-                });
-            }
-            tokio::spawn(identities.watch(access));
-            match &config.data {
-                Some(dir) => tracing::info!(
-                    "tables, queries and subscriptions outlive a restart, in {}; the log is in memory and does not",
-                    dir.display()
-                ),
-                None => tracing::info!("all is in memory: without --data nothing outlives a restart"),
-            }
-            say_ready(config.log_format, &name, &facts);
-            server::run(server, drain_on(drain), drain_on(cut)).await
-        })
+    runtime.block_on(async {
+        let (drain, cut) = signals()?;
+        live.restore(stored.unwrap_or_default()).await;
+        tokio::spawn(live.tidy());
+        tokio::spawn(announcer.tidy());
+        tokio::spawn(timeplus.tidy());
+        tokio::spawn(stats.publish_while_read());
+        if let Some(every) = config.metrics_every {
+            let (log, name) = (log.clone(), name.clone());
+            tokio::spawn(async move {
+                if let Err(error) = machine::run(log, name, every).await {
+                    tracing::warn!("metrics: {error}; nothing is published there");
+                }
+            });
+        }
+        tokio::spawn(identities.watch(access));
+        say_what_lasts(config, place.as_deref());
+        say_ready(config.log_format, &name, &facts);
+        server::run(server, drain_on(drain), drain_on(cut)).await
+    })
+}
+
+/// What outlives a restart, and where it is.
+fn say_what_lasts(config: &Config, database: Option<&str>) {
+    let dir = config.data.as_deref().map(Path::display);
+    match (dir, database) {
+        (Some(dir), None) => tracing::info!(
+            "documents, tables, queries and subscriptions outlive a restart, in {dir}; the log is in memory and does not"
+        ),
+        (None, None) => {
+            tracing::info!("all is in memory: without --data nothing outlives a restart");
+        }
+        (Some(dir), Some(database)) => tracing::info!(
+            "documents are in {database}; tables, queries and subscriptions outlive a restart, in {dir}; the log is in memory and does not"
+        ),
+        (None, Some(database)) => tracing::info!(
+            "documents are in {database}; all else is in memory: without --data it does not outlive a restart"
+        ),
+    }
 }
 
 /// The one line that is ever on stdout. A reader that has gone is no reason to stop.
@@ -283,98 +333,4 @@ fn now_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| d.as_millis() as u64)
-}
-
-fn log_limits(config: &Config) -> log::Limits {
-    let limits = &config.limits;
-    log::Limits {
-        topic_bytes: limits.topic_bytes as u64,
-        topic_events: limits.topic_events,
-        total_bytes: limits.log_bytes as u64,
-        topics: limits.topics,
-        reader_topics: limits.reader_topics,
-        keys: limits.idempotency_keys,
-        keys_for: config.timing.idempotency_for,
-    }
-}
-
-fn live_limits(config: &Config) -> live::Limits {
-    let Config { timing, limits, .. } = config;
-    let Limits { live, .. } = limits;
-    live::Limits {
-        queries: live.queries,
-        subscriptions: live.subscriptions,
-        subscription_ttl: timing.subscription_ttl,
-        reader_topics: limits.reader_topics,
-        engine: engine::Limits {
-            tables: live.tables,
-            columns: live.table_columns,
-            table_rows: live.table_rows as u64,
-            table_bytes: live.table_bytes as u64,
-            tables_bytes: live.tables_bytes as u64,
-            query_bytes: live.query_bytes,
-            query_time: timing.query_time,
-            query_memory: live.query_memory as u64,
-            states_bytes: live.query_memory / 4,
-            groups: live.query_groups,
-            result_bytes: live.query_result,
-            flow_bytes: live.stream_result,
-        },
-    }
-}
-
-fn timeplus_limits(config: &Config) -> registry::Limits {
-    let Config { timing, limits, .. } = config;
-    registry::Limits {
-        running: limits.live.timeplus_queries,
-        ended: limits.live.timeplus_ended,
-        ended_for: timing.timeplus_ended_for,
-        stall: timing.stall,
-    }
-}
-
-fn publish_limits(config: &Config) -> publish::Limits {
-    publish::Limits {
-        event_bytes: config.limits.event_bytes as u64,
-        batch_bytes: config.limits.batch_bytes as u64,
-        batch_events: config.limits.batch_events,
-        body_time: config.timing.request_body,
-    }
-}
-
-fn wire_settings(config: &Config, name: &str) -> wire::Settings {
-    let Config { timing, limits, .. } = config;
-    wire::Settings {
-        server: name.to_owned(),
-        heartbeat: timing.heartbeat,
-        ping: timing.ping,
-        pong: timing.pong,
-        retry_ms: (
-            timing.retry_min.as_millis() as u64,
-            timing.retry_max.as_millis() as u64,
-        ),
-        poll_timeout: timing.poll_timeout,
-        poll_events: limits.poll_events,
-        poll_bytes: limits.poll_bytes,
-        message_bytes: limits.websocket_bytes(),
-        websocket_http2: !config.no_websocket_http2,
-    }
-}
-
-fn server_settings(config: &Config, shards: usize, descriptors: u64) -> server::Settings {
-    let Config { timing, limits, .. } = config;
-    server::Settings {
-        shards,
-        head_time: timing.request_head,
-        head_bytes: limits.head_bytes,
-        streams: u32::try_from(limits.streams).unwrap_or(u32::MAX),
-        http1_unsent: limits.http1_unsent,
-        http2_unsent: limits.http2_unsent,
-        stall: timing.stall,
-        dead: timing.dead,
-        connections: limits.connections_within(descriptors),
-        h2c_upgrade: !config.no_h2c_upgrade,
-        websocket_http2: !config.no_websocket_http2,
-        drain: timing.drain,
-    }
 }

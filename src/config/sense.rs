@@ -16,7 +16,7 @@ struct Order {
     why: &'static str,
 }
 
-const ORDERS: [Order; 5] = [
+const ORDERS: [Order; 6] = [
     Order {
         small: "event-bytes",
         large: "topic-bytes",
@@ -41,6 +41,11 @@ const ORDERS: [Order; 5] = [
         small: "tables-bytes",
         large: "query-memory",
         why: "the tables are in it",
+    },
+    Order {
+        small: "document-bytes",
+        large: "page-bytes",
+        why: "a page must hold the largest document",
     },
 ];
 

@@ -68,20 +68,25 @@ impl Sources {
 
 /// Adds `--config` and a flag a setting. All take text, so that clap has no opinion on a value.
 pub(super) fn arguments(command: clap::Command) -> clap::Command {
-    let help = "A TOML file of settings; each comes from its flag (--drain 5s), else its variable \
-                (TRIWIRE_DRAIN=5s), else its key here (drain = \"5s\"), else the default";
-    let file = Arg::new(FILE)
-        .long(FILE)
-        .value_name("FILE")
-        .help(help)
-        .help_heading("Server");
     let flags = SECTIONS.iter().flat_map(|section| {
         section
             .settings
             .iter()
             .map(|setting| argument(setting, section.title))
     });
-    command.args(flags).arg(file)
+    command.args(flags).arg(of_file().help_heading("Server"))
+}
+
+/// Adds `--config` and the flag of one setting.
+pub(super) fn only(command: clap::Command, setting: &'static Setting) -> clap::Command {
+    let flag = argument(setting, "Options").hide_short_help(false);
+    command.arg(flag.help_heading(None)).arg(of_file())
+}
+
+fn of_file() -> Arg {
+    let help = "A TOML file of settings; each comes from its flag (--drain 5s), else its variable \
+                (TRIWIRE_DRAIN=5s), else its key here (drain = \"5s\"), else the default";
+    Arg::new(FILE).long(FILE).value_name("FILE").help(help)
 }
 
 pub(super) fn flag(setting: &Setting, matches: &ArgMatches) -> Option<Given> {

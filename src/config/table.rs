@@ -4,9 +4,11 @@
 //! A row's kind holds the field that it fills, so the compiler checks the type; everything else
 //! about a setting follows from its key.
 
+mod collections;
 mod general;
 mod limits;
 mod live;
+mod store;
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -44,7 +46,7 @@ pub struct Section {
 }
 
 /// All settings by heading.
-pub static SECTIONS: [Section; 5] = [
+pub static SECTIONS: [Section; 7] = [
     Section {
         title: "Listeners",
         settings: general::LISTENERS,
@@ -64,6 +66,14 @@ pub static SECTIONS: [Section; 5] = [
     Section {
         title: "Live SQL",
         settings: live::LIVE,
+    },
+    Section {
+        title: "Collections",
+        settings: collections::COLLECTIONS,
+    },
+    Section {
+        title: "Postgres",
+        settings: store::STORE,
     },
 ];
 
@@ -98,6 +108,7 @@ enum Kind {
     Origins(Field<Vec<String>>),
     Hosts(Field<Vec<String>>),
     Keys(Field<Vec<Secret>>),
+    Store(Field<Option<Secret>>),
 }
 
 /// A row that only `--help` and the documentation show.
@@ -159,6 +170,7 @@ impl Setting {
             Kind::Origins(_) => "scheme://host or scheme://host:port, any number".to_owned(),
             Kind::Hosts(_) => "names without a port, any number".to_owned(),
             Kind::Keys(_) => value::KEYS.to_owned(),
+            Kind::Store(_) => value::STORE.to_owned(),
         }
     }
 
@@ -176,6 +188,7 @@ impl Setting {
             Kind::Origins(_) => "ORIGIN",
             Kind::Hosts(_) => "HOST",
             Kind::Keys(_) => "KEY",
+            Kind::Store(_) => "URL",
         }
     }
 
@@ -213,6 +226,14 @@ impl Setting {
             }
             Kind::Hosts(field) => list(values, host::host).map(|hosts| *field(config) = hosts),
             Kind::Keys(field) => keys(values).map(|keys| *field(config) = keys),
+            Kind::Store(field) => match values {
+                [url] if value::is_store(url.trim()) => {
+                    *field(config) = Some(Secret::new(url.trim()));
+                    Ok(())
+                }
+                // There is a password in it.
+                _ => Err(vec![format!("is none; write {}", value::STORE)]),
+            },
             _ => match values {
                 [text] => self
                     .store_one(config, text.trim())
@@ -246,8 +267,8 @@ impl Setting {
             Kind::DirectoryOrNone(field) => *field(config) = Some(PathBuf::from(text)),
             Kind::Name(field) => *field(config) = Some(value::name(text)?),
             Kind::LogFormat(field) => *field(config) = log_format(text)?,
-            Kind::Origins(_) | Kind::Hosts(_) | Kind::Keys(_) => {
-                unreachable!("lists are stored whole")
+            Kind::Origins(_) | Kind::Hosts(_) | Kind::Keys(_) | Kind::Store(_) => {
+                unreachable!("lists and secrets are stored whole")
             }
         }
         Ok(())

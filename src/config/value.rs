@@ -106,6 +106,15 @@ pub(super) fn is_key(text: &str) -> bool {
     (16..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
+/// What names a database; what is behind the `://` is for those to judge who connect to it.
+pub(super) const STORE: &str = "postgres://USER:PASSWORD@HOST:PORT/DATABASE";
+
+pub(super) fn is_store(text: &str) -> bool {
+    let schemes = ["postgres://", "postgresql://"];
+    let rest = schemes.iter().find_map(|scheme| text.strip_prefix(scheme));
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_control))
+}
+
 /// As much of a host's name as a name may hold.
 pub(super) fn name_from(host: &str) -> String {
     let kept: String = host

@@ -6,8 +6,10 @@ mod encode;
 mod fill;
 mod flow;
 mod fresh;
+mod late;
 mod panes;
 mod query;
+mod room;
 mod shape;
 mod slots;
 mod state;
@@ -20,7 +22,7 @@ mod whole;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -38,6 +40,7 @@ use crate::problem::Problem;
 use self::flow::{Begin, Tally};
 pub use self::flow::{Progress, Reader, Run, Told as FlowTold};
 use self::query::{CostOf, Watch};
+use self::room::Room;
 use self::table::Shared;
 use self::threads::{Ask, Threads};
 
@@ -148,6 +151,8 @@ pub struct Limits {
     pub states_bytes: usize,
     /// Groups of a query.
     pub groups: usize,
+    /// Bytes that the groups of all queries may hold, as far as new rows keep them fresh.
+    pub groups_bytes: usize,
     /// Bytes of a result.
     pub result_bytes: usize,
     /// Bytes of what a query of the dialect tells at once: all of it, if it is not told row by row.
@@ -167,6 +172,7 @@ impl Default for Limits {
             query_memory: 768 << 20,
             states_bytes: 192 << 20,
             groups: 100_000,
+            groups_bytes: 256 << 20,
             result_bytes: 256 << 10,
             flow_bytes: 16 << 20,
         }
@@ -208,6 +214,15 @@ struct Counters {
     rows: AtomicU64,
     runs: [AtomicU64; 3],
     fills: AtomicU64,
+    /// Bytes that groups hold.
+    groups: Arc<AtomicUsize>,
+}
+
+impl Counters {
+    /// Of what groups may hold.
+    fn room(&self, limits: &Limits) -> Room {
+        Room::new(&self.groups, limits.groups_bytes)
+    }
 }
 
 /// The time: of the day, and one that never steps.

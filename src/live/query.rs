@@ -12,9 +12,9 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use self::told::{Teller, Told};
+use super::digest;
 use super::engine::{Engine, View};
 use super::queries::{Asked, Name};
-use super::random;
 use super::sql::{Class, Plan};
 use crate::event::Topic;
 use crate::log::Log;
@@ -37,10 +37,11 @@ pub(super) struct Definition {
 
 impl Definition {
     pub fn new(asked: Asked, plan: Result<Arc<Plan>, Problem>) -> Definition {
+        let said = serde_json::to_vec(&asked).expect("text and a number");
         Definition {
             asked,
             plan,
-            etag: random(8),
+            etag: digest(&said),
         }
     }
 }

@@ -56,6 +56,8 @@ pub enum Stopped {
     Aborted,
     /// It wanted more memory than there is for it, or made a value that is too long.
     Memory,
+    /// What is kept of groups wanted more memory than there is for that.
+    Groups,
     /// What SQLite says of it.
     Other(String),
 }
@@ -297,6 +299,7 @@ impl fmt::Display for Stopped {
             Stopped::Time => f.write_str("its time was over"),
             Stopped::Aborted => f.write_str("it was stopped"),
             Stopped::Memory => f.write_str("it wanted more memory than it may have"),
+            Stopped::Groups => f.write_str("its groups wanted more memory than they may have"),
             Stopped::Other(words) => f.write_str(words),
         }
     }

@@ -16,7 +16,7 @@ use self::follower::Follower;
 use super::definitions::{Change, Kind};
 use super::queries::{Name, unknown_queries};
 use super::query::Query;
-use super::{Expected, Live, is_expected, random, too_many};
+use super::{Expected, Live, digest, is_expected, random, too_many};
 use crate::event::{EventId, Topic};
 use crate::log::{Log, Reader, Ringer, Start};
 use crate::problem::Problem;
@@ -195,6 +195,11 @@ impl Live {
     }
 }
 
+/// What is the same of the same members, also after a restart.
+fn etag(members: &[Member]) -> String {
+    digest(&serde_json::to_vec(&Subscription::asked(members)).expect("texts"))
+}
+
 fn put_subscription(id: &str, members: &[Member]) -> Change {
     let body = serde_json::to_string(&Subscription::asked(members)).expect("texts");
     Change::Put(Kind::Subscription, id.to_owned(), body)
@@ -262,10 +267,10 @@ impl Subscription {
             log,
             changes: AtomicU64::new(0),
             state: Mutex::new(State {
+                etag: etag(&members),
                 members,
                 followers: Slab::new(),
                 is_over: false,
-                etag: random(8),
                 used_at: Instant::now(),
             }),
         }
@@ -297,7 +302,7 @@ impl Subscription {
         }
         let streams = state.followers.len();
         let old = std::mem::replace(&mut state.members, members);
-        state.etag = random(8);
+        state.etag = etag(&state.members);
         // Those that stay are watched all the time.
         state.watched().for_each(|query| query.watch(streams));
         unwatch(&old, streams);
@@ -379,7 +384,7 @@ impl Subscription {
         state.watched().for_each(|query| query.watch(1));
         let follower = Follower::new(self.clone(), key, state.members.clone());
         drop(state);
-        follower.guide(reader, place, is_poll && start != Start::Head);
+        follower.guide(reader, place, start, is_poll);
         true
     }
 }

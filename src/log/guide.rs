@@ -10,6 +10,11 @@ use crate::event::{Event, EventId, Topic};
 
 /// Decides what a reader reads. Who changes its mind rings the reader, by the [`Ringer`] that the guide was given.
 pub trait Guide: Send {
+    /// Whether it decides on topics at all; one that does not only tells something first.
+    fn decides(&self) -> bool {
+        true
+    }
+
     /// Whether there is news: asked at each look for an event, so this must be no more than a look.
     fn has_news(&self) -> bool;
 

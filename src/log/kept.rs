@@ -26,6 +26,8 @@ pub(super) struct Kept {
     pub(super) first: u64,
     /// The last id that is gone, or may have been before the topic was: a cursor below it has lost something.
     pub(super) floor: EventId,
+    /// Whoever has not come to this number has lost nobody knows how many.
+    pub(super) unknown: u64,
     pub(super) bytes: u64,
 }
 
@@ -37,6 +39,7 @@ impl TopicLog {
                 events: VecDeque::new(),
                 first: 0,
                 floor,
+                unknown: 0,
                 bytes: 0,
             }),
             end: AtomicU64::new(0),
@@ -66,6 +69,17 @@ impl TopicLog {
     /// Takes the oldest event away.
     pub(super) fn pop(&self) -> Option<Arc<Event>> {
         self.kept().pop()
+    }
+
+    /// Takes all away, and with it what was never there: one number, which stands for nobody knows what.
+    pub(super) fn lose(&self, at: EventId) -> Vec<Arc<Event>> {
+        let mut kept = self.kept();
+        let gone = std::iter::from_fn(|| kept.pop()).collect();
+        kept.first += 1;
+        kept.unknown = kept.first;
+        kept.floor = at;
+        self.end.store(kept.end(), Ordering::Release);
+        gone
     }
 
     pub(super) fn oldest_seq(&self) -> Option<u64> {

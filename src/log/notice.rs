@@ -32,7 +32,7 @@ pub enum Lag {
 /// Why something is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The cursor it came with is below what is retained.
+    /// The cursor it came with is below what is retained, or what comes after it was never there to be told.
     Expired,
     /// It read too slowly while it was connected.
     Lagged,

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::guide::{Guide, News, Ringer};
-use super::kept::TopicLog;
+use super::kept::{Kept, TopicLog};
 use super::notice::{End, Gap, Lag, Next, Reason, Start};
 use super::{Log, State};
 use crate::bundle::{Bell, Look};
@@ -84,7 +84,7 @@ impl Reader {
 
     /// Whether somebody else decides what it reads.
     pub fn is_guided(&self) -> bool {
-        self.guide.is_some()
+        self.guide.as_ref().is_some_and(|guide| guide.decides())
     }
 
     /// Adds topics; those that it reads already stay where they are. Returns the cursor after which nothing of
@@ -150,6 +150,11 @@ impl Reader {
     pub fn begin(&mut self, topics: &[Topic], start: Start) -> Result<EventId, Problem> {
         self.cursor = self.subscribe(topics, start)?;
         Ok(self.cursor)
+    }
+
+    /// Says that it has nothing after this cursor yet: its guide tells it what was between.
+    pub fn hold(&mut self, cursor: EventId) {
+        self.cursor = cursor;
     }
 
     fn join(&mut self, state: &mut State, name: &Topic, start: Start, honest: bool) {
@@ -338,6 +343,11 @@ impl Reader {
         Heeded::Change
     }
 
+    /// Whether nothing comes any more.
+    pub fn is_over(&self) -> bool {
+        self.end().is_some()
+    }
+
     fn end(&self) -> Option<End> {
         if self.ending.is_some() {
             return self.ending;
@@ -408,7 +418,8 @@ impl Reader {
             let mut resumed_at = kept.get(subscribed.next).map(|event| event.id.before());
             if missed > 0 {
                 resumed_at = Some(kept.floor);
-                self.notices.push_back(subscribed.lost(kept.floor, missed));
+                self.notices
+                    .push_back(subscribed.lost(&kept, kept.floor, missed));
                 subscribed.next = kept.first;
                 subscribed.after = kept.floor;
             }
@@ -435,7 +446,8 @@ impl Reader {
             match self.notices.iter_mut().find(|gap| gap.topic == *topic) {
                 Some(gap) => gap.resumed_at = resumed_at,
                 None => {
-                    let gap = subscribed.lost(resumed_at, skipped);
+                    let gap = subscribed.lost(&kept, resumed_at, skipped);
+                    let reason = gap.missed.map_or(gap.reason, |_| reason);
                     self.notices.push_back(Gap { reason, ..gap });
                 }
             }
@@ -486,13 +498,17 @@ enum Heeded {
 }
 
 impl Subscribed {
-    fn lost(&self, resumed_at: EventId, missed: u64) -> Gap {
+    fn lost(&self, kept: &Kept, resumed_at: EventId, missed: u64) -> Gap {
+        let is_known = self.next >= kept.unknown;
         Gap {
             topic: self.topic.name.clone(),
-            reason: Reason::Lagged,
+            reason: match is_known {
+                true => Reason::Lagged,
+                false => Reason::Expired,
+            },
             after: Some(self.after),
             resumed_at,
-            missed: Some(missed),
+            missed: is_known.then_some(missed),
             go_on: None,
         }
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use super::Log;
 use super::kept::TopicLog;
-use crate::event::{Event, Topic};
+use crate::event::{Event, EventId, Topic};
 
 /// A handle on one topic, for as long as it lives.
 pub struct Scan {
@@ -50,6 +50,18 @@ impl Log {
     }
 }
 
+impl Log {
+    /// The same of a topic that nobody has written to until now: a cursor from before may have lost something.
+    pub fn begin(self: &Arc<Log>, topic: &Topic) -> Scan {
+        let scan = self.scan(topic);
+        let mark = self.mark();
+        let mut kept = scan.topic.kept();
+        kept.floor = kept.floor.max(mark);
+        drop(kept);
+        scan
+    }
+}
+
 impl Scan {
     /// The topic's name.
     pub fn topic(&self) -> &Topic {
@@ -59,6 +71,25 @@ impl Scan {
     /// The number of the oldest event that is retained.
     pub fn first(&self) -> u64 {
         self.topic.kept().first
+    }
+
+    /// A cursor below it has lost something.
+    pub fn floor(&self) -> EventId {
+        self.topic.floor()
+    }
+
+    /// What is after one cursor and not after another, unless something of it is lost or it is more than this;
+    /// [`EventId::ZERO`] has lost nothing, and is the newest of what is retained.
+    pub fn between(&self, after: EventId, last: EventId, most: usize) -> Option<Vec<Arc<Event>>> {
+        let kept = self.topic.kept();
+        let (first, end) = (kept.after(after), kept.after(last));
+        let count = usize::try_from(end - first).unwrap_or(usize::MAX);
+        let first = match after {
+            EventId::ZERO => first.max(end.saturating_sub(most as u64)),
+            _ if after < kept.floor || count > most => return None,
+            _ => first,
+        };
+        Some((first..end).filter_map(|n| kept.get(n)).cloned().collect())
     }
 
     /// The number that the next event will have; costs nothing.

@@ -133,6 +133,7 @@ async fn begin(home: Arc<Home>, arrival: Arrival) -> io::Result<Option<Serving>>
             shard: home.shard,
             // Half of the bound: the kernel and h2's own buffers have the rest.
             unsent: is_http2.then(|| Unsent::new(unsent / 2)),
+            unread: is_http2.then(|| Unsent::new(unsent / 2)),
             bundle: Some(home.streams.clone()),
         },
         home,
@@ -316,7 +317,9 @@ where
         .max_send_buf_size(16 * 1024)
         // What clients send is small: these windows bound what a connection can make us hold of it.
         .initial_stream_window_size(64 * 1024)
-        .initial_connection_window_size(256 * 1024)
+        // h2 ends a connection when the frames under 256 bytes that nobody has read yet miss half of this window together.
+        // A full window of one WebSocket's short messages must be less, since it is read in one go.
+        .initial_connection_window_size(1024 * 1024)
         // Keeps idle connections in sight of TCP's own limits; the answer may take as long as a stalled reader.
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(settings.stall)

@@ -2,7 +2,9 @@
 //!
 //! What the messages mean stands in `session`.
 
+mod ending;
 mod message;
+mod request;
 pub mod rows;
 mod session;
 mod sips;
@@ -12,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::ext::Protocol;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
+use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use serde_json::{Value, json};
 use tokio_tungstenite::WebSocketStream;
@@ -152,7 +155,29 @@ pub fn is_handshake(request: &Parts) -> bool {
         && has(header::UPGRADE, "websocket")
 }
 
+/// Answers a handshake of something else on WebSockets, whatever subprotocols it offers; with what comes of it.
+///
+/// # Errors
+/// 426 for another version than 13, 400 for one that is malformed.
+pub fn accept(request: &mut Request<Incoming>) -> Result<(Response<Body>, OnUpgrade), Problem> {
+    check_version(request.headers())?;
+    let response = agreed(request)?;
+    Ok((response, hyper::upgrade::on(request)))
+}
+
 fn accepted(request: &Request<Incoming>) -> Result<Response<Body>, Problem> {
+    let mut response = agreed(request)?;
+    if let Some(chosen) = subprotocol(request.headers())? {
+        let answer = response.headers_mut();
+        answer.insert(
+            header::SEC_WEBSOCKET_PROTOCOL,
+            HeaderValue::from_static(chosen),
+        );
+    }
+    Ok(response)
+}
+
+fn agreed(request: &Request<Incoming>) -> Result<Response<Body>, Problem> {
     let mut response = Response::new(Body::empty());
     let headers = request.headers();
     if request.method() != Method::CONNECT {
@@ -163,13 +188,6 @@ fn accepted(request: &Request<Incoming>) -> Result<Response<Body>, Problem> {
         answer.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         answer.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         answer.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    }
-    if let Some(chosen) = subprotocol(headers)? {
-        let answer = response.headers_mut();
-        answer.insert(
-            header::SEC_WEBSOCKET_PROTOCOL,
-            HeaderValue::from_static(chosen),
-        );
     }
     Ok(response)
 }

@@ -140,7 +140,7 @@ async fn a_change_that_would_undo_anothers_is_refused() {
         assert_eq!(etag(&desk.get(&path).await), second);
         let several = format!("{first}, {second}");
         assert_eq!(desk.publisher.call(put(&several)).await.status, 200);
-        let stale = Call::delete(path.clone()).with("if-match", &second);
+        let stale = Call::delete(path.clone()).with("if-match", &first);
         refused(&desk.publisher.call(stale).await, 412, "changed", "etag");
         let any = Call::delete(path.clone()).with("if-match", "*");
         assert_eq!(desk.publisher.call(any).await.status, 204);

@@ -29,9 +29,17 @@ async fn definitions_outlive_a_restart_even_a_sudden_one() {
     let path = format!("/subscriptions/{ended}");
     assert_eq!(desk.delete(&path).await.status, 204);
 
+    let of_subscription = format!("/subscriptions/{id}");
+    let mut tags = Vec::new();
+    for path in ["/queries/q", &of_subscription] {
+        tags.push(desk.get(path).await.body["etag"].clone());
+    }
     let certs = server.kill();
     let server = Server::start_in(certs, &[&flag]);
     let mut desk = Desk::of(&server).await;
+    for (path, tag) in ["/queries/q", &of_subscription].into_iter().zip(tags) {
+        assert_eq!(desk.get(path).await.body["etag"], tag, "{path}");
+    }
     assert_eq!(
         desk.get("/queries/q").await.body["sql"],
         "select sum(n) from t"

@@ -45,6 +45,36 @@ async fn a_cursor_goes_on_on_every_other_wire() {
     assert_eq!(numbers(true), of_plain);
 }
 
+#[tokio::test]
+async fn who_has_missed_nothing_is_told_nothing_again() {
+    for wire in WIRES {
+        let server = Server::start(&[]);
+        let mut desk = Desk::of(&server).await;
+        desk.table("t").await;
+        desk.query("rows", "select n from t").await;
+        desk.query("sum", "select sum(n) from t").await;
+        let id = desk.subscription(&["rows", "sum"], &["plain"]).await;
+        let mut stream = desk.open(wire, &id).await;
+        stream.until("rows", json!([])).await;
+        // It goes on being watched.
+        let control = desk.open(wire, &id).await;
+        desk.rows("t", [1]).await;
+        let (mut rows, mut sum) = (false, false);
+        while !(rows && sum) {
+            let said = stream.next().await.said;
+            rows |= said["mode"] == "append" && said["query"] == "rows";
+            sum |= said == json!({ "query": "sum", "result": 1 });
+        }
+        let cursor = stream.cursor();
+        drop(stream);
+        let mut stream = desk.resume(wire, &id, Some(cursor)).await;
+        desk.publisher.text("plain", "x").await;
+        let said = stream.next().await.said;
+        assert_eq!(said, json!({ "topic": "plain", "data": "x" }), "{wire:?}");
+        drop(control);
+    }
+}
+
 /// Reads until it has seen this number as a row and as an event; whole results are not additions.
 async fn read(stream: &mut Stream, seen: &mut Vec<(bool, i64)>, last: i64) {
     while !(seen.contains(&(true, last)) && seen.contains(&(false, last))) {

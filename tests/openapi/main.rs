@@ -64,6 +64,7 @@ fn every_status_of_every_operation() {
         kept: subscription(&plain),
         deleted: subscription(&plain),
         queries: [query(&plain), query(&plain)],
+        sessions: [session(&plain), session(&plain), session(&plain)],
     };
     let recipes = recipes::all(&operations, &made);
 
@@ -89,7 +90,7 @@ fn every_status_of_every_operation() {
 
     let full = Full::start();
     let draining = Draining::start();
-    let locked = Server::start(&["--api-key=0123456789abcdef"]);
+    let locked = Server::start(&["--api-key=0123456789abcdef", "--socket-io-sessions=1"]);
     let mut wrong = Vec::new();
     for recipe in &recipes {
         let server = match recipe.on {
@@ -187,6 +188,17 @@ fn query(server: &Server) -> String {
     assert!(head.starts_with("HTTP/1.1 201"), "{head}");
     let made: Value = serde_json::from_str(&answer).expect("JSON");
     made["id"].as_str().expect("an id").to_owned()
+}
+
+/// A new session of Socket.IO.
+fn session(server: &Server) -> String {
+    let path = "/socket.io/?EIO=4&transport=polling";
+    let (head, body) = server.request(&format!(
+        "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+    ));
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let made: Value = serde_json::from_str(body.trim_start_matches('0')).expect("JSON");
+    made["sid"].as_str().expect("a name").to_owned()
 }
 
 /// Somebody who reads events.
@@ -320,7 +332,8 @@ async fn a_websocket_on_http2_is_where_one_on_http1_is() {
         let at = match of.path.as_str() {
             "/stream/{id}" => of.path.replace("{id}", &subscription(&server)),
             "/ws/queries/{id}" => of.path.replace("{id}", &query(&server)),
-            path => format!("{path}?topic=t"),
+            "/api/v2/{collection}" => "/api/v2/c".to_owned(),
+            path => format!("{path}?topic=t&EIO=4&transport=websocket"),
         };
         let call = Call::get(at);
         let mut connection = Connection::open(&target, Link::H2c).await;
@@ -361,7 +374,15 @@ fn every_parameter_is_read() {
                 continue;
             }
             let Operation { method, path } = of;
-            let path = path.replace("{topic}", "t");
+            let path = path.replace("{topic}", "t").replace("{collection}", "c");
+            // Of a collection some are of its list and the others of its stream, which has no topics to name.
+            let watch = match name {
+                "page" | "per_page" | "sort" | "filter[FIELD]" | "watch" => "",
+                _ if path == "/api/v2/c" => "watch=1&",
+                _ => "topic=t&",
+            };
+            // Any text can be what a filter asks for, but not half a quoted one.
+            let nonsense = if watch.is_empty() { "%22" } else { "%00" };
             let handshake = if path == "/ws" {
                 recipes::HANDSHAKE
             } else {
@@ -376,7 +397,7 @@ fn every_parameter_is_read() {
                 &server,
                 "http1",
                 &format!(
-                    "{method} {path}?topic=t&{name}=%00 HTTP/1.1\r\nhost: localhost\r\n{handshake}{length}\r\n"
+                    "{method} {path}?{watch}{name}={nonsense} HTTP/1.1\r\nhost: localhost\r\n{handshake}{length}\r\n"
                 ),
             );
             assert_eq!(answer.status, 400, "{method} {path}: {name}: {answer:?}");
@@ -384,8 +405,26 @@ fn every_parameter_is_read() {
         }
     }
     let known = [
-        "after", "cut", "envelope", "format", "lag", "limit", "lines", "poll", "tag", "timeout",
-        "topic", "type",
+        "EIO",
+        "after",
+        "cut",
+        "envelope",
+        "filter[FIELD]",
+        "format",
+        "lag",
+        "limit",
+        "lines",
+        "page",
+        "per_page",
+        "poll",
+        "sid",
+        "sort",
+        "tag",
+        "timeout",
+        "topic",
+        "transport",
+        "type",
+        "watch",
     ];
     assert_eq!(read, known.map(str::to_owned).into());
 }

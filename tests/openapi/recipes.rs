@@ -1,6 +1,8 @@
 //! How to get each answer that `/openapi.json` describes, of a real server.
 
+mod collections;
 mod live;
+mod socket_io;
 mod timeplus;
 
 use super::Operation;
@@ -30,7 +32,7 @@ pub enum On {
 }
 
 /// What the server that is asked in peace is started with.
-pub const LIMITS: [&str; 12] = [
+pub const LIMITS: [&str; 15] = [
     "--topics=1",
     "--event-bytes=1KiB",
     "--batch-events=1",
@@ -41,6 +43,9 @@ pub const LIMITS: [&str; 12] = [
     "--subscriptions=3",
     "--tables=3",
     "--timeplus-queries=3",
+    "--document-bytes=1KiB",
+    "--collections=2",
+    "--watches=1",
     "--metrics-every",
     "off",
 ];
@@ -56,13 +61,24 @@ pub const HANDSHAKE: &str = "connection: upgrade\r\nupgrade: websocket\r\nsec-we
     sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const FOREIGN: &str = "origin: https://foreign.example\r\n";
 
-const PAGE: [&str; 36] = [
+const PAGE: [&str; 48] = [
     "/",
     "/page.css",
     "/compare.css",
     "/panel.css",
     "/canvas.js",
     "/chart.js",
+    "/client.js",
+    "/client-collection.js",
+    "/client-line.js",
+    "/client-problem.js",
+    "/client-readers.js",
+    "/client-requests.js",
+    "/client-share.js",
+    "/client-wires.js",
+    "/collections.css",
+    "/collections.js",
+    "/collections-view.js",
     "/compare.js",
     "/compare-chart.js",
     "/compare-figures.js",
@@ -92,6 +108,7 @@ const PAGE: [&str; 36] = [
     "/workbench-words.js",
     "/workbench.css",
     "/workbench.js",
+    "/worker.js",
     "/favicon.ico",
 ];
 
@@ -103,6 +120,8 @@ pub struct Made {
     pub deleted: String,
     /// Queries of the Timeplus dialect whose rows nobody has asked for yet.
     pub queries: [String; 2],
+    /// Sessions of Socket.IO that poll.
+    pub sessions: [String; 3],
 }
 
 /// All that are known, for a description with these operations.
@@ -115,7 +134,9 @@ pub fn all(operations: &[Operation], made: &Made) -> Vec<Recipe> {
     all.extend(live::subscriptions(made));
     all.extend(live::stream(&made.kept));
     all.extend(live::tables());
+    all.extend(collections::all());
     all.extend(timeplus::all(made));
+    all.extend(socket_io::all(made));
     let seen = ["/stats", "/healthz", "/readyz", "/metrics", "/openapi.json"];
     for path in seen.iter().chain(&PAGE) {
         all.push(recipe("GET", path, 200, path, "", ""));
@@ -272,7 +293,7 @@ fn recipe(
         false => "connection: close\r\n",
     };
     let length = match method {
-        "POST" | "PUT" => format!("content-length: {}\r\n", body.len()),
+        "POST" | "PUT" | "PATCH" => format!("content-length: {}\r\n", body.len()),
         _ => String::new(),
     };
     Recipe {

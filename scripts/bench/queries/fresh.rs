@@ -9,8 +9,9 @@ use triwire::load::Result;
 use triwire::load::clock;
 
 use super::Options;
+use super::alone::{Api, Server};
 use super::rows::{self, KEYS, Rows, TABLE};
-use super::server::{Api, Server};
+use super::server::WIRE;
 use super::watch::Watch;
 
 /// Queries of a subscription: a reader has no more topics.
@@ -82,7 +83,7 @@ pub async fn run(options: &Options) -> Result<()> {
 
 async fn run_count(options: &Options, size: &Size, count: usize) -> Result<()> {
     let server = Server::start(&options.triwire, &[])?;
-    let mut api = server.api().await?;
+    let mut api = server.api(WIRE).await?;
     rows::declare(&mut api).await?;
     let rows = Rows::start(&server, size.a_second, count as u64).await?;
     let started = Instant::now();

@@ -9,8 +9,9 @@ use triwire::load::clock;
 use triwire::load::histogram::Histogram;
 
 use super::Options;
+use super::alone::{Api, Server};
 use super::rows::{self, Rows, TABLE};
-use super::server::{Api, Server};
+use super::server::WIRE;
 use super::watch::Watch;
 
 const EVERY_MS: u64 = 50;
@@ -26,7 +27,7 @@ pub async fn run(options: &Options) -> Result<()> {
     println!("|---|---|--:|--:|--:|--:|");
     for (a_second, beside) in [(0, "nothing"), (10_000, "10,000 rows/s")] {
         let server = Server::start(&options.triwire, &[])?;
-        let mut api = server.api().await?;
+        let mut api = server.api(WIRE).await?;
         rows::declare(&mut api).await?;
         let noise = match a_second {
             0 => None,

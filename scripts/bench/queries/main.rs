@@ -2,10 +2,13 @@
 //! builds and runs it.
 //!
 //! A server of its own for each case; rows, queries and streams come from this process, which is not measured. In the
-//! order of reading: `server` (who is measured), `rows` (what goes in), `watch` (what comes out), and the four cases.
+//! order of reading: `alone` and `server` (who is measured), `rows` (what goes in), `watch` (what comes out), and the
+//! four cases.
 
 #![forbid(unsafe_code)]
 
+#[path = "../alone.rs"]
+mod alone;
 #[path = "../command.rs"]
 mod command;
 mod fresh;

@@ -7,7 +7,8 @@ use tokio::time::{Instant, sleep};
 use triwire::load::Result;
 
 use super::Options;
-use super::server::{Api, Server};
+use super::alone::{Api, Server};
+use super::server::WIRE;
 
 /// Rows of one request, and the most that the log retains of a topic: what is ingested must be taken before more comes.
 const BATCH: u64 = 5_000;
@@ -33,7 +34,7 @@ pub async fn run(options: &Options) -> Result<()> {
     );
     println!("|--:|--:|--:|--:|");
     let server = Server::start(&options.triwire, &["--topic-events=10000"])?;
-    let mut api = server.api().await?;
+    let mut api = server.api(WIRE).await?;
     let mut sent = 0;
     let mut first = None;
     while sent < rows {

@@ -9,7 +9,8 @@ use tokio::task::JoinHandle;
 use tokio::time::interval;
 use triwire::load::Result;
 
-use super::server::{Api, Server};
+use super::alone::{Api, Server};
+use super::server::WIRE;
 
 /// The table that rows go into.
 pub const TABLE: &str = "bench";
@@ -70,7 +71,7 @@ impl Rows {
     pub async fn start(server: &Server, a_second: u64, agents: u64) -> Result<Rows> {
         let sent = Arc::new(AtomicU64::new(0));
         let is_over = Arc::new(AtomicBool::new(false));
-        let mut api = server.api().await?;
+        let mut api = server.api(WIRE).await?;
         let (count, end) = (sent.clone(), is_over.clone());
         let task = tokio::spawn(async move {
             let mut clock = interval(EVERY);

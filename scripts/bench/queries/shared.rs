@@ -8,8 +8,9 @@ use triwire::load::Result;
 use triwire::load::clock;
 
 use super::Options;
+use super::alone::Server;
 use super::rows::{self, Rows, TABLE};
-use super::server::Server;
+use super::server::WIRE;
 use super::watch::Watch;
 
 /// Streams of one subscription.
@@ -31,7 +32,7 @@ pub async fn run(options: &Options) -> Result<()> {
     );
     println!("|--:|--:|--:|--:|--:|--:|");
     let server = Server::start(&options.triwire, &[])?;
-    let mut api = server.api().await?;
+    let mut api = server.api(WIRE).await?;
     rows::declare(&mut api).await?;
     let rows = Rows::start(&server, 1_000, 100).await?;
     let sql = format!(

@@ -14,7 +14,8 @@ use triwire::load::Result;
 use triwire::load::clock;
 use triwire::load::histogram::Histogram;
 
-use super::server::Server;
+use super::alone::Server;
+use super::server::WIRE;
 
 /// Streams that a connection may have.
 const STREAMS: usize = 1_000;
@@ -57,7 +58,7 @@ impl Watch {
         }));
         let mut tasks = Vec::new();
         for some in subscriptions.chunks(STREAMS) {
-            let mut connection = Connection::open(&server.place()?).await?;
+            let mut connection = Connection::open(&server.place(WIRE)?).await?;
             for id in some {
                 let answer = connection.get(&format!("/stream/{id}")).await?;
                 if answer.status() != StatusCode::OK {

@@ -71,6 +71,12 @@ pub(super) static SERVER: &[Setting] = &[
         "Directory of what must outlive a restart: tables, queries, subscriptions; without it, nothing does",
     ),
     shown(
+        "store",
+        "",
+        Kind::Store(|config| &mut config.store),
+        "The Postgres that collections are in, instead of --data; rather in the file or the variable, since others see flags",
+    ),
+    shown(
         "name",
         "",
         Kind::Name(|config| &mut config.name),

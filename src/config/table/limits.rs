@@ -194,4 +194,12 @@ pub(super) static LIMITS: &[Setting] = &[
         Kind::Size(KIB..=64 * MIB, |config| &mut config.limits.poll_bytes),
         "Bytes of one long poll's answer; one event is always sent",
     ),
+    row(
+        "socket-io-sessions",
+        "10_000",
+        Kind::Number(1..=1_000_000, |config| {
+            &mut config.limits.socket_io_sessions
+        }),
+        "Sessions of Socket.IO; one that polls outlives its connections",
+    ),
 ];

@@ -98,6 +98,14 @@ pub(super) static LIVE: &[Setting] = &[
         "Groups of a query, each of which is kept",
     ),
     row(
+        "groups-memory",
+        "256MiB",
+        Kind::Size(MIB..=256 * GIB, |config| {
+            &mut config.limits.live.groups_memory
+        }),
+        "Bytes that the groups of all queries may hold, beside what SQLite takes",
+    ),
+    row(
         "query-result",
         "256KiB",
         Kind::Size(64..=64 * MIB, |config| &mut config.limits.live.query_result),

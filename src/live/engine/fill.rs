@@ -8,6 +8,7 @@ use super::Limits;
 use super::encode::Written;
 use super::panes::{Panes, Program};
 use super::query::{self, Select};
+use super::room::Room;
 use super::table::{Block, Held};
 use crate::event::Topic;
 use crate::live::sandbox::{Sandbox, Stopped};
@@ -75,6 +76,7 @@ impl Fill {
         now_ms: u64,
         place: Held,
         spans: &[Span],
+        room: Room,
     ) -> Option<Filled> {
         Some(match self {
             Fill::Newest { view, sql, .. } => Filled::Newest {
@@ -87,7 +89,7 @@ impl Fill {
                 Filled::Groups {
                     shape,
                     place,
-                    panes: groups(sandbox, limits, now_ms, &program, spans),
+                    panes: groups(sandbox, limits, now_ms, &program, spans, room),
                     program,
                 }
             }
@@ -118,8 +120,9 @@ fn groups(
     now_ms: u64,
     program: &Program,
     spans: &[Span],
+    room: Room,
 ) -> Result<Panes, Stopped> {
-    let mut panes = Panes::default();
+    let mut panes = Panes::new(room);
     let floor = program.floor_from(now_ms);
     let mut left: Duration = limits.query_time * PATIENCE;
     for span in spans.iter().filter(|s| program.may_want(s.latest, floor)) {

@@ -3,13 +3,14 @@
 //! A private database has the tables by their names, with nothing in them but the rows that have just come, so that a
 //! query's own text can be run over these. A state machine: it is told the time and does a step.
 
+mod behind;
 mod fed;
 mod groups;
 mod rows;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::fed::Fed;
 use self::groups::GroupsQuery;
@@ -54,6 +55,11 @@ pub(super) struct Fresh<'s> {
     ticks: BTreeMap<u64, u64>,
     /// Queries that have no result yet and could have.
     unseen: BTreeSet<Key>,
+    /// Queries of groups whose results are due and costly.
+    results: BTreeSet<Key>,
+    /// Whether anything is behind, and when it may catch up.
+    is_behind: bool,
+    catch_up_at: Duration,
     pulled_at: Duration,
     /// Whether it has taken new rows since it was told that there are many.
     has_looked: bool,
@@ -76,6 +82,9 @@ impl<'s> Fresh<'s> {
             views: HashMap::new(),
             ticks: BTreeMap::new(),
             unseen: BTreeSet::new(),
+            results: BTreeSet::new(),
+            is_behind: false,
+            catch_up_at: Duration::ZERO,
             pulled_at: Duration::ZERO,
             has_looked: true,
             wall_ms: 0,
@@ -214,6 +223,7 @@ impl<'s> Fresh<'s> {
 
     /// Does what is due. What is to be asked of others; how long until there is something to do.
     pub(super) fn step(&mut self, now: &Time, out: &mut Vec<Ask>) -> Duration {
+        let began = Instant::now();
         self.look_at_clock(now);
         let shapes = self.shapes.values_mut();
         self.out
@@ -236,13 +246,14 @@ impl<'s> Fresh<'s> {
         for every_ms in due {
             self.tell(every_ms, now);
         }
-        for key in std::mem::take(&mut self.unseen) {
-            self.evaluate(&key, now);
-        }
+        let unseen = std::mem::take(&mut self.unseen);
+        self.evaluate_all(unseen, now);
+        let behind = self.catch_up(now, began);
         self.note_taken();
         out.append(&mut self.out);
         let next = self.ticks.keys().map(|every_ms| now.until(*every_ms)).min();
-        next.map_or(SLEEP, |next| next.min(PAUSE))
+        let next = next.map_or(SLEEP, |next| next.min(PAUSE));
+        behind.map_or(next, |behind| behind.min(next))
     }
 
     /// Takes the new rows of a table: those that are there now, since what begins meanwhile begins after them.
@@ -299,8 +310,6 @@ impl<'s> Fresh<'s> {
         else {
             return Ok(());
         };
-        let first = fed.feed.place;
-        let (keys, shapes) = (fed.rows.clone(), fed.shapes.clone());
         fed.batch.clear(self.sandbox);
         // The latest rows come first, and the others in front of them, as those want them who have had some already.
         let mut rest = &pulled.rows[..];
@@ -320,18 +329,7 @@ impl<'s> Fresh<'s> {
             }
         }
         self.add(table, rest)?;
-        for key in keys {
-            if self
-                .rows
-                .get(&key)
-                .is_some_and(|query| query.place <= first)
-            {
-                self.run_rows(&key, now);
-            }
-        }
-        for id in shapes {
-            self.add_to_shape(id, pulled);
-        }
+        self.run_all(table, pulled, now);
         if let Some(fed) = self.tables.get_mut(table) {
             fed.batch.clear(self.sandbox);
         }
@@ -371,12 +369,16 @@ impl<'s> Fresh<'s> {
         let groups = self.groups.range(from..).map(|(key, _)| key);
         let groups: Vec<Key> = groups.take_while(|key| of_it(key)).cloned().collect();
         let is_used = !groups.is_empty() || self.rows.keys().any(of_it);
-        for key in groups {
-            self.evaluate(&key, now);
-        }
+        self.evaluate_all(groups, now);
         if !is_used {
             self.ticks.remove(&every_ms);
         }
+    }
+
+    /// Whether something waits for the others.
+    #[cfg(test)]
+    pub(super) fn is_behind(&self) -> bool {
+        self.is_behind
     }
 
     /// Queries, shapes, views and periods that there are.

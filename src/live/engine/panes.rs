@@ -9,12 +9,16 @@ use rusqlite::Row;
 use rusqlite::types::{Value, ValueRef};
 
 use super::query;
+use super::room::{Room, Size};
 use super::slots::{Key, Slots};
 use super::state::{Cell, State};
 use super::table::Block;
 use crate::live::sandbox::{Sandbox, Stopped};
 use crate::live::schema::TIME;
 use crate::live::sql::{Aggregate, Grouped};
+
+/// A group, by its key.
+pub(super) type Total = (Key, Box<[State]>);
 
 /// Each tick looks at each pane, if only for whether it stays: more of them cost more than that is worth.
 const MOST_PANES: u64 = 10_000;
@@ -123,8 +127,14 @@ impl Program {
         panes: &mut Panes,
     ) -> Result<(), Stopped> {
         let parameters = [(":first", numbers.start), (":end", numbers.end)];
-        let Panes { slots, has_changed } = panes;
-        self.each(sandbox, &parameters, time, |key, row| {
+        let Panes {
+            slots,
+            has_changed,
+            beside,
+            room,
+        } = panes;
+        let mut is_full = false;
+        let added = self.each(sandbox, &parameters, time, |key, row| {
             let Some(pane) = self.pane(row.get_ref(0)?).filter(|pane| *pane >= floor) else {
                 return Ok(true);
             };
@@ -134,8 +144,13 @@ impl Program {
             );
             slots.add((pane, block), &numbers, key, new, take)?;
             *has_changed = true;
-            Ok(true)
-        })
+            is_full = !room.hold(slots.bytes() + *beside);
+            Ok(!is_full)
+        });
+        match is_full {
+            true => Err(Stopped::Groups),
+            false => added,
+        }
     }
 
     /// Each row with its keys, until one is not wanted any more.
@@ -157,16 +172,16 @@ impl Program {
         })
     }
 
-    /// Has the states take a row; how many more values they keep.
-    pub(super) fn take(&self, states: &mut [State], row: &Row<'_>) -> rusqlite::Result<usize> {
-        let mut values = 0;
+    /// Has the states take a row; how much more they keep.
+    pub(super) fn take(&self, states: &mut [State], row: &Row<'_>) -> rusqlite::Result<Size> {
+        let mut more = Size::default();
         for (state, argument) in states.iter_mut().zip(&self.arguments) {
-            values += match argument {
+            more += match argument {
                 Some(column) => state.add(row.get_ref(*column)?),
                 None => state.add(ValueRef::Integer(1)),
             };
         }
-        Ok(values)
+        Ok(more)
     }
 
     /// What SQLite is told of each key, so that results are written as those of the table's own columns.
@@ -220,14 +235,27 @@ impl Program {
 }
 
 /// The states of all groups.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Panes {
     slots: Slots,
     /// Whether the totals are others than when it was asked for them.
     has_changed: bool,
+    /// Bytes of what was merged, and of the totals, when they were asked for last.
+    beside: usize,
+    room: Room,
 }
 
 impl Panes {
+    /// None yet; what they will hold is of this room.
+    pub(super) fn new(room: Room) -> Panes {
+        Panes {
+            slots: Slots::default(),
+            has_changed: false,
+            beside: 0,
+            room,
+        }
+    }
+
     /// Forgets what the window has left behind, and the blocks before an event. False when something of a block is
     /// retained no more, and the rest of it is: only the rows can tell what of it is left.
     pub(super) fn prune(&mut self, floor: i64, first: u64) -> bool {
@@ -260,13 +288,20 @@ impl Panes {
     }
 
     /// Every group, in SQLite's order of its keys.
-    pub(super) fn totals(&mut self, program: &Program) -> Vec<(Key, Box<[State]>)> {
-        let mut groups = self.slots.total();
+    ///
+    /// # Errors
+    /// When they hold more than there is room for.
+    pub(super) fn totals(&mut self, program: &Program) -> Result<Vec<Total>, Stopped> {
+        let (mut groups, bytes) = self.slots.total();
+        self.beside = self.slots.merged_bytes() + bytes;
+        if !self.room.hold(self.slots.bytes() + self.beside) {
+            return Err(Stopped::Groups);
+        }
         if program.grouped.keys.is_empty() {
             groups.entry([].into()).or_insert_with(|| program.states());
         }
         let mut totals: Vec<_> = groups.into_iter().collect();
         totals.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        totals
+        Ok(totals)
     }
 }

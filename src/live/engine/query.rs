@@ -224,6 +224,13 @@ pub(super) fn stopped(why: Stopped, limits: &Limits) -> Problem {
                 limits.query_memory, limits.result_bytes
             ),
         ),
+        Stopped::Groups => ended(
+            "groups-memory",
+            format!(
+                "the groups of this query and of the others want more memory than there is of {} bytes (groups-memory); group by less, or read less",
+                limits.groups_bytes
+            ),
+        ),
         Stopped::Aborted => Problem::unavailable("draining", "the server is about to end"),
         Stopped::Other(words) => ended("query", format!("SQLite says: {words}")),
     }

@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::fill::Fill;
+use super::late::Late;
 use super::panes::{Panes, Program};
+use super::room::Room;
 use super::totals::Totals;
 use crate::event::Topic;
 use crate::live::sandbox::{Sandbox, Stopped};
@@ -29,6 +31,7 @@ pub(super) struct Shape {
     pub(super) queries: usize,
     /// It has had the events before this one, if it is further than its table is.
     pub(super) place: u64,
+    pub(super) late: Late,
     /// The time that the totals are of.
     pub(super) tick: u64,
     /// The first event that they are of.
@@ -49,19 +52,20 @@ pub(super) enum NoTotals {
 }
 
 impl Shape {
-    pub(super) fn new(id: u64, grouped: &Grouped, every_ms: u64) -> Shape {
+    pub(super) fn new(id: u64, grouped: &Grouped, every_ms: u64, room: Room) -> Shape {
         Shape {
             id,
             grouped: grouped.clone(),
             every_ms,
             program: None,
-            panes: Panes::default(),
+            panes: Panes::new(room),
             wanted: Vec::new(),
             asked: None,
             is_torn: false,
             is_sound: true,
             queries: 0,
             place: 0,
+            late: Late::default(),
             tick: 0,
             first: 0,
             totals: Totals::new(&id.to_string()),
@@ -101,6 +105,7 @@ impl Shape {
     /// Has everything made anew: something was lost.
     pub(super) fn tear(&mut self) {
         (self.is_torn, self.is_sound) = (true, false);
+        self.late.place = None;
         // The clock may have been turned back, so that nothing is too old.
         self.tick = 0;
     }
@@ -180,6 +185,7 @@ impl Shape {
         };
         self.panes.fit(most_groups).map_err(NoTotals::Stopped)?;
         let totals = self.panes.totals(&program);
+        let totals = totals.map_err(NoTotals::Stopped)?;
         if totals.len() > most_groups {
             return Err(NoTotals::TooMany);
         }

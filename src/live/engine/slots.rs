@@ -9,12 +9,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::state::{Cell, State};
+use super::room::Size;
+use super::state::{ALLOCATION, Cell, LEAST_MAP, State};
 use super::table::Block;
 
 /// Parts of the older slots are only kept where that is so many times less than what it spares to merge. So they hold
 /// that much less than the slots do, and what is left to merge is never more than so many times the groups.
-const SPARED: usize = 4;
+const SPARED: isize = 4;
 
 /// Where a slot is: its pane, then its block.
 type At = (i64, Block);
@@ -26,8 +27,7 @@ pub(super) type Key = Arc<[Cell]>;
 #[derive(Clone, Debug, Default)]
 struct Part {
     groups: HashMap<Key, Box<[State]>>,
-    /// Groups, and values that are kept to tell them apart.
-    cells: usize,
+    size: Size,
 }
 
 /// Parts in order, and what has been merged of them.
@@ -38,7 +38,8 @@ pub(super) struct Slots {
     merged: Option<Merged>,
     /// The oldest slot that has had a row since they were merged.
     touched: Option<At>,
-    cells: usize,
+    /// Of all slots, without what is merged.
+    size: Size,
 }
 
 #[derive(Debug, Default)]
@@ -59,36 +60,53 @@ struct Merged {
 }
 
 impl Part {
-    /// Lets a group take something, from nothing if it is new; how many more cells there are.
+    /// Lets a group take something, from nothing if it is new; how much more there is.
     fn add<E>(
         &mut self,
         key: &[Cell],
         new: impl Fn() -> Box<[State]>,
-        take: impl Fn(&mut [State]) -> Result<usize, E>,
-    ) -> Result<usize, E> {
-        let before = self.cells;
+        take: impl Fn(&mut [State]) -> Result<Size, E>,
+    ) -> Result<Size, E> {
+        let before = self.size;
         if let Some(states) = self.groups.get_mut(key) {
-            self.cells += take(states)?;
+            self.size += take(states)?;
         } else {
             let mut states = new();
-            self.cells += 1 + take(&mut states)?;
+            self.size += take(&mut states)? + group(&states) + of_key(key);
             self.groups.insert(key.into(), states);
         }
-        Ok(self.cells - before)
+        Ok(self.size - before)
     }
 
     fn merge(&mut self, other: &Part) {
         for (key, states) in &other.groups {
             if let Some(own) = self.groups.get_mut(key) {
                 let merged = own.iter_mut().zip(states).map(|(own, s)| own.merge(s));
-                self.cells += merged.sum::<usize>();
+                self.size += merged.sum::<Size>();
             } else {
-                self.cells += 1 + states.iter().map(State::values).sum::<usize>();
+                // The key is the other's.
+                self.size += group(states) + states.iter().map(State::size).sum::<Size>();
                 self.groups.insert(key.clone(), states.clone());
             }
         }
     }
 }
+
+/// What a group takes, without what its states keep and without its key.
+fn group(states: &[State]) -> Size {
+    // A map is up to twice as large as what is in it.
+    let entry = 2 * (size_of::<(Key, Box<[State]>)>() + 1);
+    Size::of_cell(entry + ALLOCATION + size_of_val(states))
+}
+
+fn of_key(key: &[Cell]) -> Size {
+    // Shared, so that it is counted too.
+    let own = 2 * size_of::<usize>() + ALLOCATION + size_of_val(key);
+    Size::of_bytes(own + key.iter().map(Cell::heap).sum::<usize>())
+}
+
+/// What a slot takes without any group.
+const EMPTY: usize = 2 * size_of::<(At, Slot)>() + LEAST_MAP;
 
 impl Slot {
     fn end(&self) -> u64 {
@@ -104,12 +122,15 @@ impl Slots {
         numbers: &Range<u64>,
         key: &[Cell],
         new: impl Fn() -> Box<[State]>,
-        take: impl Fn(&mut [State]) -> Result<usize, E>,
+        take: impl Fn(&mut [State]) -> Result<Size, E>,
     ) -> Result<(), E> {
-        let slot = self.slots.entry(at).or_default();
+        let slot = self.slots.entry(at).or_insert_with(|| {
+            self.size += Size::of_bytes(EMPTY);
+            Slot::default()
+        });
         let of_it = slot.numbers.get_or_insert_with(|| numbers.clone());
         *of_it = of_it.start.min(numbers.start)..of_it.end.max(numbers.end);
-        self.cells += slot.part.add(key, &new, &take)?;
+        self.size += slot.part.add(key, &new, &take)?;
         self.touched = Some(self.touched.map_or(at, |touched| touched.min(at)));
         match &mut self.merged {
             Some(merged) if at < merged.middle => self.merged = None,
@@ -124,7 +145,7 @@ impl Slots {
         let is_gone = |at: &At, slot: &mut Slot| at.0 < floor || slot.end() <= first;
         let mut newest = None;
         for (at, slot) in self.slots.extract_if(.., is_gone) {
-            self.cells -= slot.part.cells;
+            self.size -= slot.part.size + Size::of_bytes(EMPTY);
             newest = Some(at);
         }
         let Some(newest) = newest else {
@@ -150,16 +171,31 @@ impl Slots {
     /// Groups in all slots, and values that are kept to tell them apart. What is merged is not counted: it holds a part
     /// of that ([`SPARED`]), and each group once more.
     pub(super) fn cells(&self) -> usize {
-        self.cells
+        usize::try_from(self.size.cells).unwrap_or_default()
     }
 
-    /// All slots together.
-    pub(super) fn total(&mut self) -> HashMap<Key, Box<[State]>> {
+    /// Bytes that the slots hold, without what is merged.
+    pub(super) fn bytes(&self) -> usize {
+        self.size.bytes()
+    }
+
+    /// Bytes of what is merged.
+    pub(super) fn merged_bytes(&self) -> usize {
+        let merged = self.merged.iter();
+        let sizes = merged.map(|merged| {
+            let older = merged.older.iter().map(|(_, part)| part.size);
+            merged.newer.size + older.sum::<Size>()
+        });
+        sizes.sum::<Size>().bytes()
+    }
+
+    /// All slots together, and how many bytes that holds.
+    pub(super) fn total(&mut self) -> (HashMap<Key, Box<[State]>>, usize) {
         self.merge();
         let mut parts = self.parts().into_iter();
         let mut total = parts.next().cloned().unwrap_or_default();
         parts.for_each(|part| total.merge(part));
-        total.groups
+        (total.groups, total.size.bytes())
     }
 
     /// Merges what has come to rest: the slots that had no row since it was merged last.
@@ -183,8 +219,8 @@ impl Slots {
         let (mut older, mut part, mut spared) = (Vec::new(), Part::default(), 0);
         for (at, slot) in self.slots.range(..rest).rev() {
             part.merge(&slot.part);
-            spared += slot.part.cells;
-            if spared >= part.cells * SPARED {
+            spared += slot.part.size.cells;
+            if spared >= part.size.cells * SPARED {
                 older.push((*at, part.clone()));
                 spared = 0;
             }
@@ -296,7 +332,7 @@ mod tests {
 
         /// Merges ahead, and holds what comes of it to what the rows make.
         fn check(&mut self) {
-            let total = self.slots.total();
+            let (total, _) = self.slots.total();
             let total = total.iter().map(|(key, states)| (&**key, finished(states)));
             let mut rows: BTreeMap<[Cell; 1], [State; 6]> = BTreeMap::new();
             let mut cells = BTreeSet::new();
@@ -312,8 +348,8 @@ mod tests {
             assert_eq!(total.collect::<BTreeMap<_, _>>(), rows.collect());
             assert_eq!(self.slots.cells(), cells.len());
             if let Some(merged) = &self.slots.merged {
-                let held = merged.older.iter().map(|(_, part)| part.cells);
-                assert!(held.sum::<usize>() * SPARED <= self.slots.cells());
+                let held = merged.older.iter().map(|(_, part)| part.size.cells);
+                assert!(held.sum::<isize>() * SPARED <= self.slots.cells() as isize);
             }
         }
 
@@ -327,7 +363,7 @@ mod tests {
         }
     }
 
-    fn take(states: &mut [State], value: i64) -> usize {
+    fn take(states: &mut [State], value: i64) -> Size {
         let states = states.iter_mut();
         states.map(|s| s.add(ValueRef::Integer(value))).sum()
     }

@@ -6,11 +6,15 @@ use std::hash::{Hash, Hasher};
 
 use rusqlite::types::{Value, ValueRef};
 
+use super::room::Size;
 use crate::live::sandbox::moments::{Moments, number};
 use crate::live::sql::Function;
 
-/// What a piece of memory costs beside its bytes, about.
-pub(super) const ALLOCATED: usize = 16;
+/// What an allocation takes beside what it is of.
+pub(super) const ALLOCATION: usize = 16;
+
+/// What a map takes at least.
+pub(super) const LEAST_MAP: usize = 160;
 
 /// A value, equal to others and in an order with them as in SQLite: 1 is 1.0.
 #[derive(Clone, Debug)]
@@ -43,11 +47,11 @@ impl Cell {
         }
     }
 
-    /// Bytes that it holds beside itself, about.
-    pub(super) fn elsewhere(&self) -> usize {
+    /// Bytes that it holds beside itself.
+    pub(super) fn heap(&self) -> usize {
         match self {
-            Cell::Null | Cell::Integer(_) | Cell::Real(_) => 0,
-            Cell::Text(bytes) | Cell::Blob(bytes) => ALLOCATED + bytes.len(),
+            Cell::Text(bytes) | Cell::Blob(bytes) => ALLOCATION + bytes.len(),
+            _ => 0,
         }
     }
 
@@ -123,14 +127,20 @@ impl Hash for Cell {
 #[derive(Clone, Debug)]
 pub(super) enum State {
     Count(u64),
-    /// And the bytes that the values hold elsewhere.
-    Distinct(HashSet<Cell>, usize),
+    Distinct(Distinct),
     Sum(Sum),
     Least(Option<Cell>),
     Greatest(Option<Cell>),
     Moments(Moments),
     First(Option<Cell>),
     Last(Option<Cell>),
+}
+
+/// Values, each once.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Distinct {
+    values: HashSet<Cell>,
+    size: Size,
 }
 
 /// A sum: exact while all are integers; else with what rounding has lost (Kahan, Babuška, Neumaier), as in SQLite.
@@ -147,7 +157,7 @@ impl State {
     pub(super) fn new(function: Function) -> State {
         match function {
             Function::Count => State::Count(0),
-            Function::CountDistinct => State::Distinct(HashSet::new(), 0),
+            Function::CountDistinct => State::Distinct(Distinct::default()),
             Function::Sum | Function::Total | Function::Avg => State::Sum(Sum::default()),
             Function::Min => State::Least(None),
             Function::Max => State::Greatest(None),
@@ -159,40 +169,34 @@ impl State {
         }
     }
 
-    /// Takes the value of one more row; how many more values it keeps.
-    pub(super) fn add(&mut self, value: ValueRef<'_>) -> usize {
+    /// Takes the value of one more row; how much more it keeps.
+    pub(super) fn add(&mut self, value: ValueRef<'_>) -> Size {
         if matches!(value, ValueRef::Null) {
-            return 0;
+            return Size::default();
         }
         match self {
             State::Count(count) => *count += 1,
-            State::Distinct(values, bytes) => {
-                let value = Cell::of(value);
-                let more = value.elsewhere();
-                let is_new = values.insert(value);
-                *bytes += if is_new { more } else { 0 };
-                return usize::from(is_new);
-            }
+            State::Distinct(distinct) => return distinct.add(Cell::of(value)),
             State::Sum(sum) => sum.add(value),
-            State::Least(least) => replace(least, Cell::of(value), Ordering::Less),
-            State::Greatest(greatest) => replace(greatest, Cell::of(value), Ordering::Greater),
+            State::Least(least) => return replace(least, value, Ordering::Less),
+            State::Greatest(greatest) => return replace(greatest, value, Ordering::Greater),
             State::Moments(moments) => number(value).into_iter().for_each(|x| moments.add(x)),
-            State::First(cell) => drop(cell.get_or_insert_with(|| Cell::of(value))),
-            State::Last(cell) => *cell = Some(Cell::of(value)),
+            State::First(Some(_)) => {}
+            State::First(cell) | State::Last(cell) => return put(cell, Cell::of(value)),
         }
-        0
+        Size::default()
     }
 
-    /// Takes what was kept of other rows by the same aggregate; how many more values it keeps.
-    pub(super) fn merge(&mut self, other: &State) -> usize {
-        let before = self.values();
+    /// Takes what was kept of other rows by the same aggregate; how much more it keeps.
+    pub(super) fn merge(&mut self, other: &State) -> Size {
+        let before = self.size();
         match (&mut *self, other) {
             (State::Count(a), State::Count(b)) => *a += b,
-            (State::Distinct(a, bytes), State::Distinct(b, _)) => {
-                for value in b {
-                    let more = value.elsewhere();
-                    let is_new = a.insert(value.clone());
-                    *bytes += if is_new { more } else { 0 };
+            (State::Distinct(a), State::Distinct(b)) => {
+                for value in &b.values {
+                    if !a.values.contains(value) {
+                        a.add(value.clone());
+                    }
                 }
             }
             (State::Sum(a), State::Sum(b)) => a.merge(b),
@@ -201,25 +205,17 @@ impl State {
             (State::Moments(a), State::Moments(b)) => a.merge(b),
             _ => {}
         }
-        self.values() - before
+        self.size() - before
     }
 
-    /// How many values it keeps to tell them apart.
-    pub(super) fn values(&self) -> usize {
+    /// How much it keeps beside itself; of values that it tells apart, how many.
+    pub(super) fn size(&self) -> Size {
         match self {
-            State::Distinct(values, _) => values.len(),
-            _ => 0,
-        }
-    }
-
-    /// Bytes that it holds beside itself, about.
-    pub(super) fn bytes(&self) -> usize {
-        match self {
-            State::Distinct(values, bytes) => values.capacity() * (size_of::<Cell>() + 1) + bytes,
+            State::Distinct(distinct) => distinct.size,
             State::Least(cell) | State::Greatest(cell) | State::First(cell) | State::Last(cell) => {
-                cell.as_ref().map_or(0, Cell::elsewhere)
+                Size::of_bytes(cell.as_ref().map_or(0, Cell::heap))
             }
-            State::Count(_) | State::Sum(_) | State::Moments(_) => 0,
+            State::Count(_) | State::Sum(_) | State::Moments(_) => Size::default(),
         }
     }
 
@@ -230,7 +226,7 @@ impl State {
     pub(super) fn finish(&self, function: Function) -> Result<Value, &'static str> {
         Ok(match (self, function) {
             (State::Count(count), _) => Value::Integer(*count as i64),
-            (State::Distinct(values, _), _) => Value::Integer(values.len() as i64),
+            (State::Distinct(values), _) => Value::Integer(values.values.len() as i64),
             (State::Sum(sum), _) => return sum.finish(function),
             (
                 State::Least(cell) | State::Greatest(cell) | State::First(cell) | State::Last(cell),
@@ -238,6 +234,22 @@ impl State {
             ) => cell.as_ref().map_or(Value::Null, Cell::value),
             (State::Moments(moments), _) => moments.finish(function).map_or(Value::Null, real),
         })
+    }
+}
+
+impl Distinct {
+    fn add(&mut self, value: Cell) -> Size {
+        // A map is up to twice as large as what is in it.
+        let mut bytes = 2 * (size_of::<Cell>() + 1) + value.heap();
+        if self.values.is_empty() {
+            bytes += LEAST_MAP;
+        }
+        if !self.values.insert(value) {
+            return Size::default();
+        }
+        let more = Size::of_cell(bytes);
+        self.size += more;
+        more
     }
 }
 
@@ -320,10 +332,18 @@ fn numeric(value: ValueRef<'_>) -> Value {
     }
 }
 
-fn replace(kept: &mut Option<Cell>, new: Cell, when: Ordering) {
-    if kept.as_ref().is_none_or(|kept| new.cmp(kept) == when) {
-        *kept = Some(new);
+fn replace(kept: &mut Option<Cell>, new: ValueRef<'_>, when: Ordering) -> Size {
+    let new = Cell::of(new);
+    match kept.as_ref().is_none_or(|kept| new.cmp(kept) == when) {
+        true => put(kept, new),
+        false => Size::default(),
     }
+}
+
+fn put(kept: &mut Option<Cell>, new: Cell) -> Size {
+    let more = Size::of_bytes(new.heap());
+    let old = kept.replace(new);
+    more - Size::of_bytes(old.as_ref().map_or(0, Cell::heap))
 }
 
 fn replace_by(kept: &mut Option<Cell>, new: &Cell, when: Ordering) {

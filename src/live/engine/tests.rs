@@ -2,6 +2,8 @@
 //! Both halves of the engine are driven by hand here, so that nothing depends on threads and clocks.
 
 mod agree;
+mod behind;
 mod bench;
 mod flow;
 mod live;
+mod room;

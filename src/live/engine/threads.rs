@@ -46,7 +46,7 @@ pub(super) enum Ask {
     Watch(Watch),
     Unwatch(u64),
     Fill(Fill),
-    Filled(Filled),
+    Filled(Box<Filled>),
     /// A query of the dialect.
     Begin(Begin),
     Leave(u64),
@@ -280,7 +280,7 @@ fn keep_whole(
             pause = Duration::ZERO;
         }
         for filled in filled.drain(..) {
-            let _ = fresh.send(Ask::Filled(filled));
+            let _ = fresh.send(Ask::Filled(Box::new(filled)));
         }
         busy(&counters.busy_us[2], began);
     }
@@ -305,7 +305,7 @@ fn keep_fresh(
                 Ask::Forget(name) => fresh.forget(&name),
                 Ask::Watch(watch) => fresh.watch(watch),
                 Ask::Unwatch(id) => fresh.unwatch(id),
-                Ask::Filled(filled) => fresh.filled(filled, &now),
+                Ask::Filled(filled) => fresh.filled(*filled, &now),
                 Ask::Look => {
                     looked.store(false, Ordering::Release);
                     fresh.look();

@@ -358,6 +358,7 @@ impl<'s> Whole<'s> {
             now.wall_ms,
             kept.feed.shared.hold(kept.feed.place),
             &kept.spans(),
+            self.counters.room(&self.limits),
         )?;
         self.counters.fills.fetch_add(1, Ordering::Relaxed);
         tracing::trace!("a beginning took {:?}", began.elapsed());

@@ -33,11 +33,17 @@ impl Follower {
         }
     }
 
-    /// Sets a new reader at its place, puts the present results in front of it, if so only those of queries that were
-    /// added after it, and guides it from there.
-    pub fn guide(mut self, reader: &mut Reader, start: Start, only_added: bool) {
-        let cursor = self.begin(reader, start);
-        self.present(cursor, only_added);
+    /// Sets a new reader at its place, puts the present results in front of it, and guides it from there. One that goes
+    /// on where it was has had those that are no later than its cursor, but for queries that were added since.
+    pub fn guide(mut self, reader: &mut Reader, place: Start, asked: Start, is_poll: bool) {
+        let cursor = self.begin(reader, place);
+        let goes_on = asked == Start::After(cursor) && cursor != EventId::ZERO;
+        match is_poll && asked != Start::Head {
+            true => self.present(cursor, |member, _| member.since > cursor),
+            false => self.present(cursor, |member, id| {
+                !goes_on || member.since > cursor || id > cursor
+            }),
+        }
         reader.follow(Box::new(self));
     }
 
@@ -65,18 +71,23 @@ impl Follower {
 
     /// Puts the present results in front of a reader that has begun: of those queries that have nothing after its
     /// cursor, since the log tells the others'.
-    fn present(&mut self, cursor: EventId, only_added: bool) {
-        let members = self.members.iter();
-        let members = members.filter(|m| !only_added || m.since > cursor);
-        self.tell(members.cloned().collect(), |m| m.since.max(cursor));
+    fn present(&mut self, cursor: EventId, wants: impl Fn(&Member, EventId) -> bool) {
+        let members = self.members.clone();
+        self.tell(members, |m| m.since.max(cursor), wants);
     }
 
-    fn tell(&mut self, members: Vec<Member>, after: impl Fn(&Member) -> EventId) {
+    fn tell(
+        &mut self,
+        members: Vec<Member>,
+        after: impl Fn(&Member) -> EventId,
+        wants: impl Fn(&Member, EventId) -> bool,
+    ) {
         let log = &self.subscription.log;
         let mut told: Vec<(EventId, News)> = Vec::new();
         for member in &members {
             let present = member.query.as_ref().and_then(|query| query.present());
             if let Some((id, event)) = present
+                && wants(member, id)
                 && (id <= after(member) || !log.retains(&member.topic, id))
             {
                 told.push((id, News::Tell(event)));
@@ -118,7 +129,7 @@ impl Follower {
             let join = News::Join(topics, Start::After(since));
             self.news.push_back((EventId::ZERO, join));
         }
-        self.tell(fresh, |member| member.since);
+        self.tell(fresh, |member| member.since, |_, _| true);
         self.members = members;
     }
 }

@@ -7,6 +7,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::request::{self, Request};
+use crate::api::Services;
 use crate::api::publish::Publisher;
 use crate::event::{Draft, EventId, EventType, Payload, Topic};
 use crate::log::{Reader, Start};
@@ -23,6 +25,13 @@ struct Said<'a> {
     event: Option<String>,
     #[serde(borrow, default, deserialize_with = "given")]
     data: Option<&'a RawValue>,
+    method: Option<String>,
+    path: Option<String>,
+    #[serde(borrow, default, deserialize_with = "given")]
+    body: Option<&'a RawValue>,
+    content_type: Option<String>,
+    if_match: Option<String>,
+    if_none_match: Option<String>,
     r#ref: Option<Value>,
 }
 
@@ -38,21 +47,25 @@ enum Topics {
     Placed(BTreeMap<String, Option<String>>),
 }
 
-/// Does what a text message asks, and returns what to answer.
-pub(super) fn answer(text: &str, reader: &mut Reader, publisher: &Publisher) -> String {
+/// What comes of a message.
+pub(super) enum Answer {
+    /// An answer, at once.
+    Now(String),
+    /// A request, which is answered later.
+    Later(Box<Request>),
+}
+
+/// Does what a text message asks.
+pub(super) fn answer(text: &str, reader: &mut Reader, services: &Services) -> Answer {
     let said = match serde_json::from_str::<Said>(text) {
         Ok(said) => said,
         Err(error) => {
             let reference = serde_json::from_str::<Value>(text)
                 .ok()
                 .and_then(|v| v.get("ref").cloned());
-            return refusal(
-                reference,
-                &Problem::bad_request(
-                    "message",
-                    format!("not a message that is known here: {error}"),
-                ),
-            );
+            let detail = format!("not a message that is known here: {error}");
+            let problem = Problem::bad_request("message", detail);
+            return Answer::Now(refusal(reference, &problem));
         }
     };
     let done = match &*said.r#type {
@@ -63,13 +76,24 @@ pub(super) fn answer(text: &str, reader: &mut Reader, publisher: &Publisher) -> 
         )),
         "subscribe" => subscribe(said.topics, said.after, reader),
         "unsubscribe" => unsubscribe(said.topics, reader),
-        "publish" => publish(said.topic, said.event, said.data, publisher),
+        "publish" => publish(said.topic, said.event, said.data, &services.publisher),
+        "request" => {
+            let head = request::Head {
+                method: said.method,
+                path: said.path,
+                content_type: said.content_type,
+                if_match: said.if_match,
+                if_none_match: said.if_none_match,
+            };
+            let request = Request::new(head, said.body, said.r#ref);
+            return Answer::Later(Box::new(request));
+        }
         _ => Err(Problem::bad_request(
             "message",
-            "type is subscribe, unsubscribe or publish",
+            "type is subscribe, unsubscribe, publish or request",
         )),
     };
-    match done {
+    Answer::Now(match done {
         Ok(mut ack) => {
             if let Some(reference) = said.r#ref {
                 ack["ref"] = reference;
@@ -77,7 +101,7 @@ pub(super) fn answer(text: &str, reader: &mut Reader, publisher: &Publisher) -> 
             ack.to_string()
         }
         Err(problem) => refusal(said.r#ref, &problem),
-    }
+    })
 }
 
 /// A problem as a frame; the socket stays.

@@ -18,7 +18,8 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-use super::session::{Ending, ending, finish, framed};
+use super::ending::{Ending, ending, finish};
+use super::session::framed;
 use super::sips::Sips;
 use super::{accepted, check_version, config, handshake, is_handshake, opened, upgrade_required};
 use crate::api::timeplus::queries::outbox::{Batching, Taken};

@@ -5,20 +5,18 @@ use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
-use futures_util::{Sink, SinkExt, Stream, StreamExt};
-use tokio::io::AsyncWriteExt;
+use futures_util::{Sink, Stream};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-use super::message;
+use super::ending::{Ending, close, ending, finish};
+use super::message::{self, Answer};
+use super::request::Requests;
 use super::sips::Sips;
-use crate::api::publish::Publisher;
+use crate::api::Services;
 use crate::body::{Chunk, Joined};
 use crate::bundle::Spawner;
 use crate::event::{EventId, Framing};
@@ -27,17 +25,6 @@ use crate::wire::{Carrier, JOIN_BYTES, Opening, Settings};
 
 /// How many messages go one way before the other way has its turn.
 const TURN: usize = 64;
-
-/// How long the peer may take to answer our Close.
-const LINGER: Duration = Duration::from_secs(1);
-
-/// How a session ends.
-pub(super) enum Ending {
-    /// With a Close of ours.
-    Close(CloseCode, &'static str),
-    /// The peer has closed, or is gone.
-    Gone,
-}
 
 /// A socket to its end. Its own future, since one that a compiler makes has room for each of its states, and every
 /// subscriber would pay for it.
@@ -51,7 +38,8 @@ struct Open {
     reader: Reader,
     carrier: Carrier,
     settings: Arc<Settings>,
-    publisher: Arc<Publisher>,
+    services: Arc<Services>,
+    requests: Option<Box<Requests>>,
     /// When the next ping is due, in the shard's ticks.
     ping_at: u64,
     /// When the ping that is not answered yet was written.
@@ -74,7 +62,7 @@ impl Session {
             reader,
             carrier,
             settings,
-            publisher,
+            services,
             ..
         } = opening;
         let ping_at = reader.now() + ticks(settings.ping);
@@ -84,7 +72,8 @@ impl Session {
             reader,
             carrier,
             settings,
-            publisher,
+            services,
+            requests: None,
             ping_at,
             pinged: None,
             look_at: ping_at,
@@ -153,10 +142,11 @@ impl Open {
             ControlFlow::Continue(writable) => writable,
             ControlFlow::Break(ending) => return Poll::Ready(ending),
         };
-        if writable && let ControlFlow::Break(ending) = self.read_messages(cx) {
+        if writable && let ControlFlow::Break(ending) = self.converse(cx) {
             return Poll::Ready(ending);
         }
-        if let ControlFlow::Break(ending) = self.keep_alive(writable) {
+        // Who is not read cannot be heard to live.
+        if let ControlFlow::Break(ending) = self.keep_alive(writable && !self.is_full()) {
             return Poll::Ready(ending);
         }
         match self.flush(cx) {
@@ -204,7 +194,9 @@ impl Open {
                 }
             }
         }
-        if let Some(next) = other {
+        if let Some(next) = other
+            && !(matches!(next, Next::End(_)) && self.has_requests())
+        {
             self.write_next(next)?;
         }
         ControlFlow::Continue(is_done)
@@ -222,10 +214,14 @@ impl Open {
             if unsent.is_some_and(|unsent| unsent.poll_room(cx).is_pending()) {
                 return ControlFlow::Continue(true);
             }
-            let Poll::Ready(next) = self.reader.poll_next(cx) else {
-                return ControlFlow::Continue(true);
-            };
-            self.write_next(next)?;
+            match self.reader.poll_next(cx) {
+                // It stays so; what was asked for is answered before.
+                Poll::Ready(Next::End(_)) if self.has_requests() => {
+                    return ControlFlow::Continue(true);
+                }
+                Poll::Ready(next) => self.write_next(next)?,
+                Poll::Pending => return ControlFlow::Continue(true),
+            }
         }
         cx.waker().wake_by_ref();
         ControlFlow::Continue(true)
@@ -246,8 +242,58 @@ impl Open {
         }
     }
 
+    /// Answers what is done, reads what is said, and begins to do it.
+    fn converse(&mut self, cx: &mut Context<'_>) -> ControlFlow<Ending> {
+        self.write_replies(cx)?;
+        if self.reader.is_over() {
+            return ControlFlow::Continue(());
+        }
+        self.read_messages(cx)?;
+        self.write_replies(cx)
+    }
+
+    /// Writes the answers to requests that are done.
+    fn write_replies(&mut self, cx: &mut Context<'_>) -> ControlFlow<Ending> {
+        while let Some(requests) = &mut self.requests {
+            match Pin::new(&mut self.socket).poll_ready(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return ControlFlow::Break(ending(&error)),
+                Poll::Pending => return ControlFlow::Continue(()),
+            }
+            let unsent = self.carrier.unsent.as_ref();
+            if unsent.is_some_and(|unsent| unsent.poll_room(cx).is_pending()) {
+                return ControlFlow::Continue(());
+            }
+            let was_full = requests.is_full(self.settings.requests);
+            match requests.poll_next(cx) {
+                Poll::Ready(Some(reply)) => self.send(reply.into())?,
+                Poll::Ready(None) => self.requests = None,
+                Poll::Pending => return ControlFlow::Continue(()),
+            }
+            if was_full || self.requests.is_none() {
+                // What was not read is, and the end that was put off comes.
+                cx.waker().wake_by_ref();
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn has_requests(&self) -> bool {
+        let requests = self.requests.as_ref();
+        requests.is_some_and(|requests| !requests.is_empty())
+    }
+
+    fn is_full(&self) -> bool {
+        let most = self.settings.requests;
+        let requests = self.requests.as_ref();
+        requests.is_some_and(|requests| requests.is_full(most))
+    }
+
     fn read_messages(&mut self, cx: &mut Context<'_>) -> ControlFlow<Ending> {
         for _ in 0..TURN {
+            if self.is_full() {
+                return ControlFlow::Continue(());
+            }
             match Pin::new(&mut self.socket).poll_ready(cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return ControlFlow::Break(ending(&error)),
@@ -260,8 +306,13 @@ impl Open {
             self.pinged = None;
             match read {
                 Some(Ok(Message::Text(text))) => {
-                    let answer = message::answer(&text, &mut self.reader, &self.publisher);
-                    self.send(answer.into())?;
+                    match message::answer(&text, &mut self.reader, &self.services) {
+                        Answer::Now(answer) => self.send(answer.into())?,
+                        Answer::Later(request) => {
+                            let requests = self.requests.get_or_insert_default();
+                            requests.add(request, &self.services);
+                        }
+                    }
                     // What it subscribed to may be due already, and nobody else would wake us for it.
                     cx.waker().wake_by_ref();
                 }
@@ -338,41 +389,6 @@ impl Open {
             Err(error) => ControlFlow::Break(ending(&error)),
         }
     }
-}
-
-fn close<T>(code: CloseCode, reason: &'static str) -> ControlFlow<Ending, T> {
-    ControlFlow::Break(Ending::Close(code, reason))
-}
-
-/// What a failure of the socket means to the peer (RFC 6455, 7.4.1).
-pub(super) fn ending(error: &Error) -> Ending {
-    match error {
-        Error::Protocol(_) => Ending::Close(CloseCode::Protocol, "against RFC 6455"),
-        Error::Utf8(_) => Ending::Close(CloseCode::Invalid, "text that is not UTF-8"),
-        Error::Capacity(CapacityError::MessageTooLong { .. }) => Ending::Close(
-            CloseCode::Size,
-            "message over the limit (event-bytes times six and 4 KiB)",
-        ),
-        _ => Ending::Gone,
-    }
-}
-
-/// Says why, lets the peer answer, and leaves. What it still sends is discarded, so that our last words reach it.
-pub(super) async fn finish(mut socket: WebSocketStream<Sips>, ending: Ending) {
-    let _ = tokio::time::timeout(LINGER, async {
-        if let Ending::Close(code, reason) = ending {
-            let frame = CloseFrame {
-                code,
-                reason: Utf8Bytes::from_static(reason),
-            };
-            if socket.send(Message::Close(Some(frame))).await.is_ok() {
-                while let Some(Ok(_)) = socket.next().await {}
-            }
-        }
-    })
-    .await;
-    // The socket's own shutdown discards what comes in for a while; over TLS it has something to say before.
-    let _ = tokio::time::timeout(2 * LINGER, socket.get_mut().shutdown()).await;
 }
 
 /// Bytes of a frame from a server with a payload of this length (RFC 6455, 5.2).

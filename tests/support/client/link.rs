@@ -208,6 +208,13 @@ impl Call {
         }
     }
 
+    pub fn patch(path: impl Into<String>, body: impl Into<Bytes>) -> Call {
+        Call {
+            method: Method::PATCH,
+            ..Call::post(path, body)
+        }
+    }
+
     pub fn delete(path: impl Into<String>) -> Call {
         Call {
             method: Method::DELETE,

@@ -53,7 +53,7 @@ pub enum Message {
         reason: String,
     },
     Heartbeat,
-    /// A WebSocket's `$ack` or `$error`.
+    /// A WebSocket's `$ack`, `$error` or `$reply`.
     Answer(Value),
     End(End),
 }

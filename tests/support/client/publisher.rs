@@ -38,6 +38,11 @@ impl Publisher {
         }
     }
 
+    /// Over a connection that there is already.
+    pub fn on(connection: Connection) -> Publisher {
+        Publisher { connection }
+    }
+
     /// Any request.
     pub async fn call(&mut self, call: Call) -> Answer {
         let answer = self.try_call(call).await;

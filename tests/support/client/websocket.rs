@@ -1,6 +1,7 @@
 //! WebSocket, on HTTP/1.1 (RFC 6455) and on HTTP/2 (RFC 8441). tungstenite is the peer; what it would hide from a
 //! test, such as frames against the protocol, goes through [`WebSocket::raw`].
 
+use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use hyper::StatusCode;
 use serde::Deserialize;
@@ -23,6 +24,12 @@ pub struct WebSocket {
     /// Kept open: on HTTP/2 the socket is one of its streams.
     pub connection: Option<Connection>,
 }
+
+/// What a client says.
+pub type Speaking = SplitSink<WebSocketStream<Box<dyn Stream>>, tungstenite::Message>;
+
+/// What a client is told.
+pub type Listening = SplitStream<WebSocketStream<Box<dyn Stream>>>;
 
 impl WebSocket {
     /// # Errors
@@ -126,6 +133,12 @@ impl WebSocket {
         self.socket.send(frame).await.expect("it can be sent");
     }
 
+    /// Its two directions, for who speaks and listens at once; with the connection that it is a stream of.
+    pub fn split(self) -> (Speaking, Listening, Option<Connection>) {
+        let (speaking, listening) = self.socket.split();
+        (speaking, listening, self.connection)
+    }
+
     /// What is below the frames.
     pub fn raw(&mut self) -> &mut Box<dyn Stream> {
         self.socket.get_mut()
@@ -141,7 +154,7 @@ fn read(text: &str) -> Result<Message, String> {
     match kind.r#type {
         Some("$ready") => message::ready(text, Some("$ready")),
         Some("$gap") => message::gap(text, Some("$gap")).map(Message::Gap),
-        Some("$ack" | "$error") => serde_json::from_str(text)
+        Some("$ack" | "$error" | "$reply") => serde_json::from_str(text)
             .map(Message::Answer)
             .map_err(|e| format!("{e}: {text}")),
         _ => message::event(text).map(Message::from),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::scan::Counted;
 use super::{Around, stopped};
 use crate::live::engine::panes::{NUMBER, Program};
-use crate::live::engine::state::{ALLOCATED, Cell, State};
+use crate::live::engine::state::{ALLOCATION, Cell, State};
 use crate::live::engine::totals::Totals;
 use crate::live::engine::{Time, query, typed};
 use crate::live::sandbox::{Sandbox, Stopped};
@@ -340,13 +340,13 @@ impl Gathering {
 
 /// Bytes of a group, about, in the two trees that it is in.
 fn size(key: &Key, states: &[State]) -> usize {
-    let cells: usize = key.iter().map(Cell::elsewhere).sum();
-    let own = 6 * ALLOCATED + size_of_val(&**key) + size_of_val(states);
+    let cells: usize = key.iter().map(Cell::heap).sum();
+    let own = 6 * ALLOCATION + size_of_val(&**key) + size_of_val(states);
     own + cells + bytes(states)
 }
 
 fn bytes(states: &[State]) -> usize {
-    states.iter().map(State::bytes).sum()
+    states.iter().map(|state| state.size().bytes()).sum()
 }
 
 /// When the window of a group ends, in milliseconds since the Unix epoch.

@@ -8,7 +8,7 @@ use crate::live::engine::table::{Batch, Feed, Pulled, Shared};
 use crate::live::sandbox::{Sandbox, Stopped};
 
 /// Events that are looked at at once.
-const BATCH: usize = 10_000;
+pub(super) const BATCH: usize = 10_000;
 
 /// A table, and who reads its new rows.
 pub(super) struct Fed {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Fresh, PART, TRIES};
 use crate::live::engine::panes::{Panes, Program};
@@ -23,12 +23,15 @@ pub(super) struct GroupsQuery {
     last: Option<Rows>,
     /// The version of the totals that the last result is of.
     seen: u64,
+    /// How long it took to evaluate it last.
+    pub(super) took: Option<Duration>,
     /// Ticks without memory for it.
     tries: u32,
 }
 
 impl Fresh<'_> {
     pub(super) fn shape_of(&mut self, grouped: &Grouped, every_ms: u64) -> u64 {
+        let room = self.counters.room(&self.limits);
         let made = &mut self.shapes_made;
         let id = *self
             .by_rows
@@ -39,7 +42,7 @@ impl Fresh<'_> {
             });
         self.shapes
             .entry(id)
-            .or_insert_with(|| Shape::new(id, grouped, every_ms));
+            .or_insert_with(|| Shape::new(id, grouped, every_ms, room));
         if let Some(fed) = self.tables.get_mut(&grouped.table) {
             fed.shapes.insert(id);
         }
@@ -60,6 +63,7 @@ impl Fresh<'_> {
                 viewers: Viewers::new(2),
                 last: None,
                 seen: 0,
+                took: None,
                 tries: 0,
             }
         });
@@ -72,6 +76,7 @@ impl Fresh<'_> {
 
     pub(super) fn end_groups(&mut self, key: &Key) -> Vec<Watch> {
         self.unseen.remove(key);
+        self.results.remove(key);
         let Some(mut query) = self.groups.remove(key) else {
             return Vec::new();
         };
@@ -97,8 +102,13 @@ impl Fresh<'_> {
         }
     }
 
-    /// Gives the queries of a shape to those who can run them one by one, so that only those fail that must.
+    /// Gives the queries of a shape to those who can run them one by one, so that only those fail that must. What has
+    /// no room for its groups would have none there either.
     pub(super) fn give_up(&mut self, shape: u64, why: &Stopped) {
+        if *why == Stopped::Groups {
+            let problem = query::stopped(why.clone(), &self.limits);
+            return self.fail_shape(shape, &problem);
+        }
         tracing::warn!("queries of groups are run again over all rows from now on: {why}");
         let of_it = self.groups.iter().filter(|(_, query)| query.shape == shape);
         let keys: Vec<Key> = of_it.map(|(key, _)| key.clone()).collect();
@@ -140,6 +150,7 @@ impl Fresh<'_> {
             Err(why) => return self.give_up(id, &why),
         }
         shape.place = place.max(fed.feed.place);
+        shape.late.place = None;
         fed.readers += usize::from(shape.program.is_none());
         shape.filled(program, panes);
     }
@@ -152,7 +163,7 @@ impl Fresh<'_> {
         let Some(shape) = self.shapes.get_mut(&query.shape) else {
             return;
         };
-        if !shape.has_all(&query.aggregates) {
+        if !shape.has_all(&query.aggregates) || shape.late.place.is_some() {
             // It is told when what it needs has come.
             self.unseen.insert(key.clone());
             return;

@@ -9,6 +9,7 @@ use super::{BREATH, Fresh, PART, TRIES};
 use crate::event::Topic;
 use crate::live::engine::encode::Written;
 use crate::live::engine::fill::Fill;
+use crate::live::engine::late::Late;
 use crate::live::engine::query::{self, Key, Select, Viewers, Watch};
 use crate::live::engine::threads::Ask;
 use crate::live::engine::{Limits, Outcome, Time};
@@ -21,6 +22,7 @@ pub(super) struct RowsQuery {
     newest: Arc<str>,
     /// It has had the events before this one, if it is further than its table is.
     pub(super) place: u64,
+    pub(super) late: Late,
     /// What has not been told yet.
     pending: Written,
     pub(super) viewers: Viewers,
@@ -41,6 +43,7 @@ impl Fresh<'_> {
             select: Select::new(ordered.to_owned()),
             newest: format!("{ordered} desc limit :most").into(),
             place: 0,
+            late: Late::default(),
             pending: Written::default(),
             viewers: Viewers::new(1),
             joining: Vec::new(),
@@ -58,6 +61,7 @@ impl Fresh<'_> {
         let is_read = !query.viewers.remove(id);
         if was_read && !is_read {
             query.pending = Written::default();
+            query.late.place = None;
             let table = query.table.clone();
             self.leave(&table);
         }
@@ -118,7 +122,7 @@ impl Fresh<'_> {
         fed.wake(place);
         let is_first = query.viewers.is_empty();
         let others = if is_first { place } else { query.place };
-        let others = others.max(fed.feed.place);
+        let others = query.late.place.unwrap_or(others.max(fed.feed.place));
         let all = (self.sandbox, &self.limits, now);
         let met = match others < place {
             true => query.over(fed, (others, place), all, None),
@@ -129,6 +133,9 @@ impl Fresh<'_> {
             Ok(false) => self.begin_again(&key),
             Ok(true) => {
                 query.place = others.max(place);
+                if query.late.place.is_some() {
+                    query.late.go_on(query.place, fed.feed.place);
+                }
                 fed.goes_ahead(&key, query.place);
                 fed.readers += usize::from(is_first);
                 let watch = query.joining.remove(index);
@@ -150,6 +157,7 @@ impl Fresh<'_> {
         let had = query.viewers.take();
         let table = query.table.clone();
         query.pending = Written::default();
+        query.late.place = None;
         let is_read = !had.is_empty();
         query.joining.extend(had);
         self.out
@@ -211,6 +219,11 @@ impl Fresh<'_> {
 type With<'a> = (&'a Sandbox, &'a Limits, &'a Time);
 
 impl RowsQuery {
+    /// Whether it is to be run over new rows.
+    pub(super) fn is_read(&self) -> bool {
+        !self.viewers.is_empty()
+    }
+
     /// Whether nobody watches it, or is about to.
     fn is_over(&self) -> bool {
         self.viewers.is_empty() && self.joining.is_empty()

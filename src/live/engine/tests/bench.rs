@@ -183,7 +183,7 @@ impl Bench {
     }
 
     fn settle_now(&mut self) {
-        let now = self.time();
+        let mut now = self.time();
         let mut late = std::mem::take(&mut self.late);
         for _ in 0..10_000 {
             let (mut asked, mut filled) = (Vec::new(), Vec::new());
@@ -200,6 +200,11 @@ impl Bench {
                     .for_each(|filled| self.fresh.filled(filled, &now));
             }
             self.fresh.step(&now, &mut asked);
+            if is_idle && asked.is_empty() && self.fresh.is_behind() {
+                self.steady += Duration::from_millis(500);
+                now = self.time();
+                continue;
+            }
             if is_idle && asked.is_empty() {
                 if late.is_empty() {
                     return;
@@ -227,6 +232,13 @@ impl Bench {
                 _ => panic!("this is not asked of it"),
             }
         }
+    }
+
+    /// Lets the time pass, and nothing be done yet.
+    pub(super) fn time_after(&mut self, ms: u64) -> Time {
+        self.set_clock(self.now() + ms);
+        self.steady += Duration::from_millis(ms);
+        self.time()
     }
 
     pub(super) fn time(&self) -> Time {

@@ -1,0 +1,32 @@
+//! The promise: collections in Postgres are what collections are, whoever changes them: each change is told once, in
+//! order, on every wire, and nothing that was acknowledged is lost, whatever happens to the database.
+//!
+//! Postgres is a real one, which `scripts/postgres-tests` starts; without it these tests say that they did not run.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+#[path = "../collections/contract/mod.rs"]
+mod contract;
+#[path = "../collections/shelf.rs"]
+mod shelf;
+
+mod agree;
+mod away;
+mod changes;
+mod database;
+mod order;
+mod outbox;
+mod rest;
+mod start;
+mod tables;
+mod tls;
+mod writes;
+
+#[test]
+fn the_contract_holds_in_postgres() {
+    let Some(database) = database::Database::migrated() else {
+        return;
+    };
+    contract::holds(&database.server(&[]));
+}
