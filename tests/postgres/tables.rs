@@ -376,6 +376,12 @@ async fn a_trigger_of_the_tables_own_has_its_say() {
     assert_eq!(client.put("things/1", r#"{"n": 2}"#).await.status, 409);
     assert_eq!(client.put("things/1", r#"{"n": 3}"#).await.body["n"], 33);
     assert_eq!(next(&mut reader).await.3["what"], "thing 1");
+    // What the trigger has done is no part of the patch.
+    let mut things = watch(&server, Framing::Sse, "things").await;
+    let patched = client.patch("things/1", MERGE, r#"{"n": 4}"#).await;
+    assert_eq!(patched.body["n"], 4);
+    assert!(things.event().await.data.text().contains(r#""patch""#));
+    assert!(!reader.event().await.data.text().contains(r#""patch""#));
 }
 
 #[test]

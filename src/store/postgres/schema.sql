@@ -163,14 +163,20 @@ create trigger triwire_defined after insert or update or delete or truncate on t
 create trigger triwire_defined after insert or update or delete or truncate on triwire.watched
     for each statement execute function triwire.defined();
 
+-- A patch comes with the name of what it is of, in a line of its own: a trigger of a table's own may change other rows too.
 create function triwire.announce(kind "char", collection text, id text, version bigint, document jsonb, before jsonb)
-    returns void language sql
+    returns void language plpgsql
     as $$
-    insert into triwire.outbox (token, kind, collection, id, version, document, before, patch) values (
-        nullif(current_setting('triwire.token', true), '')::bigint,
-        kind, collection, id, version, document, before,
-        nullif(current_setting('triwire.patch', true), '')::jsonb
-    )
+    declare
+        said constant text := current_setting('triwire.patch', true);
+        name constant text := collection || '/' || id || E'\n';
+    begin
+        insert into triwire.outbox (token, kind, collection, id, version, document, before, patch) values (
+            nullif(current_setting('triwire.token', true), '')::bigint,
+            kind, collection, id, version, document, before,
+            case when starts_with(said, name) then substr(said, length(name) + 1)::jsonb end
+        );
+    end
     $$;
 
 -- A server that has written tells the others itself, once for many writes: a transaction that notifies has to itself the
@@ -319,7 +325,7 @@ create function triwire.rows_go() returns trigger language plpgsql
         execute format(
             $sql$
             select triwire.announce('D', %1$L, t.%2$I::text, coalesce(v.version, 1), null, triwire.row_json(to_jsonb(t), %2$L))
-            from only %3$s t left join triwire.versions v on v.collection = %1$L and v.id = t.%2$I::text
+            from %3$s t left join triwire.versions v on v.collection = %1$L and v.id = t.%2$I::text
             where triwire.is_id(t.%2$I::text)
             $sql$,
             tg_argv[0], tg_argv[1], tg_relid::regclass

@@ -49,8 +49,9 @@ impl Step {
         old: Option<&Document>,
         applied: &Applied,
     ) -> Result<Step, Problem> {
-        let patch = applied.patch.as_ref().map_or("", text).to_owned();
-        let mut values = vec![token.to_string(), patch];
+        let patch = applied.patch.as_ref();
+        let patch = patch.map(|patch| format!("{collection}/{id}\n{}", text(patch)));
+        let mut values = vec![token.to_string(), patch.unwrap_or_default()];
         let table = match shelf {
             Shelf::Documents => {
                 values.extend([collection.to_string(), id.to_string()]);
