@@ -27,8 +27,9 @@ const BYTES: usize = 1 << 20;
 const SILENT: Duration = Duration::from_secs(10);
 
 /// Two branches by an index: later transactions, and those that ran when it was read last (each looked up by itself,
-/// whatever the planner thinks of their number). The third finds what
-/// a database has written that has lost its newest transactions, in a crash, and has given their numbers again.
+/// whatever the planner thinks of their number). The third finds what a database has written that has lost the numbers of
+/// its newest transactions in a crash, and has given them again.
+///
 /// The row with number 0 tells the snapshot that all was read in, how often definitions have changed, the greatest number
 /// that there is, and whether something may be gone that was not read: because it was taken away, or because what was
 /// told last never was here, in a database that was put in the place of another which it had not all of.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures_util::future::join;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -142,17 +143,21 @@ impl Session {
             let Some(shared) = store.upgrade() else {
                 return Ok(());
             };
-            let began = Instant::now();
-            self.tell(&shared, place).await?;
+            let (began, now) = (Instant::now(), shared.committed());
+            // Said together: others have not to wait until it is told here.
+            let (told, others) =
+                join(self.tell(&shared, place), self.wake_others(now != written)).await;
+            told.and(others)?;
+            written = now;
             shared.here();
             *pause = AGAIN;
-            let now = shared.committed();
-            if now != written {
-                written = now;
-                self.wake_others().await?;
-            }
             let kept = &shared.source.settings.outbox;
-            pruning.go(&self.client, kept, &place.snapshot).await?;
+            let pruned = pruning.go(&self.client, kept, &place.snapshot).await;
+            match pruned {
+                Err(why) if self.client.is_closed() => return Err(why),
+                Err(why) => tracing::warn!("store: the outbox is not pruned: {why}"),
+                Ok(()) => {}
+            }
             drop(shared);
             let next = pin!(woken.notified());
             let _ = timeout(LOOKS.saturating_sub(began.elapsed()), next).await;
@@ -174,8 +179,11 @@ impl Session {
         Ok(())
     }
 
-    /// Tells other servers that there is something to read.
-    async fn wake_others(&self) -> Result<(), String> {
+    /// Tells other servers that there is something to read, if there is.
+    async fn wake_others(&self, there_is: bool) -> Result<(), String> {
+        if !there_is {
+            return Ok(());
+        }
         let woken = timeout(LONGEST, self.client.batch_execute("notify triwire")).await;
         let woken = woken.map_err(|_| format!("it says nothing for {LONGEST:?}"))?;
         woken.map_err(|error| why(&error))
