@@ -157,126 +157,97 @@ impl Query<'_> {
 
     fn filter(&mut self, filter: &Filter) -> Result<String, Problem> {
         let value = self.value(&filter.field)?;
-        let condition = match (filter.compare, filter.terms.first()) {
-            (Compare::Eq | Compare::Ne | Compare::In, _) => {
-                let any: Vec<String> = filter
-                    .terms
-                    .iter()
-                    .map(|term| self.is(&value, term))
-                    .collect();
-                let not = if filter.compare == Compare::Ne {
-                    "not "
-                } else {
-                    ""
-                };
-                format!("{not}coalesce({}, false)", any.join(" or "))
-            }
+        Ok(match (filter.compare, filter.terms.first()) {
+            (Compare::Eq | Compare::In, _) => format!("({})", self.is_any(&value, &filter.terms)),
+            // What is compared with null is null, which is not that value either.
+            (Compare::Ne, _) => format!("({}) is not true", self.is_any(&value, &filter.terms)),
             (compare, Some(term)) => self.beside(&value, compare, term),
             (_, None) => "false".into(),
-        };
-        Ok(match filter.compare {
-            // Without the wrapping it can be looked up in an index.
-            Compare::Eq | Compare::In => {
-                let plain = condition.strip_prefix("coalesce(");
-                let plain = plain.and_then(|rest| rest.strip_suffix(", false)"));
-                plain.map_or(condition.clone(), |plain| format!("({plain})"))
-            }
-            _ => condition,
         })
+    }
+
+    fn is_any(&mut self, value: &Value, terms: &[Term]) -> String {
+        let any: Vec<String> = terms.iter().map(|term| self.is(value, term)).collect();
+        any.join(" or ")
     }
 
     /// Whether a value is what a term says.
     fn is(&mut self, value: &Value, term: &Term) -> String {
         let text = self.parameter(&term.text);
-        let reads_as_number = matches!(term.literal, Some(Literal::Number(_)));
-        let is_number = matches!(Id::parse(&term.text), Ok(Id::Integer(_)));
-        if matches!(value, Value::Id) && reads_as_number == is_number {
-            return format!("t.id = {text}");
-        }
-        let as_text = match value {
-            Value::Column(column, Holds::Text) => format!("{column} = {text}"),
-            Value::Column(_, Holds::Integer(_)) => "false".into(),
-            value => {
-                let json = value.json();
-                format!(
-                    "(triwire.kind_of({json}) = 2 and triwire.number_of({json}) is null and triwire.text_of({json}) collate \"C\" = left({text}, 500) and {json} = to_jsonb({text}))"
-                )
-            }
-        };
         let json = value.json();
-        let literal = match &term.literal {
-            None => return as_text,
-            Some(Literal::Null) => match value {
-                Value::Column(column, _) => format!("{column} is null"),
-                _ => format!("triwire.kind_of({json}) = 0"),
-            },
-            Some(Literal::Bool(asked)) => {
-                let number = i32::from(*asked);
-                format!(
-                    "(triwire.kind_of({json}) = 1 and triwire.number_of({json}) = {number} and {json} = '{asked}'::jsonb)"
-                )
+        let as_text = match value {
+            Value::Id if reads_as_it_is(term) => return format!("t.id = {text}"),
+            Value::Column(column, Holds::Text, _) => format!("{column} = {text}"),
+            Value::Column(_, Holds::Integer(_), _) => "false".into(),
+            _ => format!(
+                "({} and {json} = to_jsonb({text}))",
+                text_beside(&json, "=", &text)
+            ),
+        };
+        let literal = match (&term.literal, value) {
+            (None, _) => return as_text,
+            (Some(Literal::Null), Value::Column(column, ..)) => format!("{column} is null"),
+            (Some(Literal::Null), _) => format!("triwire.kind_of({json}) = 0"),
+            (_, Value::Column(_, Holds::Text, _)) => return as_text,
+            (Some(Literal::Bool(asked)), _) => {
+                let digit = i32::from(*asked).to_string();
+                let beside = number_beside(&json, "=", &digit);
+                format!("({beside} and {json} = '{asked}'::jsonb)")
             }
-            Some(Literal::Number(number)) => match (value, number.as_i64()) {
-                (Value::Column(column, Holds::Integer(_)), Some(number)) => {
-                    format!("{column} = {number}::bigint")
-                }
-                _ => {
-                    let number = self.parameter(&number.to_string());
-                    format!(
-                        "(triwire.kind_of({json}) = 1 and triwire.number_of({json}) = {number}::numeric and jsonb_typeof({json}) = 'number')"
-                    )
-                }
-            },
+            (Some(Literal::Number(number)), Value::Column(column, Holds::Integer(_), _))
+                if let Some(number) = number.as_i64() =>
+            {
+                format!("{column} = '{number}'::bigint")
+            }
+            (Some(Literal::Number(number)), _) => {
+                let number = self.parameter(&number.to_string());
+                let beside = number_beside(&json, "=", &number);
+                format!("({beside} and jsonb_typeof({json}) = 'number')")
+            }
         };
         format!("{as_text} or {literal}")
     }
 
     /// Whether a value of the term's own type comes before it, or after.
     fn beside(&mut self, value: &Value, compare: Compare, term: &Term) -> String {
-        let operator = match compare {
-            Compare::Lt => "<",
-            Compare::Lte => "<=",
-            Compare::Gt => ">",
-            _ => ">=",
+        let (operator, or_equal) = match compare {
+            Compare::Lt => ("<", "<="),
+            Compare::Lte => ("<=", "<="),
+            Compare::Gt => (">", ">="),
+            _ => (">=", ">="),
         };
         let json = value.json();
         if let Some(Literal::Number(number)) = &term.literal {
             let number = self.parameter(&number.to_string());
-            return format!(
-                "(triwire.kind_of({json}) = 1 and triwire.number_of({json}) {operator} {number}::numeric and jsonb_typeof({json}) = 'number')"
-            );
+            let beside = number_beside(&json, operator, &number);
+            return format!("({beside} and jsonb_typeof({json}) = 'number')");
         }
         let text = self.parameter(&term.text);
-        let loose = if operator.starts_with('<') {
-            "<="
-        } else {
-            ">="
-        };
-        format!(
-            "(triwire.kind_of({json}) = 2 and triwire.number_of({json}) is null and triwire.text_of({json}) collate \"C\" {loose} left({text}, 500) and ({json} #>> '{{}}') collate \"C\" {operator} {text})"
-        )
+        // What has the same beginning may come before or after by its end.
+        let beside = text_beside(&json, or_equal, &text);
+        format!(r#"({beside} and ({json} #>> '{{}}') collate "C" {operator} {text})"#)
     }
 
     fn order(&self, sort: &[Sort]) -> Result<String, Problem> {
         let mut terms = Vec::new();
         for sort in sort {
             let how = if sort.descending { " desc" } else { "" };
-            // Null comes first: in what is made of JSON here it does anyhow.
-            let nulls = if sort.descending {
-                " nulls last"
-            } else {
-                " nulls first"
+            // Null comes first. Where there is none it is not said, since an index has it last.
+            let nulls = |always: bool| match (always, sort.descending) {
+                (true, _) => "",
+                (false, true) => " nulls last",
+                (false, false) => " nulls first",
             };
             if sort.field.is_id() {
                 terms.extend(self.by_id().into_iter().map(|term| term + how));
                 continue;
             }
             match self.value(&sort.field)? {
-                Value::Column(column, Holds::Text) => {
-                    terms.push(format!("{column} collate \"C\"{how}{nulls}"));
+                Value::Column(column, Holds::Text, always) => {
+                    terms.push(format!("{column} collate \"C\"{how}{}", nulls(always)));
                 }
-                Value::Column(column, holds) if holds != Holds::Other => {
-                    terms.push(format!("{column}{how}{nulls}"));
+                Value::Column(column, holds, always) if holds != Holds::Other => {
+                    terms.push(format!("{column}{how}{}", nulls(always)));
                 }
                 value => terms.extend(keys(&value.json()).into_iter().map(|key| key + how)),
             }
@@ -317,7 +288,7 @@ impl Query<'_> {
         let inside = members.collect::<Vec<_>>();
         Ok(match (&*inside, column.holds) {
             ([], Holds::Text) if first == "id" => Value::Json(format!("triwire.id_json({name})")),
-            ([], holds) => Value::Column(name, holds),
+            ([], holds) => Value::Column(name, holds, column.always),
             (inside, _) => Value::Json(below(&format!("to_jsonb({name})"), inside)),
         })
     }
@@ -336,6 +307,24 @@ pub(super) fn keys(json: &str) -> [String; 3] {
         format!("triwire.number_of({json})"),
         format!("triwire.text_of({json}) collate \"C\""),
     ]
+}
+
+/// A condition that such an index answers, on the number that a value is; `true` and `false` are some too.
+fn number_beside(json: &str, operator: &str, number: &str) -> String {
+    let [kind, own, _] = keys(json);
+    format!("{kind} = 1 and {own} {operator} {number}::numeric")
+}
+
+/// The same on the beginning of a text.
+fn text_beside(json: &str, operator: &str, text: &str) -> String {
+    let [kind, number, own] = keys(json);
+    format!("{kind} = 2 and {number} is null and {own} {operator} left({text}, 500)")
+}
+
+/// Whether a document's id is just what the term says, and what it reads as.
+fn reads_as_it_is(term: &Term) -> bool {
+    let is_number = matches!(Id::parse(&term.text), Ok(Id::Integer(_)));
+    is_number == matches!(term.literal, Some(Literal::Number(_)))
 }
 
 /// A field of a document. What is an identifier needs no care in quotes.
@@ -359,8 +348,8 @@ enum Value {
     Id,
     /// Something in JSON.
     Json(String),
-    /// A column.
-    Column(String, Holds),
+    /// A column, and whether it always has a value.
+    Column(String, Holds, bool),
 }
 
 impl Value {
@@ -368,7 +357,7 @@ impl Value {
         match self {
             Value::Id => "(document -> 'id')".to_owned(),
             Value::Json(json) => json.clone(),
-            Value::Column(column, _) => format!("to_jsonb({column})"),
+            Value::Column(column, ..) => format!("to_jsonb({column})"),
         }
     }
 }

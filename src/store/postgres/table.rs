@@ -32,6 +32,8 @@ pub(super) struct Column {
     pub(super) holds: Holds,
     /// Whether the database alone fills it.
     pub(super) filled: bool,
+    /// Whether there is a value in each row.
+    pub(super) always: bool,
 }
 
 /// What a column holds, as far as it matters here.
@@ -75,7 +77,8 @@ const COLUMNS: &str = "
     select w.collection, format('%I.%I', n.nspname, c.relname), a.attname::text, quote_ident(a.attname), t.typname::text,
         a.attname = w.key, a.attgenerated <> '' or a.attidentity = 'a', a.attidentity <> '',
         pg_get_expr(d.adbin, d.adrelid),
-        coalesce((select p.conname::text from pg_constraint p where p.conrelid = c.oid and p.contype = 'p'), '')
+        coalesce((select p.conname::text from pg_constraint p where p.conrelid = c.oid and p.contype = 'p'), ''),
+        a.attnotnull
     from triwire.watched w
     join pg_class c on c.oid = w.relation
     join pg_namespace n on n.oid = c.relnamespace
@@ -117,6 +120,7 @@ impl Table {
                 quoted: row.try_get(3)?,
                 holds: Holds::named(row.try_get(4)?),
                 filled: row.try_get(6)?,
+                always: row.try_get(10)?,
             };
             if !row.try_get::<_, bool>(5)? {
                 columns.push(column);
