@@ -326,8 +326,17 @@ impl Shared {
         self.seen().contains(collection)
     }
 
-    fn see(&self, collection: &Collection) {
-        self.seen().insert(collection.clone());
+    fn see<'c>(&self, collections: impl Iterator<Item = &'c Collection>) {
+        let mut seen = self.seen();
+        for collection in collections {
+            if !seen.contains(collection) {
+                seen.insert(collection.clone());
+            }
+        }
+        // Some may be gone again.
+        if seen.len() > self.limits().collections {
+            seen.clear();
+        }
     }
 
     fn seen(&self) -> std::sync::MutexGuard<'_, HashSet<Collection>> {

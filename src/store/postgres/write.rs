@@ -81,6 +81,7 @@ async fn attempt(
     let number = kept.first().map_or("", |(_, number)| number);
     let committed = turn.commit().await;
     let events = commit::settle(shared, committed, ticket, number).await?;
+    shared.see(decided.iter().map(|one| &one.collection));
     let written = decided.into_iter().zip(kept).zip(events);
     Ok(written
         .map(|((one, (json, _)), event)| Written {
@@ -214,7 +215,6 @@ async fn room(
         if !there && count.unsigned_abs() >= shared.limits().collections as u64 {
             return Err(Failed::For(too_many(shared.limits())));
         }
-        shared.see(collection);
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What has to be known before anything is decided: the ids, and the documents that are there.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use deadpool_postgres::ClientWrapper;
 use futures_util::future::join;
@@ -70,7 +70,8 @@ pub(super) async fn look(
     known: &Known,
     writes: &[Write],
 ) -> Result<Option<HashMap<(Collection, Id), Document>>, Error> {
-    let mut asked: HashMap<&Collection, Vec<Id>> = HashMap::new();
+    // In order, so that two who write to the same collections do not wait for each other.
+    let mut asked: BTreeMap<&Collection, Vec<Id>> = BTreeMap::new();
     for write in writes {
         let of = asked.entry(&write.collection).or_default();
         // What is made is not there.
