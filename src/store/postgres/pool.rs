@@ -19,7 +19,7 @@ const WAITED: Duration = Duration::from_secs(10);
 /// role: defaults and triggers of the user's own tables rely on that.
 pub(super) const SESSION: &str = "
     set jit = off; set statement_timeout = '20s'; set lock_timeout = '5s'; set idle_in_transaction_session_timeout = '30s';
-    select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') in ('off', 'local');
+    select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off';
 ";
 
 /// All connections but that of the outbox's reader. They live on the runtime of whoever needs the first.

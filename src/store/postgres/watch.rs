@@ -10,7 +10,7 @@ use crate::store::name::Collection;
 
 /// What is found under a name: the table, its kind, and its key.
 const FIND: &str = "
-    select c.oid::bigint, c.oid::regclass::text, c.relname::text, c.relkind::text, array_length(i.indkey, 1)::bigint,
+    select c.oid::bigint, c.oid::regclass::text, c.relname::text, c.relkind::text, i.indnkeyatts::bigint,
         a.attname::text, t.typname::text,
         exists (select from pg_attribute o where o.attrelid = c.oid and o.attname = 'id' and not o.attisdropped)
     from pg_class c
