@@ -229,7 +229,7 @@ fn describe_healthz() -> Value {
 
 fn describe_readyz() -> Value {
     json!({
-        "summary": "Whether the server wants requests: not while it drains",
+        "summary": "Whether the server wants requests: not while it drains, nor while the database of its documents is away",
         "responses": { "200": answer("It does", WELL, text()) },
     })
 }
