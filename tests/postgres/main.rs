@@ -21,6 +21,7 @@ mod rest;
 mod start;
 mod tables;
 mod tls;
+mod watch_table;
 mod writes;
 
 #[test]
