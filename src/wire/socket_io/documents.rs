@@ -329,7 +329,8 @@ mod tests {
         let table = [
             ("GET", r#"["items",1]"#, "GET items 1"),
             ("GET", r#"["items",-1,{"meta":true}]"#, "GET items -1"),
-            ("GET", r#"["items","a b?ü"]"#, "GET items a b?ü"),
+            ("GET", r#"["items","a b%2Fü"]"#, "GET items a b%2Fü"),
+            ("GET", r#"["items","$schema"]"#, "GET items $schema"),
             ("LIST", r#"["items"]"#, "GET items"),
             (
                 "LIST",

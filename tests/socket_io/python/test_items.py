@@ -1,8 +1,10 @@
-"""The published client for Python: the same getItem, by polling, by WebSocket and by an upgrade, in cleartext and over TLS."""
+"""The published client for Python: the same getItem, by polling, by WebSocket and by an upgrade; over TLS by polling.
+
+It reads and writes its WebSocket in two threads, which Python's TLS did not bear before 3.13: the client closes it.
+"""
 
 import json
 import os
-import ssl
 import threading
 import unittest
 
@@ -20,8 +22,7 @@ def connect(listener, transports):
     http.verify = CA
     # What the machine is told to trust instead would come first.
     http.trust_env = False
-    options = {"sslopt": {"cert_reqs": ssl.CERT_REQUIRED, "ca_certs": CA}}
-    client = socketio.Client(http_session=http, websocket_extra_options=options, reconnection=False)
+    client = socketio.Client(http_session=http, reconnection=False)
     scheme = "https" if listener in ("http1s", "wss") else "http"
     port = LISTENERS[listener].rsplit(":", 1)[1]
     client.connect(f"{scheme}://localhost:{port}", transports=transports, wait_timeout=PATIENCE)
@@ -35,7 +36,7 @@ def get_item(client, item_id, collection):
 class Items(unittest.TestCase):
     def test_get_item(self):
         for listener in ("http1", "ws", "http1s", "wss"):
-            for transports in CARRIERS:
+            for transports in CARRIERS if listener in ("http1", "ws") else CARRIERS[:1]:
                 with self.subTest(listener=listener, transports=transports):
                     client = connect(listener, transports)
                     self.addCleanup(client.disconnect)
