@@ -38,6 +38,10 @@ pub struct Config {
     pub store: Option<Secret>,
     /// How that is used.
     pub postgres: Postgres,
+    /// What carries the log between replicas; `None` is this process alone.
+    pub relay: Option<Secret>,
+    /// How that is used.
+    pub relaying: Relaying,
     /// The replica's name; `None` asks for the host's, see [`Config::name_or`].
     pub name: Option<String>,
     /// How lines on stderr are written.
@@ -67,6 +71,19 @@ pub struct Postgres {
     pub outbox_age: Duration,
     /// How many changes are kept.
     pub outbox_changes: usize,
+}
+
+/// How a relay is used. `Default` is empty, for the table to fill.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Relaying {
+    /// How long it may take to answer.
+    pub timeout: Duration,
+    /// Entries that it keeps.
+    pub entries: usize,
+    /// Batches on the way to it.
+    pub waiting: usize,
+    /// Bytes of one entry.
+    pub entry_bytes: usize,
 }
 
 /// How lines on stderr are written.
@@ -345,6 +362,8 @@ impl Config {
             data: None,
             store: None,
             postgres: Postgres::default(),
+            relay: None,
+            relaying: Relaying::default(),
             name: None,
             log_format: LogFormat::default(),
             metrics_every: None,

@@ -11,8 +11,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use serde_json::value::RawValue;
 
 use crate::problem::Problem;
+
+/// Of [`EventId::n`], the bits that tell events of one place in a relay's order apart: 16 million of them.
+const OWN_BITS: u32 = 24;
 
 /// The place of an event in the log: `<ms>-<n>`, strictly increasing. Also a cursor: "everything up to here".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +43,27 @@ impl EventId {
                 n: 0,
             },
         }
+    }
+
+    /// The id of the first event at a place in a relay's order: its milliseconds, and its number among those of the same.
+    /// The ids up to the next place are for the other events of one entry and for what a server tells by itself.
+    /// `None` for a number that leaves no room for these.
+    pub fn of_relay(ms: u64, number: u64) -> Option<EventId> {
+        let is_small = number < 1 << (u64::BITS - OWN_BITS);
+        is_small.then_some(EventId {
+            ms,
+            n: number.wrapping_shl(OWN_BITS),
+        })
+    }
+
+    /// The place in a relay's order that it belongs to.
+    pub fn relay_place(self) -> (u64, u64) {
+        (self.ms, self.n >> OWN_BITS)
+    }
+
+    /// How many ids there still are before the next place in a relay's order.
+    pub fn own_left(self) -> u64 {
+        !self.n & ((1 << OWN_BITS) - 1)
     }
 
     /// The greatest id below `self`: a cursor that has everything before this event and not the event.
@@ -81,6 +106,28 @@ impl FromStr for EventId {
                     "a cursor is an id as the server gave it: <ms>-<n>",
                 )
             })
+    }
+}
+
+/// A place in a relay's order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Milliseconds since the Unix epoch by the relay's clock, never less than before.
+    pub ms: u64,
+    /// Counts the places of one millisecond.
+    pub number: u64,
+}
+
+impl Place {
+    /// The id of the first event there.
+    pub fn id(self) -> Option<EventId> {
+        EventId::of_relay(self.ms, self.number)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.ms, self.number)
     }
 }
 
@@ -244,6 +291,14 @@ impl Payload {
                 "payload",
                 format!("the payload is not JSON: {error}"),
             )),
+        }
+    }
+
+    /// JSON that was read as such.
+    pub fn of_raw(json: &RawValue) -> Payload {
+        Payload {
+            text: Bytes::copy_from_slice(json.get().as_bytes()),
+            json: true,
         }
     }
 

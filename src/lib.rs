@@ -36,6 +36,10 @@ pub mod routes;
 
 pub mod server;
 
+pub mod relay;
+
+pub mod replica;
+
 pub mod source;
 
 pub mod certs;

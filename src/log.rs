@@ -4,6 +4,7 @@
 //! with one bound over all. A topic that was forgotten leaves only the common floor behind it: a cursor below
 //! the floor may have lost something, and is told so.
 
+mod follow;
 mod guide;
 mod hub;
 mod kept;
@@ -15,7 +16,7 @@ mod scan;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use hyper::StatusCode;
@@ -24,6 +25,7 @@ use hyper::header::RETRY_AFTER;
 use crate::event::{Draft, Event, EventId, Origin, Topic};
 use crate::problem::Problem;
 
+pub use self::follow::{Carried, Outlet, Publishing};
 pub use self::guide::{Guide, News, Ringer};
 use self::hub::Hub;
 pub use self::hub::ticks;
@@ -117,6 +119,8 @@ pub struct Log {
     appended: AtomicU64,
     ended: AtomicBool,
     hubs: Box<[Hub]>,
+    /// Who orders what is published, when it is not this log itself.
+    outlet: OnceLock<Arc<dyn Outlet>>,
 }
 
 struct State {
@@ -161,22 +165,24 @@ impl Log {
             appended: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             hubs: (0..shards).map(|_| Hub::new()).collect(),
+            outlet: OnceLock::new(),
         })
     }
 
-    /// Appends one event.
+    /// Appends one event, here and nowhere else.
     ///
     /// # Errors
-    /// 429 when its topic would be one too many.
+    /// 429 when its topic would be one too many, 503 when there is no id for it until the relay has ordered something.
     pub fn append(&self, draft: Draft) -> Result<EventId, Problem> {
         self.append_all(vec![draft], None).map(|done| done.last)
     }
 
-    /// Appends all drafts, in order and with nothing in between, or none. A `key` that was used on the same
-    /// topic within [`Limits::keys_for`] appends nothing and answers as it did the first time.
+    /// Appends all drafts, in order and with nothing in between, or none; here and nowhere else. A `key` that was used
+    /// on the same topic within [`Limits::keys_for`] appends nothing and answers as it did the first time.
     ///
     /// # Errors
-    /// 429 when a topic or a key would be one too many; 400 when there is nothing to append.
+    /// 429 when a topic or a key would be one too many; 400 when there is nothing to append; 503 when there are no ids
+    /// until the relay has ordered something.
     pub fn append_all(&self, drafts: Vec<Draft>, key: Option<&str>) -> Result<Appended, Problem> {
         let Some(topic) = drafts.first().map(|d| d.topic.clone()) else {
             return Err(Problem::bad_request(
@@ -192,23 +198,41 @@ impl Log {
             return Ok(done);
         }
         self.check_topics(&state, &drafts)?;
-        let count = drafts.len();
-        let first = state.head.next(now);
-        for draft in drafts {
-            self.append_one(&mut state, draft, now);
+        if self.is_following() && (state.head.own_left() as usize) < drafts.len() {
+            return Err(follow::no_ids());
         }
-        let done = Appended {
-            first,
-            last: state.head,
-            count,
-        };
+        let first = self.next_id(&state, now);
+        let done = self.append_from(&mut state, first, drafts);
         if let Some(key) = key {
             state.keys.keep(topic, key, now, done);
         }
-        self.trim_total(&mut state);
         drop(state);
         self.hubs.iter().for_each(Hub::ring);
         Ok(done)
+    }
+
+    /// Appends all, the first with this id, which must be after the head.
+    fn append_from(&self, state: &mut State, first: EventId, drafts: Vec<Draft>) -> Appended {
+        let count = drafts.len();
+        let mut id = first;
+        for draft in drafts {
+            self.append_one(state, id, draft);
+            id = id.next(id.ms);
+        }
+        self.trim_total(state);
+        Appended {
+            first,
+            last: state.head,
+            count,
+        }
+    }
+
+    /// The id after the newest one, for what is told here and nowhere else.
+    fn next_id(&self, state: &State, now: u64) -> EventId {
+        match self.is_following() {
+            true => state.head.next(state.head.ms),
+            false => state.head.next(now),
+        }
     }
 
     fn check_topics(&self, state: &State, drafts: &[Draft]) -> Result<(), Problem> {
@@ -233,8 +257,8 @@ impl Log {
         )
     }
 
-    fn append_one(&self, state: &mut State, draft: Draft, now: u64) {
-        state.head = state.head.next(now);
+    fn append_one(&self, state: &mut State, id: EventId, draft: Draft) {
+        state.head = id;
         let seq = self.appended.load(Ordering::Relaxed) + 1;
         let topic = self.topic(state, &draft.topic);
         let event = Arc::new(Event::new(state.head, seq, draft, self.origin.clone()));
@@ -318,11 +342,9 @@ impl Log {
 
     /// Something was not told on these topics, and nobody knows what: whoever reads one of them now is told so, and so is
     /// whoever comes back to one with a cursor from before.
-    pub fn lose(&self, is: impl Fn(&Topic) -> bool) {
+    pub fn lose(&self, why: Reason, is: impl Fn(&Topic) -> bool) {
         let mut state = self.state();
-        let now = (self.clock)().max(state.head.ms);
-        let at = state.head.next(now);
-        state.head = at;
+        let at = self.step(&mut state);
         // Those that are not remembered cannot be told apart.
         state.floor = at;
         let topics: Vec<Arc<TopicLog>> = state.topics.values().cloned().collect();
@@ -331,7 +353,7 @@ impl Log {
             let known = topic.oldest_seq();
             state.by_age.retain(|_, t| !Arc::ptr_eq(t, &topic));
             state.own -= usize::from(own && known.is_some());
-            for old in topic.lose(at) {
+            for old in topic.lose(at, why) {
                 state.events -= 1;
                 state.bytes -= old.held_bytes();
             }
@@ -372,9 +394,15 @@ impl Log {
 
     /// A place in the log that is after every cursor which anybody has, and before every event that is still to come.
     pub fn mark(&self) -> EventId {
-        let mut state = self.state();
+        self.step(&mut self.state())
+    }
+
+    /// Goes on by one id that no event has; where there is none left for that, it stays.
+    fn step(&self, state: &mut State) -> EventId {
         let now = (self.clock)().max(state.head.ms);
-        state.head = state.head.next(now);
+        if !self.is_following() || state.head.own_left() > 0 {
+            state.head = self.next_id(state, now);
+        }
         state.head
     }
 

@@ -219,6 +219,8 @@ fn another(setting: &table::Setting) -> (&'static str, Config) {
         "true",
         "https://example.org",
         "postgres://u:secret@h/d",
+        "redis://u:secret@h",
+        "20_000",
     ];
     let result = |value: &'static str| {
         let flag = format!("{}={value}", setting.flag()).leak();

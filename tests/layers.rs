@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 type Row = (&'static str, &'static [&'static str], &'static str);
 
 /// From the bottom to the top.
-const ARROWS: [Row; 23] = [
+const ARROWS: [Row; 25] = [
     (
         "problem",
         &[],
@@ -104,6 +104,16 @@ const ARROWS: [Row; 23] = [
         "a stranger too: it measures a server from outside",
     ),
     (
+        "relay",
+        &["event", "problem"],
+        "carries bytes and gives them places; it knows no log",
+    ),
+    (
+        "replica",
+        &["relay", "log", "event", "problem"],
+        "the one loop between a relay and the log, and who else there is",
+    ),
+    (
         "config",
         &[],
         "values; the library is given what it needs of them, never all",
@@ -112,7 +122,7 @@ const ARROWS: [Row; 23] = [
         "cli",
         &[
             "config", "certs", "client", "compare", "doctor", "server", "routes", "wire", "api",
-            "log", "live", "store", "counts", "access", "source",
+            "log", "live", "store", "counts", "access", "source", "relay", "replica",
         ],
         "makes everything from the settings, and is named by nobody",
     ),

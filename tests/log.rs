@@ -799,7 +799,7 @@ fn what_nobody_can_tell_any_more_is_a_gap_for_everybody() {
     let first = log.append(draft(1, 1)).expect("there is room");
     let second = log.append(draft(2, 1)).expect("there is room");
     drain(&mut idle);
-    log.lose(|topic| *topic == lost);
+    log.lose(Reason::Expired, |topic| *topic == lost);
     let after = log.append(draft(1, 2)).expect("there is room");
     let late = [EventId::ZERO, first].map(|cursor| read(Start::After(cursor)));
     let [mut all, mut resumed] = late;

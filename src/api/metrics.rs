@@ -58,6 +58,7 @@ fn answer(context: &Context) -> Response<Body> {
     let mut registry = Registry::with_prefix("triwire");
     registry.register_collector(Box::new(Snapshot(context.stats.clone())));
     registry.register_collector(Box::new(LiveSql(context.live.clone())));
+    registry.register_collector(Box::new(Relay(context.stats.clone())));
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).expect("a String takes all");
     let mut response = Response::new(Body::from(text));
@@ -174,6 +175,41 @@ impl Collector for LiveSql {
         let what = [("rows", load.rows), ("fills", load.fills)].into_iter();
         let help = "Events that became rows, and first results that were made of all rows";
         counters(&mut encoder, "engine_work", help, "what", what)
+    }
+}
+
+/// What a relay has carried, if there is one.
+struct Relay(Arc<Stats>);
+
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Relay")
+    }
+}
+
+impl Collector for Relay {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let log = &self.0.log;
+        let Some(carried) = log.carried() else {
+            return Ok(());
+        };
+        let ready = f64::from(u8::from(log.ready().is_ok()));
+        let help = "Whether the relay does what it is for";
+        single(&mut encoder, "relay_ready", help, ready)?;
+        let probe = carried.probe_us as f64 / 1_000_000.0;
+        let help = "What this replica said last was back from the relay after so long";
+        single(&mut encoder, "relay_probe_seconds", help, probe)?;
+        let what = [
+            ("entries", carried.entries),
+            ("events", carried.events),
+            ("foreign", carried.foreign),
+            ("published", carried.published),
+            ("refused", carried.refused),
+            ("lost", carried.lost),
+            ("gaps", carried.gaps),
+        ];
+        let help = "Entries and events from the relay, foreign ones, batches for it, those it did not take, lost connections, gaps";
+        counters(&mut encoder, "relay", help, "what", what.into_iter())
     }
 }
 

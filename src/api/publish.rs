@@ -14,7 +14,7 @@ use super::{Api, Context, read_body};
 use crate::body::Body;
 use crate::event::{Draft, EventType, Payload, Topic};
 use crate::live::Live;
-use crate::log::{Appended, Log};
+use crate::log::{Appended, Log, Publishing};
 use crate::openapi::{
     Path, answer, count, cursor, object, parameter, problem, problem_with, text, topic,
 };
@@ -46,12 +46,19 @@ impl Publisher {
         Publisher { log, live, limits }
     }
 
-    /// Appends what a peer wants to publish.
+    /// Publishes what a peer wants to publish; what one peer publishes by one call after the other has that order.
     ///
     /// # Errors
     /// 403 for a topic of the server's own, 413 for a payload over the limit, 400 for an object that breaks the schema of
-    /// a table, and as [`Log::append_all`].
-    pub fn publish(&self, drafts: Vec<Draft>, key: Option<&str>) -> Result<Appended, Problem> {
+    /// a table, and as [`Log::publish`].
+    pub fn publish(&self, drafts: Vec<Draft>, key: Option<&str>) -> Publishing {
+        match self.check(&drafts).and_then(|()| self.live.admit(&drafts)) {
+            Ok(_turn) => self.log.publish(drafts, key),
+            Err(problem) => Publishing::refused(problem),
+        }
+    }
+
+    fn check(&self, drafts: &[Draft]) -> Result<(), Problem> {
         for (index, draft) in drafts.iter().enumerate() {
             if draft.topic.is_reserved() {
                 let detail = "topics that begin with $ or with collections/ are the server's own; publish to another";
@@ -73,8 +80,7 @@ impl Publisher {
                 ));
             }
         }
-        let _turn = self.live.admit(&drafts)?;
-        self.log.append_all(drafts, key)
+        Ok(())
     }
 }
 
@@ -172,7 +178,7 @@ async fn publish(
     };
     let bytes = read_body(body, limit, key, limits.body_time).await?;
     let drafts = asked.drafts(bytes, limits.batch_events)?;
-    let done = publisher.publish(drafts, asked.key.as_deref())?;
+    let done = publisher.publish(drafts, asked.key.as_deref()).await?;
     Ok(super::json(StatusCode::CREATED, asked.format.answer(&done)))
 }
 

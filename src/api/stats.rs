@@ -1,6 +1,8 @@
 //! What is seen of the server: `/stats`, the topic `$stats`, `/healthz` and `/readyz`.
 
-use std::sync::{Arc, Mutex};
+mod cluster;
+
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, FutureExt};
@@ -15,7 +17,7 @@ use crate::body::Body;
 use crate::counts::Counts;
 use crate::event::{Draft, EventType, Payload, Topic};
 use crate::log::Log;
-use crate::openapi::{Path, answer, count, cursor, object, text};
+use crate::openapi::{Path, answer, count, cursor, object, parameter, problem, text};
 use crate::problem::Problem;
 
 /// All that is counted, in one place.
@@ -27,9 +29,13 @@ pub struct Stats {
     /// The log.
     pub log: Arc<Log>,
     started: Instant,
+    others: OnceLock<Others>,
     /// `None` where the machine does not tell.
     system: Mutex<Option<System>>,
 }
+
+/// What each replica has said last of itself.
+pub type Others = Box<dyn Fn() -> Vec<Value> + Send + Sync>;
 
 /// What the process uses.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +55,7 @@ impl Stats {
             server: server.to_owned(),
             counts,
             log,
+            others: OnceLock::new(),
             started: Instant::now(),
             system: Mutex::new(System::new().ok()),
         }
@@ -80,7 +87,7 @@ impl Stats {
         let (wires, listeners) = self.counts.json();
         let held = self.log.held();
         let process = self.process();
-        json!({
+        let mut all = json!({
             "server": self.server,
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_s": (self.uptime() * 1000.0).round() / 1000.0,
@@ -98,31 +105,75 @@ impl Stats {
                 "rss_bytes": process.rss_bytes,
                 "open_fds": process.open_fds,
             },
-        })
+        });
+        if let Some(carried) = self.log.carried() {
+            all["relay"] = json!({
+                "kind": carried.kind,
+                "ready": self.log.ready().is_ok(),
+                "entries": carried.entries,
+                "events": carried.events,
+                "foreign": carried.foreign,
+                "published": carried.published,
+                "refused": carried.refused,
+                "lost": carried.lost,
+                "gaps": carried.gaps,
+                "probe_us": carried.probe_us,
+            });
+        }
+        all
     }
 
-    /// Publishes the object to `$stats` once a second, while somebody reads it.
+    /// From now on, this says who else there is.
+    pub fn among(&self, others: Others) {
+        let _ = self.others.set(others);
+    }
+
+    /// The stats of all replicas, and what they come to.
+    pub fn cluster(&self) -> Value {
+        let replicas = self.others.get().map(|others| others());
+        cluster::sum(replicas.unwrap_or_default(), self.json())
+    }
+
+    /// Publishes the object to `$stats`, and that of all replicas to `$cluster`, once a second, while somebody reads it.
     pub async fn publish_while_read(self: Arc<Stats>) {
-        let topic = Topic::new("$stats").expect("the name is well-formed");
+        let topic = |name| Topic::new(name).expect("the name is well-formed");
+        let (own, all) = (topic("$stats"), topic("$cluster"));
         let mut second = tokio::time::interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             second.tick().await;
-            if !self.log.has_readers(&topic) {
-                continue;
+            if self.log.has_readers(&own) {
+                self.publish(&own, &self.json());
             }
-            let payload =
-                Payload::json(self.json().to_string().into()).expect("it was made of JSON");
-            let draft = Draft {
-                topic: topic.clone(),
-                event_type: EventType::default(),
-                payload,
-            };
-            if let Err(problem) = self.log.append(draft) {
-                tracing::warn!("$stats: {problem}");
+            if self.log.has_readers(&all) {
+                self.publish(&all, &self.cluster());
             }
         }
     }
+
+    fn publish(&self, topic: &Topic, stats: &Value) {
+        let payload = Payload::json(stats.to_string().into()).expect("it was made of JSON");
+        let draft = Draft {
+            topic: topic.clone(),
+            event_type: EventType::default(),
+            payload,
+        };
+        if let Err(problem) = self.log.append(draft) {
+            tracing::warn!("{topic}: {problem}");
+        }
+    }
+}
+
+fn stats(query: Option<&str>, stats: &Stats) -> Result<Response<Body>, Problem> {
+    let scope = form_urlencoded::parse(query.unwrap_or("").as_bytes()).find(|(n, _)| n == "scope");
+    let said = match scope.as_ref().map(|(_, scope)| &**scope) {
+        None | Some("replica") => stats.json(),
+        Some("cluster") => stats.cluster(),
+        Some(_) => {
+            return Err(Problem::bad_request("scope", "scope is replica or cluster"));
+        }
+    };
+    Ok(super::json(StatusCode::OK, said.to_string()))
 }
 
 const WELL: &str = "text/plain; charset=utf-8";
@@ -158,15 +209,17 @@ impl Api for Seen {
         context: &'a Context,
     ) -> BoxFuture<'a, Result<Response<Body>, Problem>> {
         std::future::ready(match request.uri().path() {
-            "/stats" => Ok(super::json(
-                StatusCode::OK,
-                context.stats.json().to_string(),
-            )),
+            "/stats" => stats(request.uri().query(), &context.stats),
             "/readyz" if context.health.is_draining() => Err(Problem::unavailable(
                 "draining",
                 "the server is draining; use another",
             )),
-            "/readyz" => context.collections.ready().map(|()| well()),
+            "/readyz" => {
+                let ready = context.stats.log.ready();
+                ready
+                    .and_then(|()| context.collections.ready())
+                    .map(|()| well())
+            }
             _ => Ok(well()),
         })
         .boxed()
@@ -205,7 +258,7 @@ fn describe_stats() -> Value {
         "rss_bytes": count(),
         "open_fds": count(),
     }));
-    let schema = object(json!({
+    let one = object(json!({
         "server": text(),
         "version": text(),
         "uptime_s": number(),
@@ -214,9 +267,29 @@ fn describe_stats() -> Value {
         "log": log,
         "process": process,
     }));
+    let replica = object(json!({
+        "server": text(),
+        "age_ms": count(),
+        "is_this": { "type": "boolean" },
+        "stats": one,
+    }));
+    let all = object(json!({
+        "replicas": { "type": "array", "items": replica },
+        "wires": { "type": "object", "additionalProperties": wire },
+    }));
+    let scope = json!({ "enum": ["replica", "cluster"], "default": "replica" });
     json!({
         "summary": "Who is connected and what was sent, by wire and by listener; also the topic $stats, once a second",
-        "responses": { "200": answer("What is counted", "application/json", schema) },
+        "parameters": [parameter(
+            "query",
+            "scope",
+            "cluster is all replicas, and the sums of their wires; also the topic $cluster",
+            scope,
+        )],
+        "responses": {
+            "200": answer("What is counted", "application/json", json!({ "oneOf": [one, all] })),
+            "400": problem("scope is something else"),
+        },
     })
 }
 
@@ -229,7 +302,7 @@ fn describe_healthz() -> Value {
 
 fn describe_readyz() -> Value {
     json!({
-        "summary": "Whether the server wants requests: not while it drains, nor while the database of its documents is away",
+        "summary": "Whether the server wants requests: not while it drains, nor while its relay or the database of its documents is away",
         "responses": { "200": answer("It does", WELL, text()) },
     })
 }

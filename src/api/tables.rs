@@ -90,12 +90,12 @@ async fn ingest(request: Request<Incoming>, context: &Context) -> Result<Respons
     let limits = publisher.limits;
     let body = read_body(body, limits.batch_bytes, "batch-bytes", limits.body_time).await?;
     let rows = table.schema.ingest(&body)?;
-    let done = append(publisher, &table, rows, key.as_deref())?;
+    let done = append(publisher, &table, rows, key.as_deref()).await?;
     Ok(super::json(StatusCode::CREATED, done.to_string()))
 }
 
 /// Publishes rows, all or none, and says what was done.
-pub(super) fn append(
+pub(super) async fn append(
     publisher: &Publisher,
     table: &Table,
     rows: Vec<Bytes>,
@@ -113,7 +113,7 @@ pub(super) fn append(
         })
     });
     let drafts = drafts.collect::<Result<_, Problem>>()?;
-    let done = publisher.publish(drafts, key)?;
+    let done = publisher.publish(drafts, key).await?;
     Ok(json!({
         "count": done.count,
         "first": done.first.to_string(),

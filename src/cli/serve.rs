@@ -3,6 +3,7 @@
 mod bind;
 mod documents;
 mod identity;
+mod replicated;
 mod settings;
 
 use std::io::{IsTerminal, Write};
@@ -22,6 +23,7 @@ use tokio::sync::Notify;
 
 use self::documents::Documents;
 use self::identity::Identities;
+use self::replicated::Replicated;
 use crate::access::Access;
 use crate::access::keys::Keys;
 use crate::api::cut::Cuts;
@@ -140,6 +142,9 @@ fn serve(
         shards,
         Box::new(now_ms),
     );
+    let replicated = Replicated::new(config, &log, &name);
+    let replicated =
+        replicated.map_err(|mistake| std::io::Error::other(format!("--relay: {mistake}")))?;
     let access = access(config, &identities, &listeners);
     let (definitions, documents) = kept;
     let (definitions, stored) = definitions.unzip();
@@ -190,6 +195,9 @@ fn serve(
     };
     runtime.block_on(async {
         let (drain, cut) = signals()?;
+        if let Some(replicated) = replicated {
+            replicated.begin(&stats).await?;
+        }
         live.restore(stored.unwrap_or_default()).await;
         tokio::spawn(live.tidy());
         tokio::spawn(announcer.tidy());

@@ -8,6 +8,7 @@ mod collections;
 mod general;
 mod limits;
 mod live;
+mod relay;
 mod store;
 
 use std::ops::RangeInclusive;
@@ -21,6 +22,7 @@ use crate::config::listeners;
 use crate::config::listeners::Bind;
 use crate::config::secret::Secret;
 use crate::config::value;
+use crate::config::value::Schemes;
 
 /// One setting.
 #[derive(Debug)]
@@ -46,7 +48,7 @@ pub struct Section {
 }
 
 /// All settings by heading.
-pub static SECTIONS: [Section; 7] = [
+pub static SECTIONS: [Section; 8] = [
     Section {
         title: "Listeners",
         settings: general::LISTENERS,
@@ -74,6 +76,10 @@ pub static SECTIONS: [Section; 7] = [
     Section {
         title: "Postgres",
         settings: store::STORE,
+    },
+    Section {
+        title: "Relay",
+        settings: relay::RELAY,
     },
 ];
 
@@ -108,7 +114,7 @@ enum Kind {
     Origins(Field<Vec<String>>),
     Hosts(Field<Vec<String>>),
     Keys(Field<Vec<Secret>>),
-    Store(Field<Option<Secret>>),
+    Url(&'static Schemes, Field<Option<Secret>>),
 }
 
 /// A row that only `--help` and the documentation show.
@@ -170,7 +176,7 @@ impl Setting {
             Kind::Origins(_) => "scheme://host or scheme://host:port, any number".to_owned(),
             Kind::Hosts(_) => "names without a port, any number".to_owned(),
             Kind::Keys(_) => value::KEYS.to_owned(),
-            Kind::Store(_) => value::STORE.to_owned(),
+            Kind::Url(schemes, _) => schemes.form.to_owned(),
         }
     }
 
@@ -188,7 +194,7 @@ impl Setting {
             Kind::Origins(_) => "ORIGIN",
             Kind::Hosts(_) => "HOST",
             Kind::Keys(_) => "KEY",
-            Kind::Store(_) => "URL",
+            Kind::Url(..) => "URL",
         }
     }
 
@@ -226,13 +232,13 @@ impl Setting {
             }
             Kind::Hosts(field) => list(values, host::host).map(|hosts| *field(config) = hosts),
             Kind::Keys(field) => keys(values).map(|keys| *field(config) = keys),
-            Kind::Store(field) => match values {
-                [url] if value::is_store(url.trim()) => {
+            Kind::Url(schemes, field) => match values {
+                [url] if schemes.take(url.trim()) => {
                     *field(config) = Some(Secret::new(url.trim()));
                     Ok(())
                 }
                 // There is a password in it.
-                _ => Err(vec![format!("is none; write {}", value::STORE)]),
+                _ => Err(vec![format!("is none; write {}", schemes.form)]),
             },
             _ => match values {
                 [text] => self
@@ -267,7 +273,7 @@ impl Setting {
             Kind::DirectoryOrNone(field) => *field(config) = Some(PathBuf::from(text)),
             Kind::Name(field) => *field(config) = Some(value::name(text)?),
             Kind::LogFormat(field) => *field(config) = log_format(text)?,
-            Kind::Origins(_) | Kind::Hosts(_) | Kind::Keys(_) | Kind::Store(_) => {
+            Kind::Origins(_) | Kind::Hosts(_) | Kind::Keys(_) | Kind::Url(..) => {
                 unreachable!("lists and secrets are stored whole")
             }
         }

@@ -106,13 +106,32 @@ pub(super) fn is_key(text: &str) -> bool {
     (16..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// What names a database; what is behind the `://` is for those to judge who connect to it.
-pub(super) const STORE: &str = "postgres://USER:PASSWORD@HOST:PORT/DATABASE";
+/// What a URL may begin with; what is behind the `://` is for those to judge who connect to it.
+#[derive(Debug)]
+pub(super) struct Schemes {
+    /// How one is written.
+    pub(super) form: &'static str,
+    schemes: &'static [&'static str],
+}
 
-pub(super) fn is_store(text: &str) -> bool {
-    let schemes = ["postgres://", "postgresql://"];
-    let rest = schemes.iter().find_map(|scheme| text.strip_prefix(scheme));
-    rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_control))
+/// What names a database.
+pub(super) static STORE: Schemes = Schemes {
+    form: "postgres://USER:PASSWORD@HOST:PORT/DATABASE",
+    schemes: &["postgres", "postgresql"],
+};
+
+/// What names a relay.
+pub(super) static RELAY: Schemes = Schemes {
+    form: "redis://HOST:PORT, rediss://HOST:PORT or redis+sentinel://HOST:PORT,HOST:PORT/MASTER",
+    schemes: &["redis", "rediss", "redis+sentinel"],
+};
+
+impl Schemes {
+    /// Whether it is one of these.
+    pub(super) fn take(&self, text: &str) -> bool {
+        let (scheme, rest) = text.split_once("://").unwrap_or_default();
+        self.schemes.contains(&scheme) && !rest.is_empty() && !rest.contains(char::is_control)
+    }
 }
 
 /// As much of a host's name as a name may hold.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crate::event::{Event, EventId, Topic};
 
 use super::hub::Listeners;
+use super::notice::Reason;
 
 /// One topic of the log. Its events are numbered from 0, without holes, for as long as the topic is remembered.
 pub(super) struct TopicLog {
@@ -28,6 +29,8 @@ pub(super) struct Kept {
     pub(super) floor: EventId,
     /// Whoever has not come to this number has lost nobody knows how many.
     pub(super) unknown: u64,
+    /// A cursor below this has lost something for a reason that is known.
+    pub(super) why: (EventId, Reason),
     pub(super) bytes: u64,
 }
 
@@ -40,6 +43,7 @@ impl TopicLog {
                 first: 0,
                 floor,
                 unknown: 0,
+                why: (EventId::ZERO, Reason::Expired),
                 bytes: 0,
             }),
             end: AtomicU64::new(0),
@@ -72,12 +76,13 @@ impl TopicLog {
     }
 
     /// Takes all away, and with it what was never there: one number, which stands for nobody knows what.
-    pub(super) fn lose(&self, at: EventId) -> Vec<Arc<Event>> {
+    pub(super) fn lose(&self, at: EventId, why: Reason) -> Vec<Arc<Event>> {
         let mut kept = self.kept();
         let gone = std::iter::from_fn(|| kept.pop()).collect();
         kept.first += 1;
         kept.unknown = kept.first;
         kept.floor = at;
+        kept.why = (at, why);
         self.end.store(kept.end(), Ordering::Release);
         gone
     }
@@ -129,6 +134,14 @@ impl Kept {
             self.events.shrink_to(self.events.len() * 2);
         }
         Some(old)
+    }
+
+    /// Why a cursor has lost something.
+    pub(super) fn why(&self, cursor: EventId) -> Reason {
+        match self.why {
+            (below, why) if cursor < below => why,
+            _ => Reason::Expired,
+        }
     }
 
     pub(super) fn end(&self) -> u64 {

@@ -36,6 +36,8 @@ pub enum Reason {
     Expired,
     /// It read too slowly while it was connected.
     Lagged,
+    /// The relay, which carries events between replicas, has lost it, or let it go before it came here.
+    Relay,
 }
 
 impl Reason {
@@ -43,6 +45,7 @@ impl Reason {
         match self {
             Reason::Expired => "expired",
             Reason::Lagged => "lagged",
+            Reason::Relay => "relay",
         }
     }
 }

@@ -27,6 +27,8 @@ struct Subscribed {
     next: u64,
     /// Everything of this topic up to here has been taken.
     after: EventId,
+    /// Elsewhere, on a replica that was further on than this one: what comes up to there, it has had.
+    is_ahead: bool,
 }
 
 /// A cursor into the log, with its seat. Dropping it leaves the seat and the topics.
@@ -99,7 +101,7 @@ impl Reader {
         // A cursor beyond the head is not of this log. It must not be kept: once the head has passed it,
         // it would look like one, and what was in between would be skipped.
         let honest = match start {
-            Start::After(cursor) => cursor <= state.head,
+            Start::After(cursor) => cursor <= state.head || log.may_come_to(cursor),
             Start::Head => true,
             Start::Unknown => false,
         };
@@ -177,7 +179,7 @@ impl Reader {
             };
             self.notices.push_back(Gap {
                 topic: name.clone(),
-                reason: Reason::Expired,
+                reason: after.map_or(Reason::Expired, |cursor| kept.why(cursor)),
                 after,
                 resumed_at: kept.floor,
                 missed: None,
@@ -187,6 +189,7 @@ impl Reader {
         drop(kept);
         let key = topic.listeners[self.shard].add(self.bell.clone());
         self.subscribed.push(Subscribed {
+            is_ahead: after > state.head,
             topic,
             key,
             next,
@@ -263,7 +266,8 @@ impl Reader {
         let [subscribed] = &mut *self.subscribed else {
             return None;
         };
-        if self.bell.has_waited() || !self.notices.is_empty() || self.ending.is_some() {
+        let is_plain = self.notices.is_empty() && self.ending.is_none() && !subscribed.is_ahead;
+        if self.bell.has_waited() || !is_plain {
             return None;
         }
         let left = self.left;
@@ -313,6 +317,7 @@ impl Reader {
             }
             match due {
                 Due::Nothing => return None,
+                Due::Event(index, event) if self.has_had(index, &event) => {}
                 Due::Event(_, event) if !fits(&event) => return None,
                 Due::Event(index, event) => return Some(self.take(index, event)),
                 Due::Lagged => self.lagged(),
@@ -392,6 +397,14 @@ impl Reader {
         due
     }
 
+    /// Passes over an event that it has had elsewhere.
+    fn has_had(&mut self, index: usize, event: &Event) -> bool {
+        let subscribed = &mut self.subscribed[index];
+        subscribed.is_ahead &= event.id <= subscribed.after;
+        subscribed.next += u64::from(subscribed.is_ahead);
+        subscribed.is_ahead
+    }
+
     fn take(&mut self, index: usize, event: Arc<Event>) -> Next {
         let subscribed = &mut self.subscribed[index];
         subscribed.next += 1;
@@ -465,7 +478,7 @@ impl Reader {
             let state = self.log.state();
             let has_all = self.subscribed.iter().all(|s| s.next == s.topic.end());
             let position = match has_all && self.notices.is_empty() {
-                true => state.head,
+                true => state.head.max(self.cursor),
                 false => self.cursor,
             };
             drop(state);
@@ -504,7 +517,7 @@ impl Subscribed {
             topic: self.topic.name.clone(),
             reason: match is_known {
                 true => Reason::Lagged,
-                false => Reason::Expired,
+                false => kept.why(self.after),
             },
             after: Some(self.after),
             resumed_at,

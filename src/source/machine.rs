@@ -37,7 +37,7 @@ pub async fn run(log: Arc<Log>, server: String, every: Duration) -> Result<(), s
                 payload: Payload::json(figure.to_string().into()).expect("it was made of JSON"),
             })
             .collect();
-        if let Err(problem) = log.append_all(drafts, None) {
+        if let Err(problem) = log.publish(drafts, None).await {
             tracing::warn!("metrics: {problem}");
         }
     }

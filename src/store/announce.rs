@@ -11,7 +11,7 @@ use bytes::Bytes;
 use self::watch::{Concerned, Watches};
 use super::write::{Change, Kind};
 use crate::event::{Draft, EventId, EventType, Payload, Topic};
-use crate::log::Log;
+use crate::log::{Log, Reason};
 
 /// How many events are appended at once: with many watches, a bulk of many documents makes a great many.
 const AT_ONCE: usize = 1000;
@@ -98,8 +98,9 @@ impl Announcer {
     /// Changes were made that nobody can tell any more: whoever watches is told so.
     pub fn lose(&self) {
         let _order = self.watches();
-        self.log
-            .lose(|topic| topic.is_of_collection() || topic.is_of_watch());
+        self.log.lose(Reason::Expired, |topic| {
+            topic.is_of_collection() || topic.is_of_watch()
+        });
     }
 
     fn payload(&self, change: &Change) -> Payload {

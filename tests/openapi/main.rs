@@ -417,6 +417,7 @@ fn every_parameter_is_read() {
         "page",
         "per_page",
         "poll",
+        "scope",
         "sid",
         "sort",
         "tag",

@@ -47,7 +47,8 @@ pub(super) async fn ingest(
     let limits = context.publisher.limits;
     let body = read_body(body, limits.batch_bytes, "batch-bytes", limits.body_time).await?;
     let rows = format.rows(&table.schema, &body, limits.batch_events)?;
-    tables::append(&context.publisher, &table, rows, key.as_deref()).map(ok)
+    let done = tables::append(&context.publisher, &table, rows, key.as_deref()).await;
+    done.map(ok)
 }
 
 fn asked(

@@ -6,6 +6,7 @@ use crate::config::{Config, Limits};
 use crate::live;
 use crate::live::engine;
 use crate::log;
+use crate::relay;
 use crate::server;
 use crate::store;
 use crate::store::announce;
@@ -25,6 +26,16 @@ pub(super) fn log_limits(config: &Config) -> log::Limits {
         reader_topics: limits.reader_topics,
         keys: limits.idempotency_keys,
         keys_for: config.timing.idempotency_for,
+    }
+}
+
+pub(super) fn relay_limits(config: &Config) -> relay::Limits {
+    let relaying = &config.relaying;
+    relay::Limits {
+        entries: relaying.entries as u64,
+        timeout: relaying.timeout,
+        waiting: relaying.waiting,
+        entry_bytes: relaying.entry_bytes,
     }
 }
 

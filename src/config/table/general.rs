@@ -4,6 +4,7 @@ use super::Kind;
 use super::Setting;
 use super::row;
 use super::shown;
+use crate::config::value;
 use crate::config::value::HOUR;
 
 pub(super) static LISTENERS: &[Setting] = &[
@@ -73,8 +74,14 @@ pub(super) static SERVER: &[Setting] = &[
     shown(
         "store",
         "",
-        Kind::Store(|config| &mut config.store),
+        Kind::Url(&value::STORE, |config| &mut config.store),
         "The Postgres that collections are in, instead of --data; rather in the file or the variable, since others see flags",
+    ),
+    shown(
+        "relay",
+        "",
+        Kind::Url(&value::RELAY, |config| &mut config.relay),
+        "What carries the log between replicas; without it, this is the only one. Rather in the file or the variable, since others see flags",
     ),
     shown(
         "name",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::{BoxFuture, FutureExt};
 use hyper::StatusCode;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -11,7 +12,7 @@ use super::request::{self, Request};
 use crate::api::Services;
 use crate::api::publish::Publisher;
 use crate::event::{Draft, EventId, EventType, Payload, Topic};
-use crate::log::{Reader, Start};
+use crate::log::{Appended, Publishing, Reader, Start};
 use crate::problem::Problem;
 
 /// What a client may say: `type` tells which of the others count. Not a tagged enum, which would look into `data`
@@ -51,6 +52,8 @@ enum Topics {
 pub(super) enum Answer {
     /// An answer, at once.
     Now(String),
+    /// An answer when it is done.
+    Soon(BoxFuture<'static, String>),
     /// A request, which is answered later.
     Later(Box<Request>),
 }
@@ -76,7 +79,11 @@ pub(super) fn answer(text: &str, reader: &mut Reader, services: &Services) -> An
         )),
         "subscribe" => subscribe(said.topics, said.after, reader),
         "unsubscribe" => unsubscribe(said.topics, reader),
-        "publish" => publish(said.topic, said.event, said.data, &services.publisher),
+        "publish" => match publish(said.topic, said.event, said.data, &services.publisher) {
+            Ok(Publishing::Done(Some(done))) => done.map(|done| published(&done)),
+            Ok(publishing) => return Answer::Soon(acknowledged(publishing, said.r#ref).boxed()),
+            Err(problem) => Err(problem),
+        },
         "request" => {
             let head = request::Head {
                 method: said.method,
@@ -93,15 +100,24 @@ pub(super) fn answer(text: &str, reader: &mut Reader, services: &Services) -> An
             "type is subscribe, unsubscribe, publish or request",
         )),
     };
-    Answer::Now(match done {
+    Answer::Now(said_of(done, said.r#ref))
+}
+
+fn said_of(done: Result<Value, Problem>, reference: Option<Value>) -> String {
+    match done {
         Ok(mut ack) => {
-            if let Some(reference) = said.r#ref {
+            if let Some(reference) = reference {
                 ack["ref"] = reference;
             }
             ack.to_string()
         }
-        Err(problem) => refusal(said.r#ref, &problem),
-    })
+        Err(problem) => refusal(reference, &problem),
+    }
+}
+
+async fn acknowledged(publishing: Publishing, reference: Option<Value>) -> String {
+    let done = publishing.await;
+    said_of(done.map(|done| published(&done)), reference)
 }
 
 /// A problem as a frame; the socket stays.
@@ -169,7 +185,7 @@ fn publish(
     event: Option<String>,
     data: Option<&RawValue>,
     publisher: &Publisher,
-) -> Result<Value, Problem> {
+) -> Result<Publishing, Problem> {
     let topic = topic.ok_or_else(|| missing("topic"))?;
     let data = data.ok_or_else(|| missing("data: any JSON value"))?;
     let draft = Draft {
@@ -177,8 +193,11 @@ fn publish(
         event_type: event.map_or(Ok(EventType::default()), |name| EventType::new(&name))?,
         payload: Payload::json(data.get().to_owned().into())?,
     };
-    let done = publisher.publish(vec![draft], None)?;
-    Ok(json!({ "type": "$ack", "id": done.last.to_string() }))
+    Ok(publisher.publish(vec![draft], None))
+}
+
+fn published(done: &Appended) -> Value {
+    json!({ "type": "$ack", "id": done.last.to_string() })
 }
 
 fn missing(what: &str) -> Problem {

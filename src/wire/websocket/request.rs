@@ -67,6 +67,12 @@ impl Request {
 }
 
 impl Requests {
+    /// Waits for what is under way already.
+    pub(super) fn wait(&mut self, answer: BoxFuture<'static, String>) {
+        self.weight += 1;
+        self.under_way.push(answer.map(|text| (1, text)).boxed());
+    }
+
     /// Begins to answer one.
     pub(super) fn add(&mut self, request: Box<Request>, services: &Arc<Services>) {
         let weight = request.weight();

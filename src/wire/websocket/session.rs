@@ -308,6 +308,9 @@ impl Open {
                 Some(Ok(Message::Text(text))) => {
                     match message::answer(&text, &mut self.reader, &self.services) {
                         Answer::Now(answer) => self.send(answer.into())?,
+                        Answer::Soon(answer) => {
+                            self.requests.get_or_insert_default().wait(answer);
+                        }
                         Answer::Later(request) => {
                             let requests = self.requests.get_or_insert_default();
                             requests.add(request, &self.services);

@@ -1,0 +1,195 @@
+//! A log that follows an order from elsewhere: what is published goes out to a relay and comes back from it, with its
+//! place, on every replica alike. What a server tells by itself has ids between those of the relay's order.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use super::hub::Hub;
+use super::{Appended, Log, State};
+use crate::event::{Draft, EventId, Place};
+use crate::problem::Problem;
+
+/// How far the clock of a relay may be before ours, in milliseconds: a cursor from further in the future is none.
+const APART_MS: u64 = 3_600_000;
+
+/// Who orders what is published, when a log does not do it itself.
+pub trait Outlet: Send + Sync {
+    /// Publishes all, in order and with nothing in between, or none; what is published by one caller after the other
+    /// is ordered so. Done once it is in the log.
+    fn publish(
+        &self,
+        drafts: Vec<Draft>,
+        key: Option<&str>,
+    ) -> BoxFuture<'static, Result<Appended, Problem>>;
+
+    /// Whether something could be published now, and what others publish comes here.
+    ///
+    /// # Errors
+    /// 503 that says what is wrong.
+    fn ready(&self) -> Result<(), Problem>;
+
+    /// How it does.
+    fn state(&self) -> Carried;
+}
+
+/// What a relay has carried, for who looks at it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// What kind it is; empty is none.
+    pub kind: &'static str,
+    /// Entries that came from it, events in them, and entries that were passed over.
+    pub entries: u64,
+    /// Events in them.
+    pub events: u64,
+    /// Entries that could not be read.
+    pub foreign: u64,
+    /// Batches that were handed to it.
+    pub published: u64,
+    /// Those of them that it did not take.
+    pub refused: u64,
+    /// How often the connection was lost.
+    pub lost: u64,
+    /// How often something may have been lost, which readers were told.
+    pub gaps: u64,
+    /// Microseconds that the last probe took there and back; 0 is none yet.
+    pub probe_us: u64,
+}
+
+/// What comes of publishing: at once, or when the relay has it.
+pub enum Publishing {
+    /// It is done, or refused.
+    Done(Option<Result<Appended, Problem>>),
+    /// It is under way.
+    Waiting(BoxFuture<'static, Result<Appended, Problem>>),
+}
+
+impl Future for Publishing {
+    type Output = Result<Appended, Problem>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Publishing::Done(done) => Poll::Ready(done.take().expect("it is asked once")),
+            Publishing::Waiting(waiting) => waiting.poll_unpin(cx),
+        }
+    }
+}
+
+impl Publishing {
+    /// Refused at once.
+    pub fn refused(problem: Problem) -> Publishing {
+        Publishing::Done(Some(Err(problem)))
+    }
+}
+
+impl Log {
+    /// From now on somebody else orders what is published. To be said before anything is appended, and once.
+    pub fn follow(&self, outlet: Arc<dyn Outlet>) {
+        let mut state = self.state();
+        if self.outlet.set(outlet).is_ok() {
+            state.head = EventId::ZERO;
+            state.floor = EventId::ZERO;
+            state.query_floor = EventId::ZERO;
+        }
+    }
+
+    /// Nothing before this place will come: a cursor from before it may have lost something.
+    pub fn begin_after(&self, place: Place) {
+        let mut state = self.state();
+        let Some(floor) = place.id() else { return };
+        let floor = floor.max(state.head);
+        state.head = floor;
+        state.floor = floor;
+        state.query_floor = floor;
+    }
+
+    /// Publishes, on every replica if there are several: as [`Log::append_all`], or as [`Outlet::publish`].
+    pub fn publish(&self, drafts: Vec<Draft>, key: Option<&str>) -> Publishing {
+        let Some(outlet) = self.outlet.get() else {
+            return Publishing::Done(Some(self.append_all(drafts, key)));
+        };
+        if drafts.is_empty() {
+            return Publishing::Done(Some(self.append_all(drafts, key)));
+        }
+        if let Err(problem) = self.check_topics(&self.state(), &drafts) {
+            return Publishing::refused(problem);
+        }
+        Publishing::Waiting(outlet.publish(drafts, key))
+    }
+
+    /// Appends what has come from the relay. A `key` that was used on the same topic not long ago appends nothing and
+    /// comes to what it came to the first time. `None` when the place is not after all that is here.
+    pub fn apply(&self, place: Place, drafts: Vec<Draft>, key: Option<&str>) -> Option<Appended> {
+        let first = place.id()?;
+        let topic = drafts.first()?.topic.clone();
+        let mut state = self.state();
+        let has_room = (drafts.len() as u64) < first.own_left();
+        if first <= state.head || !has_room {
+            return None;
+        }
+        if let Some(key) = key
+            && let Ok(Some(done)) = state.keys.find(&topic, key, place.ms)
+        {
+            state.head = first;
+            return Some(done);
+        }
+        let done = self.append_from(&mut state, first, drafts);
+        if let Some(key) = key {
+            state.keys.keep(topic, key, place.ms, done);
+        }
+        self.trim_topics(&mut state);
+        drop(state);
+        self.hubs.iter().for_each(Hub::ring);
+        Some(done)
+    }
+
+    /// What others publish can not be refused: where it makes a topic too many, the one that is oldest goes.
+    fn trim_topics(&self, state: &mut State) {
+        while state.by_age.len() - state.own > self.limits.topics {
+            let oldest = state.by_age.iter().find(|(_, t)| !t.name.is_reserved());
+            let Some((entered_at, topic)) = oldest.map(|(at, t)| (*at, t.clone())) else {
+                return;
+            };
+            state.by_age.remove(&entered_at);
+            while let Some(old) = topic.pop() {
+                state.events -= 1;
+                state.bytes -= old.held_bytes();
+            }
+            state.forget_if_unused(&topic);
+        }
+    }
+
+    /// Whether somebody else orders what is published.
+    pub fn is_following(&self) -> bool {
+        self.outlet.get().is_some()
+    }
+
+    /// Whether it is fit for publishing and reading.
+    ///
+    /// # Errors
+    /// As [`Outlet::ready`].
+    pub fn ready(&self) -> Result<(), Problem> {
+        self.outlet.get().map_or(Ok(()), |outlet| outlet.ready())
+    }
+
+    /// How the relay does, if there is one.
+    pub fn carried(&self) -> Option<Carried> {
+        self.outlet.get().map(|outlet| outlet.state())
+    }
+
+    /// Whether a cursor beyond the head may be one that another replica has given, which is further on.
+    pub(super) fn may_come_to(&self, cursor: EventId) -> bool {
+        self.is_following() && cursor.ms <= (self.clock)().saturating_add(APART_MS)
+    }
+}
+
+pub(super) fn no_ids() -> Problem {
+    Problem::unavailable(
+        "no-ids",
+        "all ids until the relay's next event are taken; retry when the relay is back",
+    )
+}

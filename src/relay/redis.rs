@@ -1,0 +1,430 @@
+//! Redis Streams: `redis://[USER:PASSWORD@]HOST:PORT[/DB]`, `rediss://` over TLS (`?cacert=FILE` names the CA to trust), and
+//! `redis+sentinel://HOST:PORT,HOST:PORT/MASTER`. `?stream=NAME` tells several systems on one server apart.
+//!
+//! An entry of ours is an entry of the stream `{NAME}:events` whose field `e` has the bytes; its id is its place. A key
+//! beside it names the stream's life, so that a server that has lost its data is told from one that was quiet.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, FutureExt};
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, RedisResult,
+    ServerErrorKind, TlsCertificates, Value, cmd,
+};
+
+use super::{Batch, Bounds, Entry, Fault, Limits, Reading, Relay, Stream, Taken, WAIT, Writing};
+use crate::event::Place;
+use crate::problem::Problem;
+
+mod sentinel;
+
+/// Entries that are read at once: fewer than a stream keeps, so that a read that brings fewer has lost nothing.
+const AT_ONCE: usize = 1_000;
+
+/// The greatest number of a millisecond that has an id.
+const MOST: u64 = (1 << 40) - 1;
+
+/// The field of an entry that has the bytes.
+const FIELD: &str = "e";
+
+/// A stream on a Redis server.
+struct Redis {
+    server: Server,
+    key: Arc<str>,
+    entries: u64,
+    limits: Limits,
+}
+
+/// Where the server is.
+enum Server {
+    /// There.
+    Known(Client),
+    /// Where the sentinels say.
+    Watched(sentinel::Sentinels),
+}
+
+pub(super) fn open(url: &str, stream: Stream, limits: Limits) -> Result<Arc<dyn Relay>, String> {
+    let (url, asked) = Asked::of(url)?;
+    let server = match url.strip_prefix("redis+sentinel://") {
+        Some(rest) => Server::Watched(sentinel::Sentinels::parse(rest)?),
+        None => Server::Known(client(&url, asked.cacert.as_deref())?),
+    };
+    Ok(Arc::new(Redis {
+        server,
+        key: format!("{{{}}}:{}", asked.stream, stream.name()).into(),
+        entries: stream.entries(&limits),
+        limits,
+    }))
+}
+
+fn client(url: &str, cacert: Option<&str>) -> Result<Client, String> {
+    let client = match cacert {
+        None => Client::open(url),
+        Some(file) => {
+            let pem = std::fs::read(file).map_err(|error| format!("cacert={file}: {error}"))?;
+            let tls = TlsCertificates {
+                client_tls: None,
+                root_cert: Some(pem),
+            };
+            Client::build_with_tls(url, tls)
+        }
+    };
+    client.map_err(|error| format!("it is no URL of a Redis server: {error}"))
+}
+
+/// What the URL says beside where the server is.
+struct Asked {
+    stream: String,
+    cacert: Option<String>,
+}
+
+impl Asked {
+    /// Takes it out of the URL.
+    fn of(url: &str) -> Result<(String, Asked), String> {
+        let (place, query) = url.split_once('?').unwrap_or((url, ""));
+        let mut asked = Asked {
+            stream: "triwire".to_owned(),
+            cacert: None,
+        };
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b"._:-".contains(&b);
+            match &*name {
+                "stream" if (1..=100).contains(&value.len()) && value.bytes().all(plain) => {
+                    asked.stream = value.into_owned();
+                }
+                "stream" => {
+                    return Err("stream is 1 to 100 of A-Z a-z 0-9 . _ : -".to_owned());
+                }
+                "cacert" => asked.cacert = Some(value.into_owned()),
+                _ => return Err(format!("?{name}= is not known: stream, cacert")),
+            }
+        }
+        Ok((place.to_owned(), asked))
+    }
+}
+
+impl Redis {
+    async fn connect(&self) -> Result<MultiplexedConnection, Fault> {
+        // What waits for an entry waits longer than an answer may take; the time of each is kept elsewhere.
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.limits.timeout))
+            .set_response_timeout(None);
+        let connection = match &self.server {
+            Server::Known(client) => {
+                client
+                    .get_multiplexed_async_connection_with_config(&config)
+                    .await
+            }
+            Server::Watched(sentinels) => sentinels.connect(&config).await,
+        };
+        connection.map_err(|error| fault(&error))
+    }
+}
+
+impl Relay for Redis {
+    fn kind(&self) -> &'static str {
+        "redis"
+    }
+
+    fn reading(&self) -> BoxFuture<'_, Result<Box<dyn Reading>, Fault>> {
+        async {
+            let connection = self.connect().await?;
+            Ok(Box::new(Connected {
+                connection,
+                key: self.key.clone(),
+                entries: self.entries,
+            }) as Box<dyn Reading>)
+        }
+        .boxed()
+    }
+
+    fn writing(&self) -> BoxFuture<'_, Result<Box<dyn Writing>, Fault>> {
+        async {
+            let connection = self.connect().await?;
+            Ok(Box::new(Connected {
+                connection,
+                key: self.key.clone(),
+                entries: self.entries,
+            }) as Box<dyn Writing>)
+        }
+        .boxed()
+    }
+}
+
+struct Connected {
+    connection: MultiplexedConnection,
+    key: Arc<str>,
+    entries: u64,
+}
+
+impl Connected {
+    async fn ask(&mut self, command: Cmd) -> Result<Value, Fault> {
+        let answer = self.answer(command).await;
+        answer.map_err(|error| fault(&error))
+    }
+
+    async fn answer(&mut self, command: Cmd) -> RedisResult<Value> {
+        match self.connection.send_packed_command(&command).await? {
+            Value::ServerError(error) => Err(error.into()),
+            answer => Ok(answer),
+        }
+    }
+
+    /// What names the life of the stream, made now if there is none: `MS-RANDOM`, the server's time of then.
+    async fn epoch(&mut self) -> Result<String, Fault> {
+        let key = format!("{}:epoch", self.key);
+        let mut read = cmd("GET");
+        read.arg(&key);
+        if let Some(epoch) = text(&self.ask(read.clone()).await?) {
+            return Ok(epoch);
+        }
+        let time = self.ask(cmd("TIME")).await?;
+        let [seconds, micros] = list(&time) else {
+            return Err(Fault::lasting("it does not answer as a Redis server does"));
+        };
+        let number = |value: &Value| text(value).and_then(|t| t.parse::<u64>().ok());
+        let ms = number(seconds).unwrap_or(0) * 1000 + number(micros).unwrap_or(0) / 1000;
+        let mut make = cmd("SET");
+        let epoch = format!("{ms}-{:08x}", fastrand::u32(..));
+        make.arg(&key).arg(epoch).arg("NX");
+        self.ask(make).await?;
+        // Another may have been first.
+        let epoch = text(&self.ask(read).await?);
+        epoch.ok_or_else(|| Fault::passing("the stream's epoch is not kept"))
+    }
+
+    /// Where the stream begins and ends; `None` when it is not there.
+    async fn ends(&mut self) -> Result<Option<Ends>, Fault> {
+        let mut info = cmd("XINFO");
+        info.arg("STREAM").arg(&*self.key);
+        match self.answer(info).await {
+            Ok(answer) => Ok(Some(Ends::of(&answer)?)),
+            Err(error) if error.to_string().contains("no such key") => Ok(None),
+            Err(error) => Err(fault(&error)),
+        }
+    }
+}
+
+struct Ends {
+    /// The place before the oldest entry that is retained, if something was let go.
+    floor: Option<Place>,
+    last: Place,
+}
+
+impl Ends {
+    fn of(info: &Value) -> Result<Ends, Fault> {
+        let members = list(info);
+        let member = |name: &str| {
+            let pairs = members.chunks(2);
+            let found = pairs.filter(|pair| text(&pair[0]).as_deref() == Some(name));
+            found.filter_map(|pair| pair.get(1)).next()
+        };
+        let number = |name| {
+            member(name)
+                .and_then(text)
+                .and_then(|t| t.parse::<u64>().ok())
+        };
+        let last = member("last-generated-id").and_then(place);
+        let last =
+            last.ok_or_else(|| Fault::lasting("it does not answer as a Redis server does"))?;
+        let first = member("first-entry")
+            .map(list)
+            .and_then(|entry| entry.first());
+        let first = first.and_then(place);
+        // Before Redis 7 nobody counts what was let go: what can not be ruled out counts as lost.
+        let is_whole = number("entries-added").is_some_and(|all| Some(all) == number("length"));
+        let floor = match (is_whole, first) {
+            (true, _) => None,
+            (false, Some(first)) => Some(before(first)),
+            (false, None) => Some(last),
+        };
+        Ok(Ends { floor, last })
+    }
+}
+
+impl Reading for Connected {
+    fn bounds(&mut self) -> BoxFuture<'_, Result<Bounds, Fault>> {
+        async {
+            let epoch = self.epoch().await?;
+            // Nothing of this life is older than it.
+            let ms = epoch.split('-').next().and_then(|ms| ms.parse().ok());
+            let begin = Place {
+                ms: ms.unwrap_or(1_u64).saturating_sub(1),
+                number: 0,
+            };
+            let ends = self.ends().await?;
+            Ok(Bounds {
+                epoch,
+                first: ends
+                    .as_ref()
+                    .and_then(|e| e.floor)
+                    .unwrap_or(begin)
+                    .max(begin),
+                last: ends.map_or(begin, |ends| ends.last).max(begin),
+            })
+        }
+        .boxed()
+    }
+
+    fn next(&mut self, after: Place) -> BoxFuture<'_, Result<Batch, Fault>> {
+        async move {
+            let mut read = cmd("XREAD");
+            read.arg("COUNT").arg(AT_ONCE);
+            read.arg("BLOCK").arg(WAIT.as_millis() as u64);
+            read.arg("STREAMS").arg(&*self.key).arg(after.to_string());
+            let answer = self.ask(read).await?;
+            let entries = entries(&answer)?;
+            let is_lossy = match entries.len() == AT_ONCE {
+                true => {
+                    let ends = self.ends().await?;
+                    ends.and_then(|ends| ends.floor)
+                        .is_some_and(|floor| floor > after)
+                }
+                false => false,
+            };
+            Ok(Batch { entries, is_lossy })
+        }
+        .boxed()
+    }
+
+    fn raise(&mut self, above: Place) -> BoxFuture<'_, Result<(), Fault>> {
+        async move {
+            let number = above.number + 1;
+            let mut add = cmd("XADD");
+            add.arg(&*self.key).arg(format!("{}-{number}", above.ms));
+            add.arg(FIELD).arg("");
+            match self.answer(add).await {
+                Ok(_) => Ok(()),
+                // Somebody else has done it, or the time has.
+                Err(error) if error.to_string().contains("equal or smaller") => Ok(()),
+                Err(error) => Err(fault(&error)),
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Writing for Connected {
+    fn append<'a>(&'a mut self, entries: &'a [Bytes]) -> BoxFuture<'a, Result<Vec<Taken>, Fault>> {
+        async move {
+            let mut pipeline = Pipeline::with_capacity(entries.len());
+            for entry in entries {
+                let mut add = cmd("XADD");
+                add.arg(&*self.key);
+                add.arg("MAXLEN").arg("~").arg(self.entries);
+                add.arg("*").arg(FIELD).arg(&entry[..]);
+                pipeline.add_command(add);
+            }
+            pipeline.ignore_errors();
+            let answers = self
+                .connection
+                .send_packed_commands(&pipeline, 0, entries.len())
+                .await
+                .map_err(|error| fault(&error))?;
+            answers.into_iter().map(taken).collect()
+        }
+        .boxed()
+    }
+}
+
+fn taken(answer: Value) -> Result<Taken, Fault> {
+    let Value::ServerError(error) = answer else {
+        return Ok(Ok(()));
+    };
+    let error = RedisError::from(error);
+    if error.code() == Some("OOM") {
+        let detail = "the Redis server is at its maxmemory, and takes no more; raise it, or lower relay-entries";
+        return Ok(Err(Problem::unavailable("relay-full", detail)));
+    }
+    Err(fault(&error))
+}
+
+/// Those of a stream's answer; none is `nil`.
+fn entries(answer: &Value) -> Result<Vec<Entry>, Fault> {
+    let Some(stream) = list(answer).first() else {
+        return Ok(Vec::new());
+    };
+    let [_, found] = list(stream) else {
+        return Err(Fault::lasting("it does not answer as a Redis server does"));
+    };
+    let entry = |entry: &Value| {
+        let [id, fields] = list(entry) else {
+            return None;
+        };
+        let pairs = list(fields).chunks_exact(2);
+        let bytes = pairs
+            .filter(|pair| text(&pair[0]).as_deref() == Some(FIELD))
+            .find_map(|pair| match &pair[1] {
+                Value::BulkString(bytes) => Some(Bytes::copy_from_slice(bytes)),
+                _ => None,
+            });
+        Some(Entry {
+            place: place(id)?,
+            bytes: bytes.unwrap_or_default(),
+        })
+    };
+    let all: Option<Vec<Entry>> = list(found).iter().map(entry).collect();
+    all.ok_or_else(|| Fault::lasting("an entry of the stream has an id that is none of Redis"))
+}
+
+fn list(value: &Value) -> &[Value] {
+    match value {
+        Value::Array(values) => values,
+        _ => &[],
+    }
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::BulkString(bytes) => String::from_utf8(bytes.clone()).ok(),
+        Value::SimpleString(text) => Some(text.clone()),
+        Value::Int(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn place(value: &Value) -> Option<Place> {
+    let text = text(value)?;
+    let (ms, number) = text.split_once('-')?;
+    Some(Place {
+        ms: ms.parse().ok()?,
+        number: number.parse().ok()?,
+    })
+}
+
+/// The place just before this one.
+fn before(place: Place) -> Place {
+    match place.number.checked_sub(1) {
+        Some(number) => Place { number, ..place },
+        None => Place {
+            ms: place.ms.saturating_sub(1),
+            number: MOST,
+        },
+    }
+}
+
+/// What an error means: some stay until somebody mends them.
+fn fault(error: &RedisError) -> Fault {
+    let words = error.to_string();
+    let code = error.code().unwrap_or_default();
+    let lasts = matches!(code, "NOAUTH" | "WRONGPASS" | "NOPERM" | "WRONGTYPE")
+        || matches!(
+            error.kind(),
+            ErrorKind::AuthenticationFailed
+                | ErrorKind::Parse
+                | ErrorKind::InvalidClientConfig
+                | ErrorKind::RESP3NotSupported
+                | ErrorKind::Server(ServerErrorKind::NoPerm)
+        );
+    if words.contains("unknown command") {
+        return Fault::lasting(format!(
+            "the server is too old, streams came with Redis 5.0: {words}"
+        ));
+    }
+    match lasts {
+        true => Fault::lasting(words),
+        false => Fault::passing(words),
+    }
+}

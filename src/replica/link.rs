@@ -1,0 +1,303 @@
+//! A log and a relay: what is published goes out by an [`Outbox`], what comes back is appended, on every replica alike.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use futures_util::future::{BoxFuture, FutureExt, ready};
+use hyper::StatusCode;
+use tokio::sync::watch;
+
+use super::entry;
+use super::outbox::{Jobs, Outbox};
+use super::pull::{self, Follower};
+use crate::event::{Draft, Place};
+use crate::log::{Appended, Carried, Log, Outlet, Reason};
+use crate::problem::Problem;
+use crate::relay::{Bounds, Entry, Fault, Limits, Relay};
+
+/// Publishers whose last number is remembered, so that what they send twice is taken once.
+const PUBLISHERS: usize = 10_000;
+
+/// The way of what is published from this replica to all of them, and back.
+pub struct Link {
+    relay: Arc<dyn Relay>,
+    log: Arc<Log>,
+    limits: Limits,
+    /// Names this life of this replica, among all there ever are.
+    by: String,
+    outbox: Arc<Outbox<Appended>>,
+    jobs: Mutex<Option<Jobs>>,
+    /// Why nothing comes.
+    away: Mutex<Option<String>>,
+    is_caught_up: watch::Sender<bool>,
+    /// Whether this replica hears of itself by way of the broker.
+    pub(super) is_heard: AtomicBool,
+    pub(super) probe_us: AtomicU64,
+    numbers: Numbers,
+}
+
+#[derive(Default)]
+struct Numbers {
+    entries: AtomicU64,
+    events: AtomicU64,
+    foreign: AtomicU64,
+    published: AtomicU64,
+    refused: AtomicU64,
+    lost: AtomicU64,
+    gaps: AtomicU64,
+}
+
+impl Link {
+    /// Has the log follow the relay; before anything is appended to it.
+    pub fn new(relay: Arc<dyn Relay>, log: &Arc<Log>, limits: Limits) -> Arc<Link> {
+        let (outbox, jobs) = Outbox::new(relay.clone(), limits.timeout, limits.waiting);
+        let link = Arc::new(Link {
+            by: format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)),
+            relay,
+            log: log.clone(),
+            limits,
+            outbox,
+            jobs: Mutex::new(Some(jobs)),
+            away: Mutex::new(Some("not connected yet".to_owned())),
+            is_caught_up: watch::Sender::new(false),
+            is_heard: AtomicBool::new(false),
+            probe_us: AtomicU64::new(0),
+            numbers: Numbers::default(),
+        });
+        log.follow(link.clone());
+        link
+    }
+
+    /// Names this life of this replica.
+    pub fn by(&self) -> &str {
+        &self.by
+    }
+
+    /// Carries, for as long as it is polled, or to a fault at its very beginning that will stay: a wrong password.
+    pub async fn run(self: Arc<Link>) -> Fault {
+        let jobs = self.jobs.lock().expect("nothing panics under it").take();
+        let Some(jobs) = jobs else {
+            return Fault::lasting("it runs already");
+        };
+        let mut follower = Applying {
+            link: self.clone(),
+            publishers: Publishers::default(),
+        };
+        let wait = self.limits.timeout;
+        tokio::select! {
+            fault = pull::run(self.relay.clone(), wait, &mut follower) => fault,
+            fault = self.outbox.run(jobs, |_| {}) => fault,
+        }
+    }
+
+    /// Waits until all that the relay has is here.
+    pub async fn caught_up(&self) {
+        let mut caught_up = self.is_caught_up.subscribe();
+        let _ = caught_up.wait_for(|is| *is).await;
+    }
+
+    fn away(&self) -> MutexGuard<'_, Option<String>> {
+        self.away.lock().expect("nothing panics under this lock")
+    }
+
+    /// Whether entries come.
+    ///
+    /// # Errors
+    /// 503 that says why they do not.
+    pub fn hears(&self) -> Result<(), Problem> {
+        match &*self.away() {
+            None => Ok(()),
+            Some(why) => {
+                let detail = format!("the relay ({}) can not be read: {why}", self.relay.kind());
+                Err(Problem::unavailable("relay-away", detail))
+            }
+        }
+    }
+}
+
+impl Outlet for Link {
+    fn publish(
+        &self,
+        drafts: Vec<Draft>,
+        key: Option<&str>,
+    ) -> BoxFuture<'static, Result<Appended, Problem>> {
+        let number = &self.numbers;
+        number.published.fetch_add(1, Ordering::Relaxed);
+        let given = self.hears().and_then(|()| {
+            let size: usize = drafts.iter().map(|d| d.payload.bytes().len() + 320).sum();
+            if size > self.limits.entry_bytes {
+                return Err(too_large(size, self.limits.entry_bytes));
+            }
+            self.outbox
+                .give(&mut |number| entry::write(&self.by, number, key, &drafts))
+        });
+        match given {
+            Ok(done) => done.boxed(),
+            Err(problem) => {
+                number.refused.fetch_add(1, Ordering::Relaxed);
+                ready(Err(problem)).boxed()
+            }
+        }
+    }
+
+    fn ready(&self) -> Result<(), Problem> {
+        self.hears()?;
+        self.outbox.ready()?;
+        match self.is_heard.load(Ordering::Relaxed) {
+            true => Ok(()),
+            false => {
+                let detail = format!(
+                    "what this replica says of itself does not come back from the relay ({})",
+                    self.relay.kind()
+                );
+                Err(Problem::unavailable("relay-away", detail))
+            }
+        }
+    }
+
+    fn state(&self) -> Carried {
+        let get = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        let numbers = &self.numbers;
+        Carried {
+            kind: self.relay.kind(),
+            entries: get(&numbers.entries),
+            events: get(&numbers.events),
+            foreign: get(&numbers.foreign),
+            published: get(&numbers.published),
+            refused: get(&numbers.refused),
+            lost: get(&numbers.lost),
+            gaps: get(&numbers.gaps),
+            probe_us: get(&self.probe_us),
+        }
+    }
+}
+
+fn too_large(size: usize, most: usize) -> Problem {
+    let detail = format!(
+        "with what goes around it this is about {size} bytes, and an entry of the relay has at most {most} (relay-entry-bytes); \
+         send several"
+    );
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
+}
+
+/// Appends what comes.
+struct Applying {
+    link: Arc<Link>,
+    publishers: Publishers,
+}
+
+impl Follower for Applying {
+    fn begin(&mut self, bounds: &Bounds) -> Place {
+        self.link.log.begin_after(bounds.first);
+        bounds.first
+    }
+
+    fn take(&mut self, entries: Vec<Entry>) {
+        for entry in entries {
+            self.apply(&entry);
+        }
+    }
+
+    fn is_caught_up(&mut self) {
+        let was_away = self.link.away().take();
+        self.link.is_caught_up.send_replace(true);
+        if was_away.is_some() {
+            tracing::info!("relay {}: all that it has is here", self.link.relay.kind());
+        }
+    }
+
+    fn lost(&mut self, why: &str) {
+        self.link.numbers.gaps.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!("relay {}: {why}; readers are told", self.link.relay.kind());
+        self.link
+            .log
+            .lose(Reason::Relay, |topic| !topic.is_reserved());
+    }
+
+    fn away(&mut self, fault: &Fault) {
+        let kind = self.link.relay.kind();
+        let mut away = self.link.away();
+        if away.as_ref() != Some(&fault.words) {
+            tracing::warn!("relay {kind}: {fault}; it is tried again");
+        }
+        if away.is_none() {
+            self.link.numbers.lost.fetch_add(1, Ordering::Relaxed);
+        }
+        *away = Some(fault.words.clone());
+    }
+}
+
+impl Applying {
+    fn apply(&mut self, found: &Entry) {
+        let numbers = &self.link.numbers;
+        numbers.entries.fetch_add(1, Ordering::Relaxed);
+        // A place, and nothing there.
+        if found.bytes.is_empty() {
+            return;
+        }
+        let published = match entry::read(&found.bytes) {
+            Ok(published) => published,
+            Err(problem) => {
+                let before = numbers.foreign.fetch_add(1, Ordering::Relaxed);
+                // One line, and not one for each of a million.
+                if before.is_power_of_two() || before == 0 {
+                    tracing::warn!(
+                        "relay: the entry at {} is passed over: {problem}",
+                        found.place
+                    );
+                }
+                return;
+            }
+        };
+        if let Some((by, number)) = &published.by
+            && !self.publishers.is_new(by, *number)
+        {
+            return;
+        }
+        let count = published.drafts.len() as u64;
+        let log = &self.link.log;
+        let Some(done) = log.apply(found.place, published.drafts, published.key.as_deref()) else {
+            return self.lost("an entry has come whose place is not after all others");
+        };
+        numbers.events.fetch_add(count, Ordering::Relaxed);
+        if let Some((by, number)) = published.by
+            && by == self.link.by
+        {
+            self.link.outbox.done(number, Ok(done));
+        }
+    }
+}
+
+/// The last number of each publisher: one that has lost its connection sends again what was not answered.
+#[derive(Default)]
+struct Publishers {
+    last: HashMap<String, (u64, u64)>,
+    by_age: BTreeMap<u64, String>,
+    turn: u64,
+}
+
+impl Publishers {
+    /// Whether this was not there before.
+    fn is_new(&mut self, by: &str, number: u64) -> bool {
+        self.turn += 1;
+        match self.last.get_mut(by) {
+            Some((last, _)) if number <= *last => return false,
+            Some((last, turn)) => {
+                *last = number;
+                self.by_age.remove(turn);
+                *turn = self.turn;
+            }
+            None => {
+                self.last.insert(by.to_owned(), (number, self.turn));
+            }
+        }
+        self.by_age.insert(self.turn, by.to_owned());
+        if self.last.len() > PUBLISHERS
+            && let Some((_, oldest)) = self.by_age.pop_first()
+        {
+            self.last.remove(&oldest);
+        }
+        true
+    }
+}

@@ -1,0 +1,217 @@
+//! The one loop that appends to a relay, whichever it is: in the order in which entries were given to it, many at once,
+//! and again after a connection was lost, until somebody has seen them or nobody waits for them any more.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, FutureExt};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+
+use super::pace::Pace;
+use super::pull::within;
+use crate::problem::Problem;
+use crate::relay::{Fault, Relay, Writing};
+
+/// Entries, and their bytes, that are handed to a broker at once.
+const AT_ONCE: usize = 512;
+const BYTES_AT_ONCE: usize = 4 << 20;
+
+/// What is to be appended, with those who wait for it. `T` is what an entry comes to.
+pub struct Outbox<T> {
+    relay: Arc<dyn Relay>,
+    wait: Duration,
+    most: usize,
+    given: Mutex<Given<T>>,
+    jobs: mpsc::UnboundedSender<Job>,
+    /// Why nothing can be appended.
+    away: Mutex<Option<String>>,
+}
+
+struct Given<T> {
+    /// The number of the last one.
+    last: u64,
+    waiting: BTreeMap<u64, oneshot::Sender<Result<T, Problem>>>,
+}
+
+/// An entry, and its number.
+pub(super) struct Job {
+    number: u64,
+    bytes: Bytes,
+}
+
+/// What the loop takes entries from.
+pub struct Jobs(mpsc::UnboundedReceiver<Job>);
+
+impl<T: Clone + Send + 'static> Outbox<T> {
+    /// Nothing is connected until [`Outbox::run`] is polled.
+    pub fn new(relay: Arc<dyn Relay>, wait: Duration, most: usize) -> (Arc<Outbox<T>>, Jobs) {
+        let (jobs, taken) = mpsc::unbounded_channel();
+        let outbox = Outbox {
+            relay,
+            wait,
+            most,
+            given: Mutex::new(Given {
+                last: 0,
+                waiting: BTreeMap::new(),
+            }),
+            jobs,
+            away: Mutex::new(Some("not connected yet".to_owned())),
+        };
+        (Arc::new(outbox), Jobs(taken))
+    }
+
+    /// Gives it an entry, which is written with its number; what comes of it.
+    ///
+    /// # Errors
+    /// 503 when nothing can be appended now, or when too much is under way; nothing was appended then.
+    pub fn give(
+        self: &Arc<Outbox<T>>,
+        write: &mut dyn FnMut(u64) -> Bytes,
+    ) -> Result<BoxFuture<'static, Result<T, Problem>>, Problem> {
+        self.ready()?;
+        let (tell, told) = oneshot::channel();
+        let mut given = self.given();
+        if given.waiting.len() >= self.most {
+            return Err(Problem::unavailable(
+                "relay-busy",
+                format!(
+                    "{} batches are on their way to the relay, which is the limit (relay-waiting); retry",
+                    self.most
+                ),
+            ));
+        }
+        given.last += 1;
+        let number = given.last;
+        given.waiting.insert(number, tell);
+        let bytes = write(number);
+        // Under the lock, so that they go in the order of their numbers.
+        let sent = self.jobs.send(Job { number, bytes });
+        drop(given);
+        sent.map_err(|_| self.unavailable("the server is ending"))?;
+        let until = Instant::now() + self.wait;
+        let outbox = self.clone();
+        let done = async move {
+            match timeout_at(until, told).await {
+                Ok(Ok(done)) => done,
+                _ => {
+                    outbox.given().waiting.remove(&number);
+                    Err(unknown(outbox.wait))
+                }
+            }
+        };
+        Ok(done.boxed())
+    }
+
+    /// Whether anything can be appended now.
+    ///
+    /// # Errors
+    /// 503 with the reason.
+    pub fn ready(&self) -> Result<(), Problem> {
+        match &*self.away() {
+            Some(why) => Err(self.unavailable(why)),
+            None => Ok(()),
+        }
+    }
+
+    fn unavailable(&self, why: &str) -> Problem {
+        let detail = format!("the relay ({}) can not be used: {why}", self.relay.kind());
+        Problem::unavailable("relay-away", detail)
+    }
+
+    /// An entry has come to this.
+    pub fn done(&self, number: u64, what: Result<T, Problem>) {
+        let waiting = self.given().waiting.remove(&number);
+        if let Some(tell) = waiting {
+            let _ = tell.send(what);
+        }
+    }
+
+    /// Appends for ever, or to a fault that will stay before anything was appended. `taken` is told of each entry that the
+    /// broker has.
+    pub async fn run(&self, jobs: Jobs, taken: impl Fn(u64)) -> Fault {
+        let Jobs(mut jobs) = jobs;
+        let mut pending: Vec<Job> = Vec::new();
+        let mut pace = Pace::default();
+        let mut was_there = false;
+        loop {
+            let fault = match within(self.wait, self.relay.writing()).await {
+                Ok(mut writing) => {
+                    was_there = true;
+                    *self.away() = None;
+                    pace.reset();
+                    self.connected(&mut *writing, &mut jobs, &mut pending, &taken)
+                        .await
+                }
+                Err(fault) => fault,
+            };
+            *self.away() = Some(fault.words.clone());
+            if fault.is_final && !was_there {
+                return fault;
+            }
+            tokio::time::sleep(pace.next()).await;
+        }
+    }
+
+    async fn connected(
+        &self,
+        writing: &mut dyn Writing,
+        jobs: &mut mpsc::UnboundedReceiver<Job>,
+        pending: &mut Vec<Job>,
+        taken: &impl Fn(u64),
+    ) -> Fault {
+        loop {
+            if pending.is_empty() && jobs.recv_many(pending, AT_ONCE).await == 0 {
+                std::future::pending::<()>().await;
+            }
+            // Whoever waits no more was told that it is not known whether it was appended: it must not be now.
+            self.forget(pending);
+            let mut bytes = 0;
+            let fits = pending.iter().take_while(|job| {
+                bytes += job.bytes.len();
+                bytes <= BYTES_AT_ONCE
+            });
+            let count = fits.count().max(1).min(pending.len());
+            if count == 0 {
+                continue;
+            }
+            let entries: Vec<Bytes> = pending[..count].iter().map(|j| j.bytes.clone()).collect();
+            match within(self.wait, writing.append(&entries)).await {
+                Ok(all) => {
+                    for (job, what) in pending.drain(..count).zip(all) {
+                        match what {
+                            Ok(()) => taken(job.number),
+                            Err(problem) => self.done(job.number, Err(problem)),
+                        }
+                    }
+                }
+                Err(fault) => return fault,
+            }
+        }
+    }
+
+    fn forget(&self, pending: &mut Vec<Job>) {
+        let given = self.given();
+        pending.retain(|job| given.waiting.contains_key(&job.number));
+    }
+
+    fn given(&self) -> MutexGuard<'_, Given<T>> {
+        self.given.lock().expect("nothing panics under this lock")
+    }
+
+    fn away(&self) -> MutexGuard<'_, Option<String>> {
+        self.away.lock().expect("nothing panics under this lock")
+    }
+}
+
+fn unknown(wait: Duration) -> Problem {
+    Problem::unavailable(
+        "relay-unknown",
+        format!(
+            "the relay has not answered within {wait:?} (relay-timeout): it may have taken this, or not; retry with the same \
+             Idempotency-Key and it is in the log once"
+        ),
+    )
+}

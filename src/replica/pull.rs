@@ -1,0 +1,137 @@
+//! The one loop that reads a relay, whichever it is: connects, tries again, notices what was lost, and hands out entries.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::pace::Pace;
+use crate::event::Place;
+use crate::relay::{Batch, Bounds, Entry, Fault, Reading, Relay, WAIT};
+
+/// Who reads a stream.
+pub(super) trait Follower: Send {
+    /// The stream is seen for the first time: where to begin.
+    fn begin(&mut self, bounds: &Bounds) -> Place;
+
+    /// The next entries, in order.
+    fn take(&mut self, entries: Vec<Entry>);
+
+    /// Everything that there was when it was connected has been taken.
+    fn is_caught_up(&mut self);
+
+    /// Something was not told, and nobody knows what.
+    fn lost(&mut self, why: &str);
+
+    /// Nothing can be read, and why.
+    fn away(&mut self, fault: &Fault);
+}
+
+/// How far a stream was read.
+struct At {
+    epoch: String,
+    place: Place,
+}
+
+/// Reads for ever, or to a fault that will stay before anything was read.
+pub(super) async fn run(
+    relay: Arc<dyn Relay>,
+    wait: Duration,
+    follower: &mut impl Follower,
+) -> Fault {
+    let mut at: Option<At> = None;
+    let mut pace = Pace::default();
+    loop {
+        let fault = connected(&*relay, wait, follower, &mut at, &mut pace).await;
+        follower.away(&fault);
+        if fault.is_final && at.is_none() {
+            return fault;
+        }
+        tokio::time::sleep(pace.next()).await;
+    }
+}
+
+/// Reads by one connection, as long as it lasts.
+async fn connected(
+    relay: &dyn Relay,
+    wait: Duration,
+    follower: &mut impl Follower,
+    at: &mut Option<At>,
+    pace: &mut Pace,
+) -> Fault {
+    let begun = async {
+        let mut reading = within(wait, relay.reading()).await?;
+        let bounds = within(wait, reading.bounds()).await?;
+        let place = match at {
+            Some(at) => go_on(&mut *reading, wait, follower, at, &bounds).await?,
+            None => follower.begin(&bounds),
+        };
+        Ok((reading, bounds, place))
+    };
+    let (mut reading, bounds, mut place) = match begun.await {
+        Ok(begun) => begun,
+        Err(fault) => return fault,
+    };
+    let mut is_behind = true;
+    loop {
+        *at = Some(At {
+            epoch: bounds.epoch.clone(),
+            place,
+        });
+        if is_behind && place >= bounds.last {
+            is_behind = false;
+            pace.reset();
+            follower.is_caught_up();
+        }
+        // It waits for what comes, and no broker is quiet for so long.
+        match within(wait + WAIT, reading.next(place)).await {
+            Err(fault) => return fault,
+            Ok(Batch { entries, is_lossy }) => {
+                if is_lossy {
+                    follower.lost("the relay let go of entries before they were read");
+                }
+                if let Some(last) = entries.last() {
+                    place = last.place;
+                    follower.take(entries);
+                }
+            }
+        }
+    }
+}
+
+/// Where to go on after the connection was lost; what the broker has lost meanwhile is told.
+async fn go_on(
+    reading: &mut dyn Reading,
+    wait: Duration,
+    follower: &mut impl Follower,
+    at: &At,
+    bounds: &Bounds,
+) -> Result<Place, Fault> {
+    if bounds.epoch != at.epoch {
+        follower.lost("the relay has forgotten all that it had");
+        // What has come since then is new to us as well, unless its places are below those that we know.
+        if bounds.first < at.place {
+            within(wait, reading.raise(at.place)).await?;
+            return Ok(at.place);
+        }
+        return Ok(bounds.first);
+    }
+    if bounds.last < at.place {
+        follower.lost("the relay has forgotten the newest of what it had");
+        within(wait, reading.raise(at.place)).await?;
+    } else if bounds.first > at.place {
+        follower.lost("the relay let go of entries before they were read");
+    }
+    Ok(at.place)
+}
+
+/// A broker that takes and never answers is as one that is away.
+pub(super) async fn within<T>(
+    wait: Duration,
+    answer: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    match timeout(wait, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Fault::passing(format!("no answer within {wait:?}"))),
+    }
+}
