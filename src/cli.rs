@@ -8,6 +8,7 @@ mod doctor;
 mod generate;
 mod lines;
 mod migrate;
+mod outlet;
 mod publish;
 mod query;
 mod remote;

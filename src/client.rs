@@ -22,7 +22,7 @@ pub use self::connection::{Connection, Http};
 pub use self::failure::{Failure, Fault};
 pub use self::follower::{Follower, Patience};
 pub use self::place::{Framing, Place, TRANSPORTS, Transport};
-pub use self::publisher::{Draft, Format, Publisher};
+pub use self::publisher::{Draft, Format, Publisher, Unpublished};
 pub use self::query::Query;
 pub use self::reader::{Ask, Item, Reader, Source};
 pub use self::settings::Settings;

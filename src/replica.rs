@@ -1,7 +1,8 @@
 //! A server as one of several: its log follows the order of a relay, and it says of itself what the others want to know.
 //!
 //! [`link::Link`] is what a log publishes by when it has a relay; [`outbox`] and [`pull`] are the loops that append and
-//! read, the same for every relay; [`replicas`] is who else there is.
+//! read, the same for every relay; [`replicas`] is who else there is. [`sender::Sender`] publishes to a relay without any
+//! server.
 
 pub mod entry;
 pub mod link;
@@ -9,3 +10,4 @@ pub mod outbox;
 mod pace;
 mod pull;
 pub mod replicas;
+pub mod sender;

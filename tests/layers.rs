@@ -122,7 +122,8 @@ const ARROWS: [Row; 25] = [
         "cli",
         &[
             "config", "certs", "client", "compare", "doctor", "server", "routes", "wire", "api",
-            "log", "live", "store", "counts", "access", "source", "relay", "replica",
+            "log", "live", "store", "counts", "access", "source", "relay", "replica", "event",
+            "problem",
         ],
         "makes everything from the settings, and is named by nobody",
     ),

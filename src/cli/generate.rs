@@ -7,8 +7,8 @@ use bytes::Bytes;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use tokio::time::{Instant, sleep_until};
 
-use super::remote::{self, Lost};
-use crate::client::{Draft, Failure, Format, Patience, Place, Publisher};
+use super::outlet::{self, Outlet};
+use crate::client::{Draft, Failure, Format};
 use crate::source::call_center::CallCenter;
 
 /// Between two reports of the averages, in milliseconds.
@@ -47,7 +47,7 @@ pub(super) fn command() -> Command {
     Command::new("generate")
         .about("Publish made-up input")
         .subcommand_required(true)
-        .subcommand(remote::arguments(center, Lost::WhileKeysLast))
+        .subcommand(outlet::arguments(center))
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -69,19 +69,18 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
     let rate = *matches.get_one("rate").expect("it has a default");
     let limit = matches.get_one("limit").copied().unwrap_or(u64::MAX);
     let center = CallCenter::new(rate, seed);
-    remote::run(matches, Lost::WhileKeysLast, |place, patience| {
-        generate(place, center, limit, patience)
-    })
+    outlet::run(
+        matches,
+        |words: &str| super::say(words),
+        |outlet| generate(outlet, center, limit),
+    )
 }
 
-async fn generate(
-    place: Place,
+async fn generate<S: FnMut(&str)>(
+    mut publisher: Outlet<S>,
     mut center: CallCenter,
     limit: u64,
-    patience: Patience,
 ) -> Result<(), Failure> {
-    let mut publisher = Publisher::new(place, patience, |words: &str| super::say(words));
-    publisher.connect().await?;
     let opened = Instant::now();
     let start = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -120,7 +119,7 @@ async fn generate(
 }
 
 async fn publish<S: FnMut(&str)>(
-    publisher: &mut Publisher<S>,
+    publisher: &mut Outlet<S>,
     topic: &str,
     payloads: &[Bytes],
 ) -> Result<(), Failure> {

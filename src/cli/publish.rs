@@ -9,8 +9,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::remote::{self, Lost};
-use crate::client::{Draft, Failure, Format, Patience, Place, Publisher};
+use super::outlet::{self, Outlet};
+use crate::client::{Draft, Failure, Format};
 
 /// Lines that may wait for the server, their size in KiB, and the longest of them in bytes.
 const LINES: usize = 5_000;
@@ -45,7 +45,7 @@ pub(super) fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Each line is JSON, and is checked; empty lines are skipped [default: text]"),
         );
-    remote::arguments(command, Lost::WhileKeysLast)
+    outlet::arguments(command)
 }
 
 pub(super) fn run(matches: &ArgMatches) -> ExitCode {
@@ -57,14 +57,14 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
             false => Format::Text,
         },
     };
-    remote::run(matches, Lost::WhileKeysLast, |place, patience| {
-        publish(place, draft, patience)
-    })
+    outlet::run(
+        matches,
+        |words: &str| super::say(words),
+        |outlet| publish(outlet, draft),
+    )
 }
 
-async fn publish(place: Place, draft: Draft, patience: Patience) -> Result<(), Failure> {
-    let mut publisher = Publisher::new(place, patience, |words: &str| super::say(words));
-    publisher.connect().await?;
+async fn publish<S: FnMut(&str)>(mut outlet: Outlet<S>, draft: Draft) -> Result<(), Failure> {
     let mut lines = read_lines();
     let mut waiting = Vec::new();
     while lines.recv_many(&mut waiting, LINES).await > 0 {
@@ -78,7 +78,7 @@ async fn publish(place: Place, draft: Draft, patience: Patience) -> Result<(), F
             }
         }
         let payloads: Vec<Bytes> = batch.iter().map(|line| line.bytes.clone()).collect();
-        if let Err(unpublished) = publisher.publish(&draft, &payloads).await {
+        if let Err(unpublished) = outlet.publish(&draft, &payloads).await {
             let number = batch[unpublished.done].number;
             let mut failure = unpublished.failure;
             failure.words = format!("line {number} is not published: {}", failure.words);

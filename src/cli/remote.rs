@@ -106,7 +106,7 @@ pub(super) fn cacert(matches: &ArgMatches) -> Option<&Path> {
 }
 
 /// A value; an empty variable counts as not set.
-fn given<'a>(matches: &'a ArgMatches, name: &str) -> Option<&'a str> {
+pub(super) fn given<'a>(matches: &'a ArgMatches, name: &str) -> Option<&'a str> {
     let value: Option<&String> = matches.get_one(name);
     value.map(String::as_str).filter(|value| !value.is_empty())
 }
@@ -121,9 +121,18 @@ pub(super) fn run<C: Future<Output = Result<T, Failure>>, T: Termination>(
         Ok(place) => place,
         Err(mistake) => return super::fail(&[mistake]),
     };
-    let patience = lost.patience(matches.get_one("retry-for").copied());
+    end(client(place, patience(matches, lost)))
+}
+
+/// How long to try.
+pub(super) fn patience(matches: &ArgMatches, lost: Lost) -> Patience {
+    lost.patience(matches.get_one("retry-for").copied())
+}
+
+/// Runs it, and says how it ended.
+pub(super) fn end<T: Termination>(client: impl Future<Output = Result<T, Failure>>) -> ExitCode {
     block_on(async {
-        match client(place, patience).await {
+        match client.await {
             Ok(done) => done.report(),
             Err(failure) => {
                 super::say(&failure.words);

@@ -9,7 +9,7 @@ use hyper::StatusCode;
 use tokio::sync::watch;
 
 use super::entry;
-use super::outbox::{Jobs, Outbox};
+use super::outbox::{Jobs, Outbox, Terms};
 use super::pull::{self, Follower};
 use crate::event::{Draft, Place};
 use crate::log::{Appended, Carried, Log, Outlet, Reason};
@@ -51,7 +51,13 @@ struct Numbers {
 impl Link {
     /// Has the log follow the relay; before anything is appended to it.
     pub fn new(relay: Arc<dyn Relay>, log: &Arc<Log>, limits: Limits) -> Arc<Link> {
-        let (outbox, jobs) = Outbox::new(relay.clone(), limits.timeout, limits.waiting);
+        let terms = Terms {
+            answer: limits.timeout,
+            done: limits.timeout,
+            most: limits.waiting,
+            holds: false,
+        };
+        let (outbox, jobs) = Outbox::new(relay.clone(), terms);
         let link = Arc::new(Link {
             by: format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)),
             relay,

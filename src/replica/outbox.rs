@@ -22,12 +22,24 @@ const BYTES_AT_ONCE: usize = 4 << 20;
 /// What is to be appended, with those who wait for it. `T` is what an entry comes to.
 pub struct Outbox<T> {
     relay: Arc<dyn Relay>,
-    wait: Duration,
-    most: usize,
+    terms: Terms,
     given: Mutex<Given<T>>,
     jobs: mpsc::UnboundedSender<Job>,
     /// Why nothing can be appended.
     away: Mutex<Option<String>>,
+}
+
+/// What it takes, and for how long it tries.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// How long the broker may take to answer.
+    pub answer: Duration,
+    /// How long an entry may be under way, however often it has to be sent.
+    pub done: Duration,
+    /// Entries under way at once.
+    pub most: usize,
+    /// Whether it takes any while the broker is away.
+    pub holds: bool,
 }
 
 struct Given<T> {
@@ -47,12 +59,11 @@ pub struct Jobs(mpsc::UnboundedReceiver<Job>);
 
 impl<T: Clone + Send + 'static> Outbox<T> {
     /// Nothing is connected until [`Outbox::run`] is polled.
-    pub fn new(relay: Arc<dyn Relay>, wait: Duration, most: usize) -> (Arc<Outbox<T>>, Jobs) {
+    pub fn new(relay: Arc<dyn Relay>, terms: Terms) -> (Arc<Outbox<T>>, Jobs) {
         let (jobs, taken) = mpsc::unbounded_channel();
         let outbox = Outbox {
             relay,
-            wait,
-            most,
+            terms,
             given: Mutex::new(Given {
                 last: 0,
                 waiting: BTreeMap::new(),
@@ -71,15 +82,17 @@ impl<T: Clone + Send + 'static> Outbox<T> {
         self: &Arc<Outbox<T>>,
         write: &mut dyn FnMut(u64) -> Bytes,
     ) -> Result<BoxFuture<'static, Result<T, Problem>>, Problem> {
-        self.ready()?;
+        if !self.terms.holds {
+            self.ready()?;
+        }
         let (tell, told) = oneshot::channel();
         let mut given = self.given();
-        if given.waiting.len() >= self.most {
+        if given.waiting.len() >= self.terms.most {
             return Err(Problem::unavailable(
                 "relay-busy",
                 format!(
                     "{} batches are on their way to the relay, which is the limit (relay-waiting); retry",
-                    self.most
+                    self.terms.most
                 ),
             ));
         }
@@ -91,14 +104,14 @@ impl<T: Clone + Send + 'static> Outbox<T> {
         let sent = self.jobs.send(Job { number, bytes });
         drop(given);
         sent.map_err(|_| self.unavailable("the server is ending"))?;
-        let until = Instant::now() + self.wait;
+        let until = Instant::now() + self.terms.done;
         let outbox = self.clone();
         let done = async move {
             match timeout_at(until, told).await {
                 Ok(Ok(done)) => done,
                 _ => {
                     outbox.given().waiting.remove(&number);
-                    Err(unknown(outbox.wait))
+                    Err(unknown(outbox.terms.done))
                 }
             }
         };
@@ -137,7 +150,7 @@ impl<T: Clone + Send + 'static> Outbox<T> {
         let mut pace = Pace::default();
         let mut was_there = false;
         loop {
-            let fault = match within(self.wait, self.relay.writing()).await {
+            let fault = match within(self.terms.answer, self.relay.writing()).await {
                 Ok(mut writing) => {
                     was_there = true;
                     *self.away() = None;
@@ -178,7 +191,7 @@ impl<T: Clone + Send + 'static> Outbox<T> {
                 continue;
             }
             let entries: Vec<Bytes> = pending[..count].iter().map(|j| j.bytes.clone()).collect();
-            match within(self.wait, writing.append(&entries)).await {
+            match within(self.terms.answer, writing.append(&entries)).await {
                 Ok(all) => {
                     for (job, what) in pending.drain(..count).zip(all) {
                         match what {

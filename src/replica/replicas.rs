@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 
 use super::link::Link;
-use super::outbox::{Jobs, Outbox};
+use super::outbox::{Jobs, Outbox, Terms};
 use super::pull::{self, Follower};
 use crate::event::Place;
 use crate::relay::{Bounds, Entry, Fault, Limits, Relay};
@@ -71,7 +71,13 @@ impl Replicas {
         server: &str,
         limits: Limits,
     ) -> Arc<Replicas> {
-        let (outbox, jobs) = Outbox::new(relay.clone(), limits.timeout, 16);
+        let terms = Terms {
+            answer: limits.timeout,
+            done: limits.timeout,
+            most: 16,
+            holds: false,
+        };
+        let (outbox, jobs) = Outbox::new(relay.clone(), terms);
         Arc::new(Replicas {
             relay,
             link: link.clone(),
