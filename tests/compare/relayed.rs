@@ -93,6 +93,11 @@ fn cut_is_dead() {
     server.until("it reads", |stats| {
         stats["wires"]["websocket"]["streams"] == 1
     });
+    // Before that, the handshake may still be on its way to it.
+    server.publish("t", "here");
+    tool.until("it has had something", |tool| {
+        tool.stdout().contains("here").then_some(())
+    });
     relay.cut();
     server.until("it reads no more", |stats| {
         stats["wires"]["websocket"]["streams"] == 0
