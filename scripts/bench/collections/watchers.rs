@@ -1,4 +1,4 @@
-//! Watchers of a collection: SSE on HTTP/2, many streams on each connection and a thread for it. They do as little as
+//! Who watches a collection, or reads a topic: SSE on HTTP/2, many streams on each connection and a thread for it. They do as little as
 //! can be, since they have the processors of who is measured; see `triwire::load::frame` for what they know of HTTP/2.
 
 use std::io::{Read, Write};
@@ -240,9 +240,9 @@ fn block_of(
             shared.ready.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         }
-        Some("ADDED") => {}
         // A comment.
-        None => return Ok(()),
+        None if line("data: ").is_none() => return Ok(()),
+        Some("ADDED") | None => {}
         Some(other) => return Err(format!("an event {other}: {block}").into()),
     }
     let id = line("id: ").and_then(|id| id.split_once('-'));

@@ -1,0 +1,86 @@
+//! The benchmark of relays: what it costs that several servers are one log, beside what the broker does by itself.
+//! `scripts/bench-relays` starts the broker, builds and runs it.
+//!
+//! Servers of their own for each case; requests and streams come from this process, which is not measured, but has the
+//! same processors. In the order of reading: `alone` (who is measured), `broker` (what it does by itself), `latency`
+//! with its `watchers`, and `rate`.
+
+#![forbid(unsafe_code)]
+
+#[path = "../alone.rs"]
+mod alone;
+mod broker;
+#[path = "../command.rs"]
+mod command;
+mod latency;
+mod rate;
+#[path = "../collections/watchers.rs"]
+mod watchers;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use triwire::load::Result;
+
+/// What is asked for.
+struct Options {
+    cases: Vec<String>,
+    quick: bool,
+    triwire: PathBuf,
+    broker: String,
+}
+
+const CASES: [&str; 2] = ["latency", "rate"];
+
+impl Options {
+    fn parse(arguments: &[String]) -> Result<Options> {
+        let mut options = Options {
+            cases: CASES.map(str::to_owned).to_vec(),
+            quick: false,
+            triwire: command::triwire(),
+            broker: String::new(),
+        };
+        let mut given = command::Options::of(arguments);
+        while let Some(flag) = given.flag() {
+            match flag {
+                "--cases" => options.cases = given.value()?.split(',').map(str::to_owned).collect(),
+                "--server" => options.triwire = given.value()?.into(),
+                "--broker" => options.broker = given.value()?.into(),
+                "--quick" => options.quick = true,
+                _ => return given.unknown(),
+            }
+        }
+        match options.cases.iter().find(|case| !CASES.contains(&&***case)) {
+            Some(case) => command::no_case(case, CASES.into_iter()),
+            None => Ok(options),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    command::run("bench-relays", &[("run", run)])
+}
+
+fn run(arguments: &[String]) -> Result<()> {
+    let options = &Options::parse(arguments)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        for case in &options.cases {
+            match &**case {
+                "latency" => latency::run(options).await?,
+                _ => rate::run(options).await?,
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Nanoseconds for people.
+fn shown(nanoseconds: u64) -> String {
+    match nanoseconds {
+        0..1_000_000 => format!("{} µs", nanoseconds / 1_000),
+        _ => format!("{:.1} ms", nanoseconds as f64 / 1e6),
+    }
+}
