@@ -9,6 +9,7 @@ pub mod apply;
 pub mod ask;
 pub mod embedded;
 pub mod name;
+pub mod nowhere;
 pub mod postgres;
 pub mod schema;
 pub mod write;

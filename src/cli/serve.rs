@@ -220,6 +220,12 @@ fn serve(
 
 /// What outlives a restart, and where it is.
 fn say_what_lasts(config: &Config, database: Option<&str>) {
+    if config.relay.is_some() {
+        tracing::info!(
+            "the log is the relay's, and outlives a restart there; tables, queries and subscriptions are this server's own, \
+             and collections are off"
+        );
+    }
     let dir = config.data.as_deref().map(Path::display);
     match (dir, database) {
         (Some(dir), None) => tracing::info!(

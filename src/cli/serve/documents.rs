@@ -7,6 +7,7 @@ use tokio::runtime::Runtime;
 use super::settings;
 use crate::config::Config;
 use crate::store::announce::Announcer;
+use crate::store::nowhere::Nowhere;
 use crate::store::postgres::place::Place;
 use crate::store::{Store, embedded, postgres};
 
@@ -14,6 +15,8 @@ use crate::store::{Store, embedded, postgres};
 pub(super) enum Documents {
     /// Here.
     Embedded(embedded::Opened),
+    /// Nowhere: this is one of several servers.
+    Nowhere,
     /// There, with where that is.
     Postgres(Box<postgres::Opened>, String),
 }
@@ -24,6 +27,9 @@ impl Documents {
     /// # Errors
     /// What is wrong, with the setting that names it.
     pub(super) fn open(config: &Config, runtime: &Runtime) -> Result<Documents, String> {
+        if config.relay.is_some() {
+            return Ok(Documents::Nowhere);
+        }
         let Some(url) = &config.store else {
             let opened = embedded::Opened::new(settings::embedded_settings(config));
             let opened = opened.map_err(|mistake| format!("--data: {mistake}"));
@@ -42,7 +48,7 @@ impl Documents {
     /// What is said of it at the start; nothing, where that is said of the directory.
     pub(super) fn place(&self) -> Option<&str> {
         match self {
-            Documents::Embedded(_) => None,
+            Documents::Embedded(_) | Documents::Nowhere => None,
             Documents::Postgres(_, shown) => Some(shown),
         }
     }
@@ -58,6 +64,7 @@ impl Documents {
     ) -> std::io::Result<Arc<dyn Store>> {
         let _here = runtime.enter();
         Ok(match self {
+            Documents::Nowhere => Arc::new(Nowhere),
             Documents::Embedded(opened) => Arc::new(opened.start(announcer)?),
             Documents::Postgres(opened, _) => Arc::new(opened.start(announcer)),
         })
