@@ -83,6 +83,7 @@ pub fn parsed(tokens: Vec<TokenWithSpan>, sql: &str) -> Result<Query, Problem> {
     }
     dialect.attempts.set(1_000 + 50 * tokens.len());
     let is_deep = is_too_deep(&tokens);
+    let tokens = spelled_out(tokens);
     read(&dialect, tokens, sql).map_err(|problem| if is_deep { too_deep() } else { problem })
 }
 
@@ -156,6 +157,20 @@ pub fn text_at(sql: &str, at: Location) -> &str {
         .char_indices()
         .skip((at.column as usize).saturating_sub(1));
     letters.next().map_or("", |(start, _)| &line[start..])
+}
+
+/// `x isnull`, of which the parser does not know that it is `x is null`.
+fn spelled_out(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let words = |token: TokenWithSpan| match &token.token {
+        Token::Word(word)
+            if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("isnull") =>
+        {
+            let at = |word| TokenWithSpan::new(Token::make_keyword(word), token.span);
+            vec![at("IS"), at("NULL")]
+        }
+        _ => vec![token],
+    };
+    tokens.into_iter().flat_map(words).collect()
 }
 
 /// Whether so many NOT or CASE are within each other that the parser has given up, and gone on as if it were something

@@ -264,6 +264,11 @@ fn numbers_and_orders_that_sqlite_knows() {
                 "whole",
             ),
             (
+                "select name isnull as n from metrics where not value isnull or name notnull",
+                r#"select "name" is null as "n" from "metrics" where not "value" is null or "name" is not null"#,
+                "rows",
+            ),
+            (
                 "select group_concat(distinct name order by name desc) as n from metrics",
                 r#"select group_concat(distinct "name" order by "name" desc) as "n" from "metrics""#,
                 "whole",
