@@ -106,7 +106,13 @@ fn say(words: &str) {
 /// What others said, on one line, without what a terminal would obey, and not without end.
 fn tame(words: &str) -> String {
     const MOST: usize = 1_000;
-    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    let plain = |c: char| match c {
+        c if c.is_control() => ' ',
+        // They would turn around what stands after them.
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' => '\u{fffd}',
+        '\u{2066}'..='\u{2069}' => '\u{fffd}',
+        c => c,
+    };
     let mut tame: String = words.chars().take(MOST).map(plain).collect();
     if words.chars().nth(MOST).is_some() {
         tame.push('…');
@@ -135,6 +141,10 @@ mod tests {
 
     #[test]
     fn what_others_say_is_tamed() {
+        assert_eq!(
+            tame("a\u{202e}b\u{2066}c\u{200d}"),
+            "a\u{fffd}b\u{fffd}c\u{200d}"
+        );
         assert_eq!(tame("a\nb\u{1b}[31mc\u{7}ü"), "a b [31mc ü");
         let long = tame(&"x".repeat(5_000));
         assert_eq!(long.chars().count(), 1_001);

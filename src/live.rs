@@ -109,6 +109,7 @@ impl Live {
         loop {
             tokio::time::sleep(pause.max(Duration::from_millis(20))).await;
             self.end_unused_subscriptions().await;
+            self.end_temporary_queries().await;
             self.rest_queries();
         }
     }

@@ -415,6 +415,7 @@ fn zero_and_absurd_values_are_refused_with_the_range() {
         ("--metrics-every 49ms", "50ms to 1h, or off"),
         ("--stall 25h", "100ms to 24h"),
         ("--topic-bytes 99999999999999999999GiB", "1KiB to 1024GiB"),
+        ("--groups-memory 0", "1MiB to 256GiB"),
         ("--log-format xml", "human or json"),
         ("--certs=", "is not a directory"),
         (

@@ -23,6 +23,7 @@ export class WorkbenchView {
   #isBusy = false;
   #numbersAt = 0;
   #openedAt = '';
+  #stream = null;
   #readies = 0;
 
   constructor(section, workbench, changed) {
@@ -52,7 +53,7 @@ export class WorkbenchView {
 
   draw(now) {
     this.#drawCards(now);
-    if (now < this.#numbersAt && this.#workbench.stream?.readies === this.#readies) return;
+    if (now < this.#numbersAt && !this.#isOpenedAnew) return;
     this.#numbersAt = now + NUMBERS_MS;
     this.#drawStream(now);
   }
@@ -145,12 +146,19 @@ export class WorkbenchView {
     this.#field.sql.focus({ preventScroll: true });
   }
 
+  /** Whether it is another stream than was drawn, or the same one on another connection. */
+  get #isOpenedAnew() {
+    const { stream } = this.#workbench;
+    return stream !== this.#stream || (stream?.readies ?? 0) !== this.#readies;
+  }
+
   #drawStream(now) {
     const [field, { stream, tally, wire, edits, carriers }] = [this.#field, this.#workbench];
     const standing = this.#workbench.standing(now);
     field.run.disabled = this.#isBusy;
     field.wire.selectedIndex = carriers.indexOf(wire);
-    if (stream !== null && stream.readies !== this.#readies) this.#openedAt = new Date().toLocaleTimeString();
+    if (this.#isOpenedAnew) this.#openedAt = new Date().toLocaleTimeString();
+    this.#stream = stream;
     this.#readies = stream?.readies ?? 0;
     const isOpen = standing === 'open';
     write(field.state, standing === 'none' ? '–' : standing);
@@ -270,18 +278,24 @@ class Card {
       this.#chart.draw(what.line);
       return;
     }
-    const most = Math.max(...what.bars.map(({ value }) => Math.abs(value)), Number.MIN_VALUE);
-    bars.replaceChildren(...what.bars.slice(0, BARS).map(({ name, value }) => bar(name, value, most)));
+    const shown = what.bars.slice(0, BARS);
+    const values = shown.map(({ value }) => (typeof value === 'number' ? value : 0));
+    const [least, most] = [Math.min(...values, 0), Math.max(...values, 0)];
+    bars.replaceChildren(...shown.map(({ name, value }, i) => bar(name, value, values[i], { least, most })));
   }
 }
 
-function bar(name, value, most) {
+/** From zero to the value, to the left of that if it is below: `least` and `most` are the ends of the scale. */
+function bar(name, value, length, { least, most }) {
   const item = document.createElement('li');
   const [label, box, filled, number] = ['span', 'span', 'i', 'span'].map((tag) => document.createElement(tag));
   label.className = 'name';
   label.textContent = name;
   box.className = 'bar';
-  filled.style.width = `${(100 * Math.abs(value ?? 0)) / most}%`;
+  const share = (part) => `${(100 * part) / Math.max(most - least, Number.MIN_VALUE)}%`;
+  filled.style.marginInlineStart = share(Math.min(length, 0) - least);
+  filled.style.width = share(Math.abs(length));
+  filled.classList.toggle('below', length < 0);
   box.append(filled);
   number.textContent = textOf(value);
   item.append(label, box, number);

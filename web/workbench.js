@@ -109,7 +109,10 @@ export class Workbench {
       this.queries = this.queries.filter((other) => other !== query);
       this.#page.changed(true);
       await this.#subscribe();
-      await this.#server.deleteQuery(query.id);
+      // It may be gone already, since no subscription names it any more.
+      await this.#server.deleteQuery(query.id).catch((error) => {
+        if (error.status !== 404) throw error;
+      });
     });
   }
 
@@ -244,7 +247,7 @@ export class Workbench {
   }
 }
 
-/** A definition as the server is told of it. */
+/** A definition as the server is told of it: a page may go without a word, and leaves nothing behind. */
 function told({ sql, everyMs }) {
-  return { sql, every_ms: everyMs };
+  return { sql, every_ms: everyMs, temporary: true };
 }

@@ -133,10 +133,15 @@ fn asked() -> Value {
         "default": 1000,
         "description": "How often its result is looked at for changes, in milliseconds",
     });
+    let temporary = json!({
+        "type": "boolean",
+        "default": false,
+        "description": "Whether it goes with the last subscription that names it",
+    });
     let schema = json!({
         "type": "object",
         "required": ["sql"],
-        "properties": { "sql": text(), "every_ms": every },
+        "properties": { "sql": text(), "every_ms": every, "temporary": temporary },
         "additionalProperties": false,
     });
     json_body(schema)
@@ -148,6 +153,7 @@ fn about(with_result: bool) -> Value {
         "name": text(),
         "sql": text(),
         "every_ms": count(),
+        "temporary": { "type": "boolean" },
         "class": or_null(json!({ "enum": [1, 2, 3] })),
         "kind": or_null(json!({ "enum": ["rows", "groups", "whole"] })),
         "state": { "enum": ["idle", "running", "failed"] },

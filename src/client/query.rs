@@ -81,7 +81,12 @@ impl Query {
         }
         let mut connection = Connection::open(place).await?;
         let path = format!("/queries/{}", self.name);
-        let body = json!({ "sql": sql, "every_ms": every.as_millis() as u64 });
+        // So that nothing stays, even if this is killed.
+        let body = json!({
+            "sql": sql,
+            "every_ms": every.as_millis() as u64,
+            "temporary": true,
+        });
         self.is_there = true;
         match post(&mut connection, &path, &body).await {
             // An earlier try has made it.
@@ -98,7 +103,8 @@ impl Query {
         Ok(())
     }
 
-    /// Removes it. That it cannot be is no matter: the server lets go of a subscription that nobody uses.
+    /// Removes it. That it cannot be is no matter: the server lets go of a subscription that nobody uses, and of what
+    /// only that has named.
     pub async fn remove(self, place: &Place) {
         if !self.is_there {
             return;

@@ -8,6 +8,7 @@ mod flow;
 mod fresh;
 mod late;
 mod panes;
+mod quantum;
 mod query;
 mod room;
 mod shape;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Bound;
 use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
 
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,9 @@ use crate::problem::Problem;
 
 /// How often a query may be told anew, in milliseconds.
 pub const EVERY_MS: std::ops::RangeInclusive<u64> = 50..=3_600_000;
+
+/// How long a temporary query is there that no subscription has named yet.
+const GRACE: Duration = Duration::from_secs(60);
 
 /// A query's name: 1 to 128 of `[A-Za-z0-9._:-]`, not `.` or `..`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,6 +64,10 @@ pub struct Asked {
     /// How often, at most.
     #[serde(default = "every_second")]
     pub every_ms: u64,
+    /// Whether it goes with the last subscription that names it. Of others it is not written, so that their etags are
+    /// what they were.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub temporary: bool,
 }
 
 fn every_second() -> u64 {
@@ -93,6 +101,8 @@ impl Live {
         }
         if let Ok(query) = self.slot(&name) {
             query.define(Definition::new(asked, plan));
+            // A temporary one is there as long as a subscription from before the restart.
+            query.name_it();
         }
     }
 
@@ -203,6 +213,20 @@ impl Live {
         }
     }
 
+    /// Forgets the temporary queries that no subscription names any more, or none has named in time.
+    pub(super) async fn end_temporary_queries(&self) {
+        // Whoever is about to name one has its turn before this or after.
+        let _turn = self.changing.lock().await;
+        let is_over = |query: &&Arc<Query>| Arc::strong_count(query) == 1 && query.is_over(GRACE);
+        let over: Vec<Arc<Query>> = self.queries().values().filter(is_over).cloned().collect();
+        for query in over {
+            // After a restart that comes first, it ends once more.
+            let name = query.name.to_string();
+            let _ = self.keep(Change::Remove(Kind::Query, name)).await;
+            query.delete();
+        }
+    }
+
     fn queries(&self) -> MutexGuard<'_, BTreeMap<Name, Arc<Query>>> {
         self.queries.lock().expect("nothing panics under this lock")
     }
@@ -241,8 +265,11 @@ impl Live {
 }
 
 pub(super) fn unknown_queries(names: &[&str]) -> Problem {
-    let are = if names.len() == 1 { "is" } else { "are" };
+    let (are, queries) = match names.len() {
+        1 => ("is", "query"),
+        _ => ("are", "queries"),
+    };
     let names = names.join(", ");
-    let detail = format!("there {are} no query {names}; POST /queries/NAME makes one");
+    let detail = format!("there {are} no {queries} {names}; POST /queries/NAME makes one");
     Problem::new(StatusCode::NOT_FOUND, "unknown-query", detail)
 }

@@ -33,6 +33,7 @@ pub(super) struct Definition {
     /// A query that outlived a restart may be none any more: it is kept, and says why.
     pub plan: Result<Arc<Plan>, Problem>,
     pub etag: String,
+    made_at: Instant,
 }
 
 impl Definition {
@@ -42,6 +43,7 @@ impl Definition {
             asked,
             plan,
             etag: digest(&said),
+            made_at: Instant::now(),
         }
     }
 }
@@ -60,6 +62,8 @@ pub(super) struct Query {
 #[derive(Default)]
 struct Life {
     definition: Option<Definition>,
+    /// Whether a subscription has named it.
+    was_named: bool,
     /// Streams that read it.
     watchers: usize,
     /// When the last of them left.
@@ -101,6 +105,20 @@ impl Query {
         self.life().definition.is_some()
     }
 
+    /// A subscription names it.
+    pub(super) fn name_it(&self) {
+        self.life().was_named = true;
+    }
+
+    /// Whether it is a temporary one that was named, or was not within this time; of who names it now it knows nothing.
+    pub(super) fn is_over(&self, grace: Duration) -> bool {
+        let life = self.life();
+        let definition = life.definition.as_ref();
+        definition.is_some_and(|definition| {
+            definition.asked.temporary && (life.was_named || definition.made_at.elapsed() >= grace)
+        })
+    }
+
     /// From now on it is this one. Nothing of what it was is told any more.
     pub(super) fn define(self: &Arc<Query>, definition: Definition) {
         let mut life = self.life();
@@ -117,7 +135,7 @@ impl Query {
     /// From now on the name stands for nothing, and whoever follows it is told so.
     pub(super) fn delete(&self) {
         let mut life = self.life();
-        life.definition = None;
+        (life.definition, life.was_named) = (None, false);
         let old = life.view.take();
         let mut told = self.told();
         told.session += 1;
@@ -251,6 +269,7 @@ impl Query {
             "name": self.name.as_str(),
             "sql": definition.asked.sql,
             "every_ms": definition.asked.every_ms,
+            "temporary": definition.asked.temporary,
             "class": class.map(|(number, _)| number),
             "kind": class.map(|(_, word)| word),
             "state": state,

@@ -194,6 +194,7 @@ impl Front {
         let query = parse::query(sql, self.limits.query_bytes)?;
         let source = self.source(&query);
         let mut printer = Printer::new(&self.tables);
+        printer.sql = sql;
         if let (Some(source), SetExpr::Select(select)) = (&source, &*query.body) {
             printer.source = Some(source);
             printer.aliases = aliases(select);
@@ -202,7 +203,7 @@ impl Front {
         let names = self.check(&query, &text)?;
         if let Some(name) = doubled(&names) {
             let why = format!("two columns of the result are called {name}; rename one with AS");
-            return Err(Problem::bad_request("sql", why));
+            return Err(parse::refuse(locate::second(&query, name), why));
         }
         let class = match (&source, &*query.body) {
             (Some(source), SetExpr::Select(select)) => {

@@ -171,6 +171,8 @@ impl Live {
             }
             members.push(Member::of_topic(topic));
         }
+        let queries = members.iter().filter_map(|m| m.query.as_ref());
+        queries.for_each(|query| query.name_it());
         Ok(members)
     }
 

@@ -122,6 +122,8 @@ fn age_ms(text: &str) -> Result<u64, Problem> {
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);
+    // An age in months would be no age: `m` can only be minutes.
+    let unit = if unit == "m" { "min" } else { unit };
     let unit = UNITS.iter().find(|(name, _)| unit == *name);
     let age = digits.parse::<u64>().ok().zip(unit);
     age.and_then(|(count, (_, each))| count.checked_mul(*each))
@@ -294,6 +296,7 @@ mod tests {
             assert_eq!(age_ms(text).expect("a time"), ms);
             assert_eq!(age(ms), text);
         }
+        assert_eq!(age_ms("10m").expect("a time"), 600_000);
         for text in [
             "",
             "5",

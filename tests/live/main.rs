@@ -12,6 +12,7 @@ mod restart;
 mod resume;
 mod seam;
 mod tables;
+mod temporary;
 mod trouble;
 
 use support::client::link::Link;

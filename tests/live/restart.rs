@@ -21,6 +21,12 @@ async fn definitions_outlive_a_restart_even_a_sudden_one() {
     desk.query("of_gone", "select count(*) from gone").await;
     desk.query("deleted", "select count(*) from t").await;
     desk.change("q", "select sum(n) from t").await;
+    for name in ["named", "not_named"] {
+        let temporary = json!({ "sql": "select 1", "temporary": true });
+        let made = desk.post(&format!("/queries/{name}"), temporary).await;
+        assert_eq!(made.status, 201, "{made:?}");
+    }
+    let of_named = desk.subscription(&["named"], &[]).await;
     let id = desk.subscription(&["q", "of_gone"], &["a"]).await;
     let ended = desk.subscription(&[], &["a"]).await;
     desk.resubscribe(&id, &["q", "of_gone"], &["b"]).await;
@@ -45,6 +51,14 @@ async fn definitions_outlive_a_restart_even_a_sudden_one() {
         "select sum(n) from t"
     );
     assert_eq!(desk.get("/queries/deleted").await.status, 404);
+    // A temporary one is there for as long as what names it.
+    desk.until("/queries/not_named", |answer| answer.status == 404)
+        .await;
+    assert_eq!(desk.get("/queries/named").await.status, 200);
+    let path_of_named = format!("/subscriptions/{of_named}");
+    assert_eq!(desk.delete(&path_of_named).await.status, 204);
+    desk.until("/queries/named", |answer| answer.status == 404)
+        .await;
     assert_eq!(desk.get(&path).await.status, 404);
     // It does not plan any more, and says so.
     let broken = desk.get("/queries/of_gone").await.body;

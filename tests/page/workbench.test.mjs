@@ -68,6 +68,18 @@ describe('a stream', () => {
     }
   });
 
+  it('says when the stream that it reads now was opened', async (t) => {
+    const { page } = await stage.visit(t);
+    const bench = new Workbench(page);
+    await bench.run('answer', 'select 40 + 2');
+    const openedAt = ({ same }) => /^Opened at (.*?), once/.exec(same)?.[1];
+    const before = openedAt(await bench.shows({ state: 'open', same: /^Opened at / }));
+    await until('the clock has gone on', () => page.evaluate(() => new Date().toLocaleTimeString()), (now) => now !== before);
+    await bench.wire(WIRES[0][0] === await bench.field('wire').inputValue() ? WIRES[1][0] : WIRES[0][0]);
+    const after = openedAt(await bench.shows({ state: 'open', same: /It took over from / }));
+    assert.notEqual(after, before);
+  });
+
   it('is made anew after a server that has forgotten it', async (t) => {
     const server = await stage.another(t, { metrics: '200ms' });
     const { page } = await stage.visit(t, { server });
@@ -119,6 +131,18 @@ describe('the editor', () => {
       await bench.region.screenshot({ path: join(SHOTS, `workbench-${width}-${colorScheme}.png`) });
     }
     assert.deepEqual(complaints, []);
+  });
+
+  it('draws bars to both sides of zero', async (t) => {
+    const { page } = await stage.visit(t);
+    const bench = new Workbench(page);
+    await bench.run('both', "select 'a' as k, 3 as v union all select 'b', -1 union all select 'c', null");
+    await bench.card('both').shows({ bars: /a[^]*b[^]*c/ });
+    const drawn = await bench.region.locator('.bars .bar i').evaluateAll((bars) => bars.map((bar) => {
+      const [own, all] = [bar, bar.parentElement].map((element) => element.getBoundingClientRect());
+      return [(own.left - all.left) / all.width, own.width / all.width].map((share) => Math.round(share * 100));
+    }));
+    assert.deepEqual(drawn, [[25, 75], [0, 25], [25, 0]]);
   });
 
   it('runs by the keyboard alone', async (t) => {

@@ -16,6 +16,7 @@ use hyper::StatusCode;
 use rusqlite::types::ValueRef;
 
 use self::gather::Gathering;
+use super::quantum::{MORE, TRIAL};
 use super::query;
 use super::table::Shared;
 use super::threads::{Ask, Threads};
@@ -28,10 +29,6 @@ use crate::problem::Problem;
 
 /// From how long a piece on the next of the same query is large.
 const LARGE: Duration = Duration::from_millis(100);
-
-/// How long what can only be done at once may take at first, and how many times as long each time that was not enough.
-const TRIAL: Duration = Duration::from_millis(50);
-const MORE: u32 = 5;
 
 /// Numbers of rows that are looked at in a piece.
 const PIECE: u64 = 2_500;

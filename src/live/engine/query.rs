@@ -117,6 +117,9 @@ impl Viewers {
     }
 }
 
+/// The kind of problem when its time was over.
+pub(super) const TIME: &str = "query-time";
+
 /// The kind of problem when there was no memory.
 pub(super) const MEMORY: &str = "query-memory";
 
@@ -159,9 +162,20 @@ impl Select {
         now_ms: u64,
         limits: &Limits,
     ) -> Result<Rows, Problem> {
+        self.whole_within(sandbox, now_ms, limits, limits.query_time)
+    }
+
+    /// The same in less time.
+    pub(super) fn whole_within(
+        &mut self,
+        sandbox: &Sandbox,
+        now_ms: u64,
+        limits: &Limits,
+        time: Duration,
+    ) -> Result<Rows, Problem> {
         let mut written = Written::default();
         let now = [(":now", now_ms)];
-        self.each(sandbox, &now, limits.query_time, |columns, row| {
+        self.each(sandbox, &now, time, |columns, row| {
             written.push(columns, row)?;
             Ok(written.len() <= limits.result_bytes)
         })
@@ -211,7 +225,7 @@ pub(super) fn own(error: &rusqlite::Error) -> Stopped {
 pub(super) fn stopped(why: Stopped, limits: &Limits) -> Problem {
     match why {
         Stopped::Time => ended(
-            "query-time",
+            TIME,
             format!(
                 "the query took longer than {:?} (query-time); let it read or compute less",
                 limits.query_time

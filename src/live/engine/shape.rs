@@ -128,6 +128,7 @@ impl Shape {
             shape: self.id,
             table: self.grouped.table.clone(),
             program: Arc::downgrade(&program),
+            begun: None,
         };
         self.asked = Some(program);
         Some(fill)

@@ -5,5 +5,6 @@ mod agree;
 mod behind;
 mod bench;
 mod flow;
+mod large;
 mod live;
 mod room;

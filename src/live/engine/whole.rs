@@ -5,6 +5,7 @@
 
 mod flows;
 mod kept;
+mod large;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -13,8 +14,10 @@ use std::time::{Duration, Instant};
 
 use self::flows::Flows;
 use self::kept::Kept;
-use super::fill::{Fill, Filled};
+use self::large::Large;
+use super::fill::{Done, Fill, Filled, With};
 use super::flow::{Flowing, Told};
+use super::quantum::Quantum;
 use super::query::{self, Key, Select, Viewers, Watch};
 use super::table::{Feed, Shared};
 use super::{Counters, Limits, Outcome, Rows, Time};
@@ -29,8 +32,9 @@ const BATCH: usize = 1_000;
 /// Batches of one table before the others, and whoever asks for something, have their turn.
 const TURNS: usize = 50;
 
-/// Shapes, newcomers, queries of the dialect, those that have never run, and those that have: each has its turn.
-const TURNS_OF_ALL: usize = 5;
+/// Shapes, newcomers, queries of the dialect, those that have never run, those that have, and all that takes long: each
+/// has its turn.
+const TURNS_OF_ALL: usize = 6;
 
 /// How long nothing is looked at when nothing is due.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -48,6 +52,8 @@ pub(super) struct Whole<'s> {
     groups: VecDeque<Fill>,
     newest: VecDeque<Fill>,
     reruns: BTreeMap<Key, Rerun>,
+    /// What takes long.
+    large: Large,
     /// Queries of the dialect.
     flows: Flows,
     views: HashMap<u64, Key>,
@@ -71,6 +77,7 @@ struct Rerun {
     seen: Vec<u64>,
     /// When it ran last, in the order of runs; 0 is never.
     ran: u64,
+    quantum: Quantum,
     not_before: Duration,
 }
 
@@ -84,6 +91,7 @@ impl<'s> Whole<'s> {
             groups: VecDeque::new(),
             newest: VecDeque::new(),
             reruns: BTreeMap::new(),
+            large: Large::default(),
             flows: Flows::default(),
             views: HashMap::new(),
             runs: 0,
@@ -102,6 +110,7 @@ impl<'s> Whole<'s> {
         };
         self.sandbox.connection().flush_prepared_statement_cache();
         kept.batch.drop_table(self.sandbox);
+        self.large.fills.retain(|fill| fill.table() != name);
         let reads = |rerun: &Rerun| rerun.plan.tables.contains(name);
         let ended: Vec<Key> = self
             .reruns
@@ -153,6 +162,7 @@ impl<'s> Whole<'s> {
                 is_due: true,
                 seen: Vec::new(),
                 ran: 0,
+                quantum: Quantum::new(self.limits.query_time),
                 not_before: Duration::ZERO,
             };
             self.reruns.insert(key.clone(), rerun);
@@ -260,11 +270,18 @@ impl<'s> Whole<'s> {
     pub(super) fn step(&mut self, now: &Time, filled: &mut Vec<Filled>) -> Duration {
         let mut pause = PAUSE;
         for (key, rerun) in &mut self.reruns {
-            pause = pause.min(rerun.tick(now, key.every_ms));
+            let due = rerun.tick(now, key.every_ms);
+            pause = pause.min(match rerun.quantum.is_large() {
+                true => due.max(self.large.pause(now)),
+                false => due,
+            });
         }
         for flowing in self.flows.all.values() {
-            let due = self.flows.pause(flowing, self.taken(flowing), now);
+            let due = self.pause(flowing, now);
             pause = due.map_or(pause, |due| pause.min(due));
+        }
+        if !self.large.fills.is_empty() {
+            pause = pause.min(self.large.pause(now));
         }
         for _ in 0..TURNS_OF_ALL {
             self.turn = (self.turn + 1) % TURNS_OF_ALL;
@@ -273,6 +290,12 @@ impl<'s> Whole<'s> {
                 1 => self.newcomer(),
                 2 => {
                     if self.flow(now) {
+                        return Duration::ZERO;
+                    }
+                    None
+                }
+                5 => {
+                    if self.step_large(now, filled) {
                         return Duration::ZERO;
                     }
                     None
@@ -306,7 +329,7 @@ impl<'s> Whole<'s> {
     /// One that is due: of those that have never run, or the one that has run longest ago.
     fn next(&self, now: &Time, is_new: bool) -> Option<Key> {
         let due = |(_, rerun): &(&Key, &Rerun)| {
-            rerun.is_due && rerun.not_before <= now.steady && (rerun.ran == 0) == is_new
+            rerun.may_run(now) && !rerun.quantum.is_large() && (rerun.ran == 0) == is_new
         };
         let next = self.reruns.iter().filter(due);
         let next = next.min_by_key(|(_, rerun)| rerun.ran);
@@ -323,8 +346,15 @@ impl<'s> Whole<'s> {
         rerun.seen = rerun.versions();
         let at = rerun.tick.unwrap_or(now.wall_ms);
         let began = Instant::now();
-        let result = rerun.select.whole(self.sandbox, at, &self.limits);
+        let time = rerun.quantum.time();
+        let limits = &self.limits;
+        let result = rerun.select.whole_within(self.sandbox, at, limits, time);
         let took = began.elapsed();
+        if result.as_ref().is_err_and(|why| why.kind == query::TIME) && rerun.quantum.grow() {
+            rerun.is_due = true;
+            return;
+        }
+        rerun.quantum.took(took);
         rerun.not_before = now.steady + took * SHARE;
         rerun.viewers.ran(took);
         self.counters.runs[2].fetch_add(1, Ordering::Relaxed);
@@ -348,21 +378,31 @@ impl<'s> Whole<'s> {
         }
     }
 
-    /// What a query begins with that is kept fresh elsewhere, and up to which event.
+    /// What a query begins with that is kept fresh elsewhere, and up to which event; none when that takes longer.
     fn filled(&mut self, fill: Fill, now: &Time) -> Option<Filled> {
         let began = Instant::now();
         let kept = self.tables.get(fill.table())?;
-        let filled = fill.run(
-            self.sandbox,
-            &self.limits,
-            now.wall_ms,
-            kept.feed.shared.hold(kept.feed.place),
-            &kept.spans(),
-            self.counters.room(&self.limits),
-        )?;
-        self.counters.fills.fetch_add(1, Ordering::Relaxed);
-        tracing::trace!("a beginning took {:?}", began.elapsed());
-        Some(filled)
+        let with = With {
+            sandbox: self.sandbox,
+            limits: &self.limits,
+            now_ms: now.wall_ms,
+            shared: &kept.feed.shared,
+            place: kept.feed.place,
+            spans: &kept.spans(),
+        };
+        let done = fill.run(&with, self.counters.room(&self.limits));
+        tracing::trace!("a beginning, or a piece of one, took {:?}", began.elapsed());
+        match done {
+            Done::Filled(filled) => {
+                self.counters.fills.fetch_add(1, Ordering::Relaxed);
+                Some(filled)
+            }
+            Done::More(fill) => {
+                self.large.fills.push_back(fill);
+                None
+            }
+            Done::Gone => None,
+        }
     }
 
     /// How many columns have an index.
@@ -380,6 +420,11 @@ impl<'s> Whole<'s> {
 }
 
 impl Rerun {
+    /// Whether it is due, and has its share of the time.
+    fn may_run(&self, now: &Time) -> bool {
+        self.is_due && self.not_before <= now.steady
+    }
+
     fn versions(&self) -> Vec<u64> {
         let tables = self.tables.iter();
         tables.map(|t| t.version.load(Ordering::Relaxed)).collect()

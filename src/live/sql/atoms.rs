@@ -4,7 +4,7 @@ use sqlparser::ast::{DataType, Ident, Value, ValueWithSpan};
 use sqlparser::tokenizer::Location;
 
 use crate::live::sql::names::{nearest, quoted, said};
-use crate::live::sql::parse::refuse;
+use crate::live::sql::parse::{refuse, text_at};
 use crate::live::sql::print::{Piece, Printer, Written};
 
 impl Printer<'_> {
@@ -14,6 +14,14 @@ impl Printer<'_> {
         Ok(Piece::atom(match &value.value {
             Value::Number(digits, false) => digits.to_ascii_lowercase(),
             Value::SingleQuotedString(text) => said(text),
+            // Not x'…', of which the parser makes the same.
+            Value::HexStringLiteral(digits) if text_at(self.sql, at).starts_with(['0']) => {
+                match u64::from_str_radix(digits, 16) {
+                    // As SQLite takes it: all 64 bits are an integer with its sign.
+                    Ok(bits) => (bits as i64).to_string(),
+                    Err(_) => return Err(refuse(at, format!("0x{digits} has more than 64 bits"))),
+                }
+            }
             Value::Boolean(true) => "true".to_owned(),
             Value::Boolean(false) => "false".to_owned(),
             Value::Null => "null".to_owned(),

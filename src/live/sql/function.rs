@@ -2,8 +2,9 @@
 
 use sqlparser::ast::Spanned;
 use sqlparser::ast::{
-    DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-    ObjectName, ObjectNamePart, Value, WindowFrame, WindowFrameBound, WindowSpec, WindowType,
+    DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArguments, ObjectName, ObjectNamePart, OrderByExpr, Value, WindowFrame,
+    WindowFrameBound, WindowSpec, WindowType,
 };
 
 use crate::live::sandbox::functions::{AGGREGATES, SCALARS, WINDOWS};
@@ -31,6 +32,8 @@ pub struct Call<'e> {
     /// `count(*)`.
     pub star: bool,
     pub distinct: bool,
+    /// In which order it takes the rows.
+    pub order_by: &'e [OrderByExpr],
     pub filter: Option<&'e Expr>,
     pub over: Option<&'e WindowSpec>,
 }
@@ -87,6 +90,7 @@ pub fn call(function: &Function) -> Result<Call<'_>, Problem> {
         arguments: Vec::new(),
         star: false,
         distinct: false,
+        order_by: &[],
         filter: function.filter.as_deref(),
         over: match &function.over {
             None => None,
@@ -98,8 +102,14 @@ pub fn call(function: &Function) -> Result<Call<'_>, Problem> {
         FunctionArguments::None => {}
         FunctionArguments::Subquery(_) => return other("a query without parentheses of its own"),
         FunctionArguments::List(list) => {
-            if !list.clauses.is_empty() {
-                return other("ORDER BY, LIMIT or another clause between the arguments");
+            match list.clauses.as_slice() {
+                [] => {}
+                [FunctionArgumentClause::OrderBy(terms)]
+                    if AGGREGATES.contains(&call.name.as_str()) =>
+                {
+                    call.order_by = terms;
+                }
+                _ => return other("LIMIT or another clause between the arguments"),
             }
             call.distinct = list.duplicate_treatment == Some(DuplicateTreatment::Distinct);
             for argument in &list.args {
@@ -129,6 +139,10 @@ pub fn single(name: &ObjectName) -> Option<String> {
 impl Printer<'_> {
     pub fn function(&self, function: &Function) -> Written {
         let call = call(function)?;
+        if self.dialect && !call.order_by.is_empty() {
+            let at = function.name.span().start;
+            return Err(refuse(at, "ORDER BY cannot be used in a call here"));
+        }
         if functions::is_of_dialect(&call.name) {
             return match self.dialect {
                 true => self.of_dialect(function, &call),
@@ -155,7 +169,12 @@ impl Printer<'_> {
         if call.over.is_some() || call.name == "random" {
             self.seen.whole.set(true);
         }
-        let list = self.arguments(&call)?;
+        let mut list = self.arguments(&call)?;
+        if !call.order_by.is_empty() {
+            // Parts that are kept apart have no order.
+            self.seen.whole.set(true);
+            list += &format!(" order by {}", self.ordering(call.order_by)?);
+        }
         let distinct = if call.distinct { "distinct " } else { "" };
         let name = match self.naming {
             true => &single(&function.name).unwrap_or_default(),

@@ -25,7 +25,7 @@ pub fn take_apart<'a>(
     query: &'a Query,
     select: &'a Select,
 ) -> Option<Groups> {
-    let parts = Parts::of(select).ok()?;
+    let parts = Parts::of(select, plain.sql).ok()?;
     let mut base = plain.like();
     base.source = Some(source);
     let keys: Option<Vec<String>> = parts

@@ -82,7 +82,13 @@ pub fn parsed(tokens: Vec<TokenWithSpan>, sql: &str) -> Result<Query, Problem> {
         },
     }
     dialect.attempts.set(1_000 + 50 * tokens.len());
-    let mut parser = Parser::new(&dialect)
+    let is_deep = is_too_deep(&tokens);
+    let tokens = spelled_out(tokens);
+    read(&dialect, tokens, sql).map_err(|problem| if is_deep { too_deep() } else { problem })
+}
+
+fn read(dialect: &Select, tokens: Vec<TokenWithSpan>, sql: &str) -> Result<Query, Problem> {
+    let mut parser = Parser::new(dialect)
         .with_recursion_limit(LEVELS)
         .with_tokens_with_locations(tokens);
     let query = parser.parse_query().map_err(|e| syntax(&e, sql))?;
@@ -108,12 +114,7 @@ fn syntax(error: &ParserError, sql: &str) -> Problem {
     let text = match error {
         ParserError::ParserError(text) | ParserError::TokenizerError(text) => text,
         ParserError::RecursionLimitExceeded => {
-            return Problem::bad_request(
-                "sql",
-                format!(
-                    "the query is nested too deep: {LEVELS} levels are the most; write a simpler one"
-                ),
-            );
+            return too_deep();
         }
     };
     let located = text.rsplit_once(" at Line: ").and_then(|(words, place)| {
@@ -134,6 +135,67 @@ fn syntax(error: &ParserError, sql: &str) -> Problem {
     // What is missing at the end has no place in the parser's words.
     let end = place(sql, sql.trim_end().len());
     located.unwrap_or_else(|| refuse(end, lower_first(text)))
+}
+
+/// Where a word of SQL stands, for the last time; a place that is not known if it does not.
+pub fn last_word(sql: &str, word: &str) -> Location {
+    let tokens = Tokenizer::new(&Select::default(), sql).tokenize_with_location();
+    let tokens = tokens.unwrap_or_default();
+    let is_it = |token: &&TokenWithSpan| match &token.token {
+        Token::Word(found) => found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word),
+        _ => false,
+    };
+    let found = tokens.iter().rfind(is_it);
+    found.map_or(Location::empty(), |token| token.span.start)
+}
+
+/// What stands at a place of a text.
+pub fn text_at(sql: &str, at: Location) -> &str {
+    let line = sql.split('\n').nth((at.line as usize).wrapping_sub(1));
+    let line = line.unwrap_or_default();
+    let mut letters = line
+        .char_indices()
+        .skip((at.column as usize).saturating_sub(1));
+    letters.next().map_or("", |(start, _)| &line[start..])
+}
+
+/// `x isnull`, of which the parser does not know that it is `x is null`.
+fn spelled_out(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let words = |token: TokenWithSpan| match &token.token {
+        Token::Word(word)
+            if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("isnull") =>
+        {
+            let at = |word| TokenWithSpan::new(Token::make_keyword(word), token.span);
+            vec![at("IS"), at("NULL")]
+        }
+        _ => vec![token],
+    };
+    tokens.into_iter().flat_map(words).collect()
+}
+
+/// Whether so many NOT or CASE are within each other that the parser has given up, and gone on as if it were something
+/// else.
+fn is_too_deep(tokens: &[TokenWithSpan]) -> bool {
+    let (mut nots, mut cases) = (0, 0);
+    for token in tokens {
+        match &token.token {
+            Token::Whitespace(_) => continue,
+            Token::Word(word) if word.keyword == Keyword::NOT => nots += 1,
+            Token::Word(word) if word.keyword == Keyword::CASE => (nots, cases) = (0, cases + 1),
+            Token::Word(word) if word.keyword == Keyword::END => (nots, cases) = (0, cases - 1),
+            _ => nots = 0,
+        }
+        if nots + cases > LEVELS / 4 {
+            return true;
+        }
+    }
+    false
+}
+
+fn too_deep() -> Problem {
+    let words =
+        format!("the query is nested too deep: {LEVELS} levels are the most; write a simpler one");
+    Problem::bad_request("sql", words)
 }
 
 fn lower_first(words: &str) -> String {

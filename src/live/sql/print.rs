@@ -43,6 +43,8 @@ pub struct Printer<'a> {
     pub naming: bool,
     /// Whether it is of the dialect that streams are read in: what differs from SQLite's is written for it.
     pub dialect: bool,
+    /// What is read, where that is known: to tell where a clause is that the parser gives no place.
+    pub sql: &'a str,
     /// What `now()` is: [`NOW`] or [`START`].
     pub now: Cell<&'static str>,
     depth: Cell<usize>,
@@ -118,6 +120,7 @@ impl<'a> Printer<'a> {
             seen: Seen::default(),
             naming: false,
             dialect: false,
+            sql: "",
             now: Cell::new(NOW),
             depth: Cell::new(0),
         }
@@ -127,6 +130,7 @@ impl<'a> Printer<'a> {
     pub fn like(&self) -> Printer<'a> {
         Printer {
             dialect: self.dialect,
+            sql: self.sql,
             now: self.now.clone(),
             ..Printer::new(self.tables)
         }
@@ -333,5 +337,12 @@ pub fn start(expr: &Expr) -> Location {
 
 /// A refusal of what SQLite has not, or strangers may not.
 pub fn unknown(expr: &Expr, what: &str) -> Problem {
-    refuse(expr.span().start, format!("{what} cannot be used here"))
+    let (at, what) = match expr {
+        // The parser knows no place of it.
+        Expr::RLike { expr: of, .. } => (of.span().start, "REGEXP"),
+        Expr::Array(_) => (expr.span().start, "an array"),
+        Expr::CompoundFieldAccess { .. } => (expr.span().start, "[…]"),
+        _ => (expr.span().start, what),
+    };
+    refuse(at, format!("{what} cannot be used here"))
 }

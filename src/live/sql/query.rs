@@ -10,7 +10,7 @@ use sqlparser::tokenizer::Location;
 
 use crate::live::sql::function::single;
 use crate::live::sql::names::{nearest, quoted};
-use crate::live::sql::parse::refuse;
+use crate::live::sql::parse::{last_word, refuse};
 use crate::live::sql::print::{Level, Printer, Written, start};
 use crate::problem::Problem;
 
@@ -54,7 +54,8 @@ impl Printer<'_> {
             (!pipe_operators.is_empty(), "|>"),
         ] {
             if is_there {
-                return Err(refuse(at, format!("{clause} cannot be used here")));
+                let place = clause_at(self.sql, clause, at);
+                return Err(refuse(place, format!("{clause} cannot be used here")));
             }
         }
         let mut text = String::new();
@@ -135,7 +136,7 @@ impl Printer<'_> {
     }
 
     fn select(&self, select: &Select) -> Written<String> {
-        let parts = Parts::of(select)?;
+        let parts = Parts::of(select, self.sql)?;
         let distinct = if parts.distinct { "distinct " } else { "" };
         let mut text = format!("select {distinct}{}", self.items(&select.projection)?);
         if !select.from.is_empty() {
@@ -300,7 +301,8 @@ impl Printer<'_> {
             } if limit_by.is_empty() => (limit.as_ref(), offset.as_ref().map(|o| &o.value)),
             LimitClause::OffsetCommaLimit { offset, limit } => (Some(limit), Some(offset)),
             LimitClause::LimitOffset { .. } => {
-                return Err(Problem::bad_request("sql", "LIMIT BY cannot be used here"));
+                let at = last_word(self.sql, "by");
+                return Err(refuse(at, "LIMIT BY cannot be used here"));
             }
         };
         let limit = limit.map_or(Ok("-1".to_owned()), |limit| self.text(limit))?;
@@ -311,6 +313,15 @@ impl Printer<'_> {
     }
 }
 
+/// Where a clause is that begins with a word, or else what it is part of.
+fn clause_at(sql: &str, clause: &str, of: Location) -> Location {
+    let word = clause.split(' ').next().unwrap_or(clause);
+    match last_word(sql, word) {
+        place if place.line > 0 => place,
+        _ => of,
+    }
+}
+
 /// The clauses of a SELECT that are not written as they stand.
 pub struct Parts<'e> {
     pub distinct: bool,
@@ -318,8 +329,8 @@ pub struct Parts<'e> {
 }
 
 impl Parts<'_> {
-    /// Looks at all clauses that a SELECT of any dialect can have.
-    pub fn of(select: &Select) -> Result<Parts<'_>, Problem> {
+    /// Looks at all clauses that a SELECT of any dialect can have; `sql` is what it is read from, if that is known.
+    pub fn of<'s>(select: &'s Select, sql: &str) -> Result<Parts<'s>, Problem> {
         let Select {
             select_token,
             optimizer_hints,
@@ -373,7 +384,8 @@ impl Parts<'_> {
             (matches!(distinct, Some(Distinct::On(_))), "DISTINCT ON"),
         ] {
             if is_there {
-                return Err(refuse(at, format!("{clause} cannot be used here")));
+                let place = clause_at(sql, clause, at);
+                return Err(refuse(place, format!("{clause} cannot be used here")));
             }
         }
         Ok(Parts {

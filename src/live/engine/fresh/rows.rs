@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use std::time::Instant;
 
 use super::fed::Fed;
@@ -10,6 +11,7 @@ use crate::event::Topic;
 use crate::live::engine::encode::Written;
 use crate::live::engine::fill::Fill;
 use crate::live::engine::late::Late;
+use crate::live::engine::quantum::Quantum;
 use crate::live::engine::query::{self, Key, Select, Viewers, Watch};
 use crate::live::engine::threads::Ask;
 use crate::live::engine::{Limits, Outcome, Time};
@@ -48,7 +50,7 @@ impl Fresh<'_> {
             viewers: Viewers::new(1),
             joining: Vec::new(),
         });
-        self.out.push(query.fill(watch.id));
+        self.out.push(query.fill(watch.id, self.limits.query_time));
         query.joining.push(watch);
     }
 
@@ -154,14 +156,14 @@ impl Fresh<'_> {
         let Some(query) = self.rows.get_mut(key) else {
             return;
         };
-        let had = query.viewers.take();
+        let (had, time) = (query.viewers.take(), self.limits.query_time);
         let table = query.table.clone();
         query.pending = Written::default();
         query.late.place = None;
         let is_read = !had.is_empty();
         query.joining.extend(had);
         self.out
-            .extend(query.joining.iter().map(|watch| query.fill(watch.id)));
+            .extend(query.joining.iter().map(|watch| query.fill(watch.id, time)));
         if is_read {
             self.leave(&table);
         }
@@ -229,11 +231,13 @@ impl RowsQuery {
         self.viewers.is_empty() && self.joining.is_empty()
     }
 
-    fn fill(&self, view: u64) -> Ask {
+    /// Asks for what a newcomer begins with.
+    fn fill(&self, view: u64, query_time: Duration) -> Ask {
         Ask::Fill(Fill::Newest {
             view,
             table: self.table.clone(),
             sql: Arc::downgrade(&self.newest),
+            quantum: Quantum::new(query_time),
         })
     }
 

@@ -200,7 +200,8 @@ impl Bench {
                     .for_each(|filled| self.fresh.filled(filled, &now));
             }
             self.fresh.step(&now, &mut asked);
-            if is_idle && asked.is_empty() && self.fresh.is_behind() {
+            let waits = self.fresh.is_behind() || self.whole.has_to_wait(&now);
+            if is_idle && asked.is_empty() && waits {
                 self.steady += Duration::from_millis(500);
                 now = self.time();
                 continue;

@@ -1,6 +1,5 @@
-//! Queries of the dialect take turns. Small pieces of work are before large ones, of which there is one at a time, and all
-//! together no more than half of the time while there is somebody else: one that runs as long as it may is waited for,
-//! and not twenty of them. What can only be done at once is tried as a small piece first.
+//! Queries of the dialect take turns. Small pieces of work are before large ones, which are among all that takes long
+//! (`large`). What can only be done at once is tried as a small piece first.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,20 +24,7 @@ pub(super) struct Flows {
     /// Of small pieces, the one that was done last.
     last: u64,
     /// Counts the runs of large ones.
-    runs: u64,
-    /// When the next of these may be.
-    not_before: Duration,
-}
-
-impl Flows {
-    /// How long until there is something to do for one of them; `taken` is up to where its table has its rows.
-    pub(super) fn pause(&self, flowing: &Flowing, taken: u64, now: &Time) -> Option<Duration> {
-        let pause = flowing.pause(taken, now)?;
-        Some(match flowing.is_large() {
-            true => pause.max(self.not_before.saturating_sub(now.steady)),
-            false => pause,
-        })
-    }
+    pub(super) runs: u64,
 }
 
 impl Whole<'_> {
@@ -86,20 +72,27 @@ impl Whole<'_> {
         if have_all { first } else { 0 }
     }
 
-    /// Does pieces of work, small ones as many as a turn has room for, and then a large one. Whether there was something
-    /// to do.
+    /// How long until there is something to do for one of them.
+    pub(super) fn pause(&self, flowing: &Flowing, now: &Time) -> Option<Duration> {
+        let pause = flowing.pause(self.taken(flowing), now)?;
+        Some(match flowing.is_large() {
+            true => pause.max(self.large.pause(now)),
+            false => pause,
+        })
+    }
+
+    fn is_due(&self, flowing: &Flowing, now: &Time) -> bool {
+        self.pause(flowing, now) == Some(Duration::ZERO)
+    }
+
+    /// Does small pieces of work, as many as a turn has room for. Whether there was something to do.
     pub(super) fn flow(&mut self, now: &Time) -> bool {
-        let is_due = |flowing: &Flowing| {
-            let pause = self.flows.pause(flowing, self.taken(flowing), now);
-            pause == Some(Duration::ZERO)
-        };
         let all = &self.flows.all;
         let after = all
             .range(self.flows.last + 1..)
             .chain(all.range(..=self.flows.last));
-        let small = after.filter(|(_, flowing)| !flowing.is_large() && is_due(flowing));
+        let small = after.filter(|(_, flowing)| !flowing.is_large() && self.is_due(flowing, now));
         let small: Vec<u64> = small.map(|(id, _)| *id).collect();
-        let large = self.large(|flowing| is_due(flowing));
         let began = Instant::now();
         for id in &small {
             self.piece(*id, now);
@@ -108,17 +101,8 @@ impl Whole<'_> {
                 break;
             }
         }
-        if let Some(id) = large {
-            let before = began.elapsed();
-            self.piece(id, now);
-            let (after, others) = (began.elapsed(), self.flows.all.values());
-            let is_alone = others.filter(|f| !f.is_large()).count() + self.reruns.len() == 0;
-            if after - before > TURN && !is_alone {
-                self.flows.not_before = now.steady + after + (after - before);
-            }
-        }
         self.hold_states();
-        large.is_some() || !small.is_empty()
+        !small.is_empty()
     }
 
     /// Holds what all groups hold to its limit: whoever has most goes.
@@ -136,19 +120,25 @@ impl Whole<'_> {
         }
     }
 
-    /// The large one that is next: by turns the one that has waited longest, and the one that has had least, so that what
-    /// takes little has not to wait for all that takes much.
-    fn large(&self, is_due: impl Fn(&Flowing) -> bool) -> Option<u64> {
+    /// Does a large piece of work: by turns of the one that has waited longest, and of the one that has had least. Whether
+    /// there was one.
+    pub(super) fn large_flow(&mut self, now: &Time, by_cost: bool) -> bool {
         let all = self.flows.all.values();
-        let due = all.filter(|f| f.is_large() && is_due(f));
+        let due = all.filter(|f| f.is_large() && self.is_due(f, now));
         let next = due.min_by_key(|flowing| {
-            let had = match self.flows.runs % 2 {
-                0 => flowing.quantum,
-                _ => Duration::ZERO,
+            let had = if by_cost {
+                flowing.quantum
+            } else {
+                Duration::ZERO
             };
             (had, flowing.ran, flowing.id())
         });
-        next.map(Flowing::id)
+        let Some(id) = next.map(Flowing::id) else {
+            return false;
+        };
+        self.piece(id, now);
+        self.hold_states();
+        true
     }
 
     fn piece(&mut self, id: u64, now: &Time) {

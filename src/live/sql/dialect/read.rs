@@ -122,8 +122,8 @@ impl Front {
         if let Some((_, at)) = clauses.emit {
             return Err(refuse(at, "EMIT is for groups: this has no aggregate"));
         }
-        if Parts::of(select)?.distinct || is_whole {
-            let what = match (Parts::of(select)?.distinct, query.order_by.is_some()) {
+        if Parts::of(select, "")?.distinct || is_whole {
+            let what = match (Parts::of(select, "")?.distinct, query.order_by.is_some()) {
                 (true, _) => "DISTINCT",
                 (_, true) => "ORDER BY",
                 _ => "OVER, a subquery in an expression, COLLATE and random()",
@@ -190,7 +190,7 @@ impl Front {
         let SetExpr::Select(inner) = &*subquery.body else {
             return Ok(None);
         };
-        let parts = Parts::of(inner)?;
+        let parts = Parts::of(inner, "")?;
         let ([table], true) = (inner.from.as_slice(), parts.group_by.is_empty()) else {
             return Ok(None);
         };
@@ -313,7 +313,7 @@ impl Front {
             ControlFlow::Continue(())
         });
         let group_by: Vec<String> = match &*query.body {
-            SetExpr::Select(select) => Parts::of(select)
+            SetExpr::Select(select) => Parts::of(select, "")
                 .map(|parts| parts.group_by.iter().map(ToString::to_string).collect())
                 .unwrap_or_default(),
             _ => Vec::new(),

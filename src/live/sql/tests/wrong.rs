@@ -101,11 +101,63 @@ fn what_is_wrong_is_said_with_its_place() {
         ),
         (
             "select value from metrics fetch first 3 rows only",
-            "line 1, column 1: FETCH (write LIMIT) cannot be used here",
+            "line 1, column 27: FETCH (write LIMIT) cannot be used here",
+        ),
+        (
+            "select substr(name, 1) from metrics for update",
+            "line 1, column 37: FOR cannot be used here",
+        ),
+        (
+            "select top 5 value from metrics",
+            "line 1, column 8: TOP (write LIMIT) cannot be used here",
+        ),
+        (
+            "select value from metrics\nwindow w as (order by ts)",
+            "line 2, column 1: WINDOW (write it after OVER) cannot be used here",
+        ),
+        (
+            "select value from metrics\nqualify row_number() over () = 1",
+            "line 2, column 1: QUALIFY cannot be used here",
+        ),
+        (
+            "select distinct on (name) name from metrics",
+            "line 1, column 8: DISTINCT ON cannot be used here",
+        ),
+        (
+            "select name, value from metrics order by 1, 7",
+            "line 1, column 45: 2nd ORDER BY term out of range",
+        ),
+        (
+            "select name from metrics having value > 1",
+            "line 1, column 33: HAVING clause on a non-aggregate query",
+        ),
+        (
+            "select name from metrics union select name, value from metrics",
+            "line 1, column 32: SELECTs to the left and right of UNION",
+        ),
+        (
+            "select name, 1 as n, 2 as n from metrics",
+            "line 1, column 22: two columns of the result are called n",
+        ),
+        (
+            "select value regexp 'a' from metrics",
+            "line 1, column 8: REGEXP cannot be used here",
+        ),
+        (
+            "select x'10'",
+            "line 1, column 8: X'10' is no number and no 'text'",
+        ),
+        (
+            "select 0x10000000000000000",
+            "line 1, column 8: 0x10000000000000000 has more than 64 bits",
+        ),
+        (
+            "select count(name limit 1) from metrics",
+            "line 1, column 8: LIMIT or another clause between the arguments cannot be used in a call here",
         ),
         (
             "select a.value, b.value from metrics a, metrics b",
-            "two columns of the result are called value; rename one with AS",
+            "line 1, column 17: two columns of the result are called value; rename one with AS",
         ),
         (
             "with c as (select * from calls) select * from tumble(c, interval 1 second)",
@@ -168,5 +220,63 @@ fn what_is_wrong_is_said_with_its_place() {
             }
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}
+
+#[test]
+fn what_is_nested_too_deep_is_said_to_be() {
+    with_front(|front| {
+        let said = |sql: &str| front.plan(sql).err().map(|e| e.detail.into_owned());
+        let nested = |open: &str, close: &str, times: usize| {
+            let sql = format!("select {}1{}", open.repeat(times), close.repeat(times));
+            said(&sql)
+        };
+        for times in [1, 3, 10] {
+            assert_eq!(nested("not ", "", times), None, "{times} times not");
+            let case = nested("case when 1 then ", " end", times);
+            assert_eq!(case, None, "{times} times case");
+        }
+        for times in (20..260).step_by(4).chain([700, 2_000]) {
+            for (open, close) in [("not ", ""), ("(not ", ")"), ("case when 1 then ", " end")] {
+                let close = if times < 700 { close } else { "" };
+                let Some(told) = nested(open, close, times) else {
+                    assert!(times < 200, "{times} times {open}");
+                    continue;
+                };
+                assert!(
+                    told.contains("too deep") || told.contains("query-bytes"),
+                    "{times} times {open}: {told}"
+                );
+            }
+        }
+    });
+}
+
+/// As SQLite takes them.
+#[test]
+fn numbers_and_orders_that_sqlite_knows() {
+    with_front(|front| {
+        for (sql, text, words) in [
+            ("select 0x1F as n", r#"select 31 as "n""#, "whole"),
+            (
+                "select 0xffffffffffffffff as n",
+                r#"select -1 as "n""#,
+                "whole",
+            ),
+            (
+                "select name isnull as n from metrics where not value isnull or name notnull",
+                r#"select "name" is null as "n" from "metrics" where not "value" is null or "name" is not null"#,
+                "rows",
+            ),
+            (
+                "select group_concat(distinct name order by name desc) as n from metrics",
+                r#"select group_concat(distinct "name" order by "name" desc) as "n" from "metrics""#,
+                "whole",
+            ),
+        ] {
+            let plan = front.plan(sql);
+            assert_eq!(class(&plan), words, "{sql}: {plan:?}");
+            assert_eq!(plan.unwrap().text, text);
+        }
     });
 }
