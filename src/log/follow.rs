@@ -14,8 +14,8 @@ use super::{Appended, Log, State};
 use crate::event::{Draft, EventId, Place};
 use crate::problem::Problem;
 
-/// How far the clock of a relay may be before ours, in milliseconds: a cursor from further in the future is none.
-const APART_MS: u64 = 3_600_000;
+/// How much further on another replica may be, by the relay's clock, in milliseconds: a cursor from beyond is none.
+const APART_MS: u64 = 60_000;
 
 /// Who orders what is published, when a log does not do it itself.
 pub trait Outlet: Send + Sync {
@@ -115,10 +115,19 @@ impl Log {
         if drafts.is_empty() {
             return Publishing::Done(Some(self.append_all(drafts, key)));
         }
-        if let Err(problem) = self.check_topics(&self.state(), &drafts) {
-            return Publishing::refused(problem);
+        let mut state = self.state();
+        let now = state.head.ms;
+        let known = match key {
+            Some(key) => state.keys.find(&drafts[0].topic, key, now),
+            None => Ok(None),
+        };
+        let known = known.and_then(|done| self.check_topics(&state, &drafts).map(|()| done));
+        drop(state);
+        match known {
+            Ok(None) => Publishing::Waiting(outlet.publish(drafts, key)),
+            Ok(Some(done)) => Publishing::Done(Some(Ok(done))),
+            Err(problem) => Publishing::refused(problem),
         }
-        Publishing::Waiting(outlet.publish(drafts, key))
     }
 
     /// Appends what has come from the relay. A `key` that was used on the same topic not long ago appends nothing and
@@ -131,11 +140,14 @@ impl Log {
         if first <= state.head || !has_room {
             return None;
         }
-        if let Some(key) = key
-            && let Ok(Some(done)) = state.keys.find(&topic, key, place.ms)
-        {
+        // One too many is not remembered; whoever published it here was refused before.
+        let (key, known) = match key.map(|key| state.keys.find(&topic, key, place.ms)) {
+            None | Some(Err(_)) => (None, None),
+            Some(Ok(known)) => (key, known),
+        };
+        if known.is_some() {
             state.head = first;
-            return Some(done);
+            return known;
         }
         let done = self.append_from(&mut state, first, drafts);
         if let Some(key) = key {
@@ -182,8 +194,9 @@ impl Log {
     }
 
     /// Whether a cursor beyond the head may be one that another replica has given, which is further on.
-    pub(super) fn may_come_to(&self, cursor: EventId) -> bool {
-        self.is_following() && cursor.ms <= (self.clock)().saturating_add(APART_MS)
+    pub(super) fn may_come_to(&self, head: EventId, cursor: EventId) -> bool {
+        let now = (self.clock)().max(head.ms);
+        self.is_following() && cursor.ms <= now.saturating_add(APART_MS)
     }
 }
 

@@ -101,7 +101,7 @@ impl Reader {
         // A cursor beyond the head is not of this log. It must not be kept: once the head has passed it,
         // it would look like one, and what was in between would be skipped.
         let honest = match start {
-            Start::After(cursor) => cursor <= state.head || log.may_come_to(cursor),
+            Start::After(cursor) => cursor <= state.head || log.may_come_to(state.head, cursor),
             Start::Head => true,
             Start::Unknown => false,
         };

@@ -20,8 +20,13 @@ use crate::problem::Problem;
 
 mod sentinel;
 
-/// Entries that are read at once: fewer than a stream keeps, so that a read that brings fewer has lost nothing.
-const AT_ONCE: usize = 1_000;
+/// Entries that are read at once, at first and at most: fewer than a stream keeps, so that a read that brings fewer has
+/// lost nothing.
+const FEW: usize = 16;
+const MANY: usize = 1_000;
+
+/// Bytes that are read at once, about.
+const BYTES: usize = 4 << 20;
 
 /// The greatest number of a millisecond that has an id.
 const MOST: u64 = (1 << 40) - 1;
@@ -135,6 +140,7 @@ impl Relay for Redis {
                 connection,
                 key: self.key.clone(),
                 entries: self.entries,
+                at_once: FEW,
             }) as Box<dyn Reading>)
         }
         .boxed()
@@ -147,6 +153,7 @@ impl Relay for Redis {
                 connection,
                 key: self.key.clone(),
                 entries: self.entries,
+                at_once: FEW,
             }) as Box<dyn Writing>)
         }
         .boxed()
@@ -157,6 +164,7 @@ struct Connected {
     connection: MultiplexedConnection,
     key: Arc<str>,
     entries: u64,
+    at_once: usize,
 }
 
 impl Connected {
@@ -271,12 +279,19 @@ impl Reading for Connected {
     fn next(&mut self, after: Place) -> BoxFuture<'_, Result<Batch, Fault>> {
         async move {
             let mut read = cmd("XREAD");
-            read.arg("COUNT").arg(AT_ONCE);
+            let most = self.at_once;
+            read.arg("COUNT").arg(most);
             read.arg("BLOCK").arg(WAIT.as_millis() as u64);
             read.arg("STREAMS").arg(&*self.key).arg(after.to_string());
             let answer = self.ask(read).await?;
             let entries = entries(&answer)?;
-            let is_lossy = match entries.len() == AT_ONCE {
+            let bytes: usize = entries.iter().map(|entry| entry.bytes.len()).sum();
+            self.at_once = match bytes > BYTES / 2 {
+                true => (most * (BYTES / 2) / bytes).max(1),
+                false if entries.len() == most => (most * 2).min(MANY),
+                false => most,
+            };
+            let is_lossy = match entries.len() == most {
                 true => {
                     let ends = self.ends().await?;
                     ends.and_then(|ends| ends.floor)

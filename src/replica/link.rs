@@ -1,7 +1,7 @@
 //! A log and a relay: what is published goes out by an [`Outbox`], what comes back is appended, on every replica alike.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::future::{BoxFuture, FutureExt, ready};
@@ -32,7 +32,7 @@ pub struct Link {
     away: Mutex<Option<String>>,
     is_caught_up: watch::Sender<bool>,
     /// Whether this replica hears of itself by way of the broker.
-    pub(super) is_heard: AtomicBool,
+    pub(super) is_heard: watch::Sender<bool>,
     pub(super) probe_us: AtomicU64,
     numbers: Numbers,
 }
@@ -67,7 +67,7 @@ impl Link {
             jobs: Mutex::new(Some(jobs)),
             away: Mutex::new(Some("not connected yet".to_owned())),
             is_caught_up: watch::Sender::new(false),
-            is_heard: AtomicBool::new(false),
+            is_heard: watch::Sender::new(false),
             probe_us: AtomicU64::new(0),
             numbers: Numbers::default(),
         });
@@ -101,6 +101,12 @@ impl Link {
     pub async fn caught_up(&self) {
         let mut caught_up = self.is_caught_up.subscribe();
         let _ = caught_up.wait_for(|is| *is).await;
+    }
+
+    /// Waits until this replica hears of itself.
+    pub async fn heard(&self) {
+        let mut heard = self.is_heard.subscribe();
+        let _ = heard.wait_for(|is| *is).await;
     }
 
     fn away(&self) -> MutexGuard<'_, Option<String>> {
@@ -150,7 +156,7 @@ impl Outlet for Link {
     fn ready(&self) -> Result<(), Problem> {
         self.hears()?;
         self.outbox.ready()?;
-        match self.is_heard.load(Ordering::Relaxed) {
+        match *self.is_heard.borrow() {
             true => Ok(()),
             false => {
                 let detail = format!(

@@ -72,13 +72,14 @@ async fn connected(
         Ok(begun) => begun,
         Err(fault) => return fault,
     };
-    let mut is_behind = true;
+    let (mut is_behind, mut is_more) = (true, true);
     loop {
         *at = Some(At {
             epoch: bounds.epoch.clone(),
             place,
         });
-        if is_behind && place >= bounds.last {
+        // What was last may have been taken out by hand.
+        if is_behind && (place >= bounds.last || !is_more) {
             is_behind = false;
             pace.reset();
             follower.is_caught_up();
@@ -90,6 +91,7 @@ async fn connected(
                 if is_lossy {
                     follower.lost("the relay let go of entries before they were read");
                 }
+                is_more = !entries.is_empty();
                 if let Some(last) = entries.last() {
                     place = last.place;
                     follower.take(entries);

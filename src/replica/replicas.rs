@@ -130,7 +130,7 @@ impl Replicas {
                 .own
                 .is_some_and(|at| now - at < self.limits.timeout + EVERY);
             drop(heard);
-            self.link.is_heard.store(is_heard, Ordering::Relaxed);
+            self.link.is_heard.send_replace(is_heard);
             // Nobody waits for it: what comes back is heard, and what does not is known by that.
             drop(given);
         }
@@ -169,7 +169,7 @@ impl Replicas {
                 let micros = (now - at).as_micros() as u64;
                 self.link.probe_us.store(micros.max(1), Ordering::Relaxed);
             }
-            self.link.is_heard.store(true, Ordering::Relaxed);
+            self.link.is_heard.send_replace(true);
         } else if said.server == self.server && !heard.replicas.contains_key(&said.by) {
             tracing::warn!(
                 "another replica is called {} too: give each its own --name",

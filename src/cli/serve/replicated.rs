@@ -1,8 +1,10 @@
 //! A server as one of several.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::settings;
 use crate::api::stats::Stats;
@@ -17,6 +19,7 @@ use crate::replica::replicas::Replicas;
 pub(super) struct Replicated {
     link: Arc<Link>,
     replicas: Arc<Replicas>,
+    wait: Duration,
 }
 
 impl Replicated {
@@ -37,7 +40,11 @@ impl Replicated {
         let (events, replicas) = (open(Stream::Events)?, open(Stream::Replicas)?);
         let link = Link::new(events, log, limits);
         let replicas = Replicas::new(replicas, &link, name, limits);
-        Ok(Some(Replicated { link, replicas }))
+        Ok(Some(Replicated {
+            link,
+            replicas,
+            wait: limits.timeout,
+        }))
     }
 
     /// Begins to carry; comes back when all that the relay has is here.
@@ -57,6 +64,8 @@ impl Replicated {
         stats.among(Box::new(move || heard.all()));
         let count = move || -> Value { counted.json() };
         tokio::spawn(self.replicas.run(count));
+        // Ready is who is heard; but a broker that does not answer is no reason not to begin.
+        let _ = timeout(self.wait, self.link.heard()).await;
         Ok(())
     }
 }
