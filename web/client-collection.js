@@ -138,7 +138,9 @@ export class Live extends Map {
     if (this.#isClosed || listed === null) return;
     for (const id of [...this.keys()]) if (!listed.documents.has(id)) this.#remove(id, { version: this.#versions.get(id) ?? 0, event: null });
     for (const [id, { document, version }] of listed.documents) {
-      if (version !== this.#versions.get(id)) this.#put(id, { document, version, event: null });
+      // One that was deleted and made anew may have the version of the one before.
+      const isKnown = version === this.#versions.get(id) && JSON.stringify(document) === JSON.stringify(this.get(id));
+      if (!isKnown) this.#put(id, { document, version, event: null });
     }
     // From before the list: what came between and is in it already is told by its version.
     const stop = await this.#collection.changes(this.#options.filter ?? {}, listed.cursor, (event) => this.#take(event));

@@ -3,6 +3,9 @@
 
 /** @typedef {{ status: number, title?: string, detail?: string, type?: string, retryAfter?: number }} Told */
 
+/** What a server says of a change that is made, or may be: whoever sends it again may make it twice. */
+const UNDECIDED = ['/problems/in-doubt', '/problems/not-told'];
+
 /** A refusal: the server's own words (RFC 9457), with the status of the answer. Status 0 is none of the server's: there
  *  was no answer, so what was asked for may have been done or not; the title is then `lost` or `late`. */
 export class Problem extends Error {
@@ -15,7 +18,7 @@ export class Problem extends Error {
     this.detail = told.detail ?? '';
     this.type = told.type ?? '';
     /** After how many milliseconds to ask again, where the server said so: then nothing was done. */
-    this.retryAfter = told.retryAfter ?? null;
+    this.retryAfter = UNDECIDED.includes(this.type) ? null : (told.retryAfter ?? null);
   }
 
   /** As what can be sent from a worker, and made a Problem again. @returns {Told} */

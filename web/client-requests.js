@@ -44,7 +44,8 @@ export class Requests {
   async #call({ method, path, body, contentType, ifMatch }, timeout) {
     const reply = await this.say({ type: 'request', method, path, body, content_type: contentType, if_match: ifMatch }, timeout);
     if (reply.type === '$reply' && reply.status < 400) return /** @type {any} */ (reply);
-    throw new Problem({ ...(reply.type === '$reply' ? reply.body : reply), status: reply.status });
+    const retryAfter = reply.retry_after === undefined ? undefined : reply.retry_after * 1000;
+    throw new Problem({ ...(reply.type === '$reply' ? reply.body : reply), status: reply.status, retryAfter });
   }
 
   /** @param {Asked} asked @param {number} timeout @returns {Promise<Reply>} */

@@ -13,7 +13,6 @@ const HELLO_MS = 3000;
 export class SharedLine {
   /** @type {Standing} */
   standing = { state: 'idle', wire: null, cursor: null, reason: '' };
-  isShared = true;
   #port;
   #changed;
   #count = 0;

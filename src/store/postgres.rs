@@ -69,6 +69,8 @@ struct Source {
     place: Place,
     settings: Settings,
     woken: Arc<Notify>,
+    /// Rung when a write has found the database while the reader waits for it to come back.
+    found: Arc<Notify>,
 }
 
 /// A database that was found to be as it must be, and is not in use yet.
@@ -95,6 +97,7 @@ impl Opened {
             place,
             settings,
             woken: Arc::new(Notify::new()),
+            found: Arc::new(Notify::new()),
         };
         let definitions = Definitions::new(settings.limits);
         let session = Session::open(&source).await.map_err(failed)?;
@@ -296,6 +299,7 @@ impl Shared {
     fn commits(&self) {
         self.commits.fetch_add(1, Ordering::Release);
         self.source.woken.notify_one();
+        self.source.found.notify_one();
     }
 
     fn committed(&self) -> u64 {

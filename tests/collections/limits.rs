@@ -35,8 +35,17 @@ async fn numbers_and_sizes_have_limits() {
     ] {
         let refused = third.call(call).await;
         assert_eq!(refused.status, 429, "{refused:?}");
-        assert!(header(&refused, "retry-after").is_some());
+        assert_eq!(header(&refused, "retry-after"), Some("60"));
     }
+    let mut socket = third.watch(WIRES[3], "", None).await;
+    socket.ready().await;
+    let post =
+        json!({"type": "request", "method": "POST", "path": third.list_path(""), "body": {}});
+    socket.websocket().say(&post).await;
+    let refused = socket.answer().await;
+    assert_eq!(refused["status"], 429, "{refused}");
+    assert_eq!(refused["retry_after"], 60, "{refused}");
+    drop(socket);
     // What is refused for another reason makes none, and what only asks neither.
     assert_eq!(third.list("").await.status, 200);
     assert_eq!(third.get(1).await.status, 404);

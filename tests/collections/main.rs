@@ -6,6 +6,7 @@ mod support;
 
 mod contract;
 mod crash;
+mod drain;
 mod indexes;
 mod limits;
 mod shelf;

@@ -129,6 +129,20 @@ describe('requests', { concurrency: 4 }, () => {
     assert.deepEqual(again, late);
   });
 
+  it('are repeated when the server says when, unless they may be done already', async (t) => {
+    const tab = await client(t);
+    for (const [kind, times] of [['store-away', 2], ['in-doubt', 1], ['not-told', 1]]) {
+      let asked = 0;
+      await tab.page.route(`**/api/v2/${kind}`, (route) => {
+        asked += 1;
+        const json = { type: `/problems/${kind}`, title: 'Service Unavailable', status: 503, detail: kind };
+        return route.fulfill({ status: 503, headers: { 'retry-after': '0' }, json });
+      });
+      const { status, detail } = await does(tab, kind, (items) => items.create({ n: 1 }));
+      assert.deepEqual([status, detail, asked], [503, kind, times]);
+    }
+  });
+
   it('are repeated after a cut when that does no harm, and else not', async (t) => {
     const relay = await Relay.to(t, stage.server.listeners.http1);
     const tab = await client(t, { url: relay.origin, wire: 'websocket', twoWay: true });
@@ -237,6 +251,9 @@ describe('a collection that is watched', { concurrency: 4 }, () => {
     relay.blocked = /^GET/;
     relay.cut();
     await ask('DELETE', 'gap/1', undefined, forgetful);
+    // In the version that it had, and another all the same.
+    await ask('DELETE', 'gap/3', undefined, forgetful);
+    await ask('PUT', 'gap/3', { n: 'anew' }, forgetful);
     for (let n = 0; n < 10; n += 1) await ask('PUT', 'gap/2', { n }, forgetful);
     await ask('POST', 'gap', { id: 4 }, forgetful);
     relay.blocked = null;
@@ -244,7 +261,7 @@ describe('a collection that is watched', { concurrency: 4 }, () => {
     const [gaps, changes] = await tab.page.evaluate('[window.gaps, window.changes.slice(3)]');
     assert.deepEqual(gaps.map(({ type, topic, reason }) => [type, topic, reason]), [['$gap', 'collections/gap', 'expired']]);
     // Nothing that the log still had, but for what the list says is different.
-    assert.deepEqual(sorted(changes.map(([kind, id]) => [id, kind])), [[1, 'DELETED'], [2, 'MODIFIED'], [4, 'ADDED']]);
+    assert.deepEqual(sorted(changes.map(([kind, id]) => [id, kind])), [[1, 'DELETED'], [2, 'MODIFIED'], [3, 'MODIFIED'], [4, 'ADDED']]);
     await ask('DELETE', 'gap/4', undefined, forgetful);
     await agrees(tab, 'gap', forgetful);
   });

@@ -168,6 +168,16 @@ async fn what_is_too_large_ends_the_session() {
             );
         }
     }
+    // Who is not done speaking when it is refused hears why all the same.
+    for link in [Link::Ws, Link::Wss] {
+        let mut client = Client::connect(&target, link, Carry::WebSocket).await;
+        client.say(&"4".repeat(16 << 20)).await;
+        let end = client.end().await;
+        assert!(
+            end.starts_with("1009 message over the limit"),
+            "{link}: {end}"
+        );
+    }
     server.until("all are gone", |stats| {
         stats["wires"]["socket_io"]["connections"] == 0
     });

@@ -3,7 +3,7 @@
 //!
 //! A server of its own for each case; requests and streams come from this process, which is not measured, but has the
 //! same processors. In the order of reading: `alone` (who is measured), `directory` (where it writes), `writes` with
-//! its `floor`, `events` with their `watchers`, and `reads`.
+//! its `floor`, `events` with their `watchers`, `reads`, `socket_io` and `postgres`.
 
 #![forbid(unsafe_code)]
 
@@ -14,7 +14,9 @@ mod command;
 mod directory;
 mod events;
 mod floor;
+mod postgres;
 mod reads;
+mod socket_io;
 mod watchers;
 mod writes;
 
@@ -31,9 +33,11 @@ struct Options {
     cases: Vec<String>,
     quick: bool,
     triwire: PathBuf,
+    /// Where a Postgres that may be written to has its socket.
+    postgres: Option<PathBuf>,
 }
 
-const CASES: [&str; 3] = ["writes", "events", "reads"];
+const CASES: [&str; 5] = ["writes", "events", "reads", "socket_io", "postgres"];
 
 impl Options {
     fn parse(arguments: &[String]) -> Result<Options> {
@@ -41,12 +45,14 @@ impl Options {
             cases: CASES.map(str::to_owned).to_vec(),
             quick: false,
             triwire: command::triwire(),
+            postgres: None,
         };
         let mut given = command::Options::of(arguments);
         while let Some(flag) = given.flag() {
             match flag {
                 "--cases" => options.cases = given.value()?.split(',').map(str::to_owned).collect(),
                 "--server" => options.triwire = given.value()?.into(),
+                "--postgres" => options.postgres = Some(given.value()?.into()),
                 "--quick" => options.quick = true,
                 _ => return given.unknown(),
             }
@@ -72,7 +78,12 @@ fn run(arguments: &[String]) -> Result<()> {
             match &**case {
                 "writes" => writes::run(options).await?,
                 "events" => events::run(options).await?,
-                _ => reads::run(options).await?,
+                "reads" => reads::run(options).await?,
+                "socket_io" => socket_io::run(options).await?,
+                _ => {
+                    let sockets = options.postgres.as_deref();
+                    postgres::run(options, sockets.ok_or("there is no Postgres")?).await?;
+                }
             }
         }
         Ok(())

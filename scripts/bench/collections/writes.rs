@@ -34,12 +34,21 @@ pub struct Figures {
     /// Until each was answered.
     pub answers: Histogram,
     /// What the server used.
-    cpu: u64,
+    pub cpu: u64,
 }
 
 impl Figures {
-    fn a_second(&self) -> f64 {
+    pub fn a_second(&self) -> f64 {
         self.writes as f64 * SECOND as f64 / self.time as f64
+    }
+
+    /// Adds what some have done in the same time: how long each of theirs took.
+    pub fn add(&mut self, time: u64, all: Vec<Vec<u64>>) {
+        self.time += time;
+        for took in all.into_iter().flatten() {
+            self.answers.record(took);
+            self.writes += 1;
+        }
     }
 }
 
@@ -133,15 +142,11 @@ async fn run_writers(options: &Options, size: &Size, in_flight: usize) -> Result
 }
 
 /// Each connection writes, one after the other, for so long.
-async fn write(writers: &mut [Api], time: Duration, figures: &mut Figures) -> Result<()> {
+pub async fn write(writers: &mut [Api], time: Duration, figures: &mut Figures) -> Result<()> {
     let start = clock::now();
     let end = start + time.as_nanos() as u64;
     let all = try_join_all(writers.iter_mut().map(|writer| one(writer, end))).await?;
-    figures.time += clock::now() - start;
-    for took in all.into_iter().flatten() {
-        figures.answers.record(took);
-        figures.writes += 1;
-    }
+    figures.add(clock::now() - start, all);
     Ok(())
 }
 

@@ -53,10 +53,17 @@ pub(super) async fn run(store: Weak<Shared>, first: Session, mut place: Told) {
             }
             Err(ended) => ended,
         };
-        if let Some(shared) = store.upgrade() {
-            shared.away(&ended);
-        }
-        sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
+        let Some(shared) = store.upgrade() else {
+            return;
+        };
+        shared.away(&ended);
+        let found = shared.source.found.clone();
+        drop(shared);
+        // Who writes meanwhile waits to be told, and has found that the database is there. Never at once: it may be there
+        // for others only.
+        sleep(AGAIN.mul_f64(0.5 + fastrand::f64())).await;
+        let rest = pause.mul_f64(0.5 + fastrand::f64());
+        let _ = timeout(rest.saturating_sub(AGAIN), found.notified()).await;
         pause = (pause * 2).min(AGAIN_AT_MOST);
     }
 }

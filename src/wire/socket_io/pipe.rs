@@ -279,11 +279,16 @@ impl Drop for Pipe {
         let is_unsaid = !self.has_closed && self.last_words.is_none() && self.said.is_between();
         let farewell = self.session.farewell().unwrap_or(Farewell::PROTOCOL);
         let words = is_unsaid.then(|| close(farewell));
+        // Whoever is still saying what is too large reads nothing before it is said.
+        let is_speaking = farewell.code == Farewell::SIZE.code;
         if let (Some(mut io), Ok(runtime)) = (self.io.take(), Handle::try_current()) {
             // The socket's own shutdown discards what comes in for a while, so that our last words reach the client.
             runtime.spawn(tokio::time::timeout(LINGER, async move {
                 if let Some(words) = words {
                     let _ = io.write_all(&words).await;
+                }
+                if is_speaking {
+                    let _ = tokio::io::copy(&mut io, &mut tokio::io::sink()).await;
                 }
                 let _ = io.shutdown().await;
             }));

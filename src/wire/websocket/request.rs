@@ -9,6 +9,7 @@ use futures_util::Stream;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::FuturesUnordered;
 use hyper::Method;
+use hyper::header::RETRY_AFTER;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -160,6 +161,12 @@ fn refused(problem: &Problem, reference: Option<Value>) -> String {
     let mut head = json!({ "type": "$reply", "status": problem.status.as_u16() });
     if let Some(reference) = reference {
         head["ref"] = reference;
+    }
+    let mut headers = problem.headers.iter();
+    let again = headers.find(|(name, _)| *name == RETRY_AFTER);
+    let seconds = again.and_then(|(_, value)| value.to_str().ok()?.parse::<u64>().ok());
+    if let Some(seconds) = seconds {
+        head["retry_after"] = seconds.into();
     }
     with_body(head, Some(&problem.json()))
 }
