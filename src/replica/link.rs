@@ -14,7 +14,7 @@ use super::pull::{self, Follower};
 use crate::event::{Draft, Place};
 use crate::log::{Appended, Carried, Log, Outlet, Reason};
 use crate::problem::Problem;
-use crate::relay::{Bounds, Entry, Fault, Limits, Relay};
+use crate::relay::{Bounds, Entry, Fault, LOST, Limits, Relay};
 
 /// Publishers whose last number is remembered, so that what they send twice is taken once.
 const PUBLISHERS: usize = 10_000;
@@ -89,6 +89,7 @@ impl Link {
         let mut follower = Applying {
             link: self.clone(),
             publishers: Publishers::default(),
+            is_told: false,
         };
         let wait = self.limits.timeout;
         tokio::select! {
@@ -191,6 +192,8 @@ fn too_large(size: usize, most: usize) -> Problem {
 struct Applying {
     link: Arc<Link>,
     publishers: Publishers,
+    /// Whether readers were told of a loss, and nothing has come since.
+    is_told: bool,
 }
 
 impl Follower for Applying {
@@ -214,6 +217,7 @@ impl Follower for Applying {
     }
 
     fn lost(&mut self, why: &str) {
+        self.is_told = true;
         self.link.numbers.gaps.fetch_add(1, Ordering::Relaxed);
         tracing::warn!("relay {}: {why}; readers are told", self.link.relay.kind());
         self.link
@@ -242,6 +246,14 @@ impl Applying {
         if found.bytes.is_empty() {
             return;
         }
+        // Whoever begins here, or was not connected then, can not know it by itself.
+        if found.bytes == LOST {
+            if !self.is_told {
+                self.lost("the relay has forgotten some of what it had");
+            }
+            return;
+        }
+        self.is_told = false;
         let published = match entry::read(&found.bytes) {
             Ok(published) => published,
             Err(problem) => {
