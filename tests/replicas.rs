@@ -322,7 +322,7 @@ async fn a_replica_that_comes_after_the_relay_has_forgotten_something_knows_of_i
     memory.set_clock(500);
     let a = Replica::new(&memory).await;
     let first = a.publish("1").await.expect("it is there").last;
-    a.publish("2").await.expect("it is there");
+    let gone = a.publish("2").await.expect("it is there").last;
     memory.cut(true);
     is_away(&a).await;
     memory.forget_newest(1);
@@ -335,8 +335,11 @@ async fn a_replica_that_comes_after_the_relay_has_forgotten_something_knows_of_i
     a.publish("3").await.expect("it is there");
     let b = Replica::new(&memory).await;
     for replica in [&a, &b] {
+        for cursor in [first, gone] {
+            let told = rest(&mut replica.reader(Start::After(cursor)));
+            assert!(told[0].1.contains(r#""reason":"relay""#), "{told:?}");
+        }
         let told = rest(&mut replica.reader(Start::After(first)));
-        assert!(told[0].1.contains(r#""reason":"relay""#), "{told:?}");
         assert_eq!(told.last().map(|(_, text)| &**text), Some("3"));
     }
 }

@@ -89,7 +89,6 @@ impl Link {
         let mut follower = Applying {
             link: self.clone(),
             publishers: Publishers::default(),
-            is_told: false,
         };
         let wait = self.limits.timeout;
         tokio::select! {
@@ -192,8 +191,6 @@ fn too_large(size: usize, most: usize) -> Problem {
 struct Applying {
     link: Arc<Link>,
     publishers: Publishers,
-    /// Whether readers were told of a loss, and nothing has come since.
-    is_told: bool,
 }
 
 impl Follower for Applying {
@@ -217,7 +214,6 @@ impl Follower for Applying {
     }
 
     fn lost(&mut self, why: &str) {
-        self.is_told = true;
         self.link.numbers.gaps.fetch_add(1, Ordering::Relaxed);
         tracing::warn!("relay {}: {why}; readers are told", self.link.relay.kind());
         self.link
@@ -246,14 +242,12 @@ impl Applying {
         if found.bytes.is_empty() {
             return;
         }
-        // Whoever begins here, or was not connected then, can not know it by itself.
+        // Whoever begins here can not know it by itself; and a cursor of what was lost may be after all that is here.
         if found.bytes == LOST {
-            if !self.is_told {
-                self.lost("the relay has forgotten some of what it had");
-            }
+            self.link.log.begin_after(found.place);
+            self.lost("the relay has forgotten some of what it had");
             return;
         }
-        self.is_told = false;
         let published = match entry::read(&found.bytes) {
             Ok(published) => published,
             Err(problem) => {
