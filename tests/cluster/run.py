@@ -57,7 +57,9 @@ def main():
     asked = parser.parse_args()
     for name in ("redis-server", "redis-cli", "haproxy"):
         program(name)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A shell has those that it starts in the background not hear of it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     dir = Path(tempfile.mkdtemp(prefix="triwire-cluster-"))
     cluster, status = None, 1
     try:
