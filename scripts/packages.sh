@@ -20,3 +20,17 @@ postgres_bin() {
     [[ -x $bin ]] || bin=$(command -v initdb) || return
     dirname "$(realpath "$bin")"
 }
+
+# need_packages PACKAGE[:PROGRAM]…: installs those whose program is missing; others than root are told.
+need_packages() {
+    local word missing=() path=$PATH:/usr/sbin
+    for word in "$@"; do
+        PATH=$path command -v "${word#*:}" >/dev/null || missing+=("${word%:*}")
+    done
+    ((${#missing[@]})) || return 0
+    if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
+        echo "${0##*/}: missing: ${missing[*]}; on Debian, as root: apt-get install ${missing[*]}" >&2
+        exit 1
+    fi
+    install_packages "${missing[@]}" >&2
+}

@@ -39,9 +39,10 @@ macro_rules! file {
 }
 
 /// All of them.
-pub static FILES: [File; 48] = [
+pub static FILES: [File; 52] = [
     file!("/", HTML, "index.html"),
     file!("/page.css", CSS, "page.css"),
+    file!("/cluster.css", CSS, "cluster.css"),
     file!("/collections.css", CSS, "collections.css"),
     file!("/compare.css", CSS, "compare.css"),
     file!("/panel.css", CSS, "panel.css"),
@@ -55,6 +56,9 @@ pub static FILES: [File; 48] = [
     file!("/client-requests.js", SCRIPT, "client-requests.js"),
     file!("/client-share.js", SCRIPT, "client-share.js"),
     file!("/client-wires.js", SCRIPT, "client-wires.js"),
+    file!("/cluster.js", SCRIPT, "cluster.js"),
+    file!("/cluster-reader.js", SCRIPT, "cluster-reader.js"),
+    file!("/cluster-view.js", SCRIPT, "cluster-view.js"),
     file!("/collections.js", SCRIPT, "collections.js"),
     file!("/collections-view.js", SCRIPT, "collections-view.js"),
     file!("/compare.js", SCRIPT, "compare.js"),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt, ready};
 
 use crate::event::Place;
 use crate::problem::Problem;
@@ -37,9 +37,19 @@ pub trait Reading: Send {
     /// The entries after this place, in order, some of them: waits for the first, but not for ever.
     fn next(&mut self, after: Place) -> BoxFuture<'_, Result<Batch, Fault>>;
 
-    /// Sees to it that whatever comes from now on has a greater place: the broker has forgotten what it had.
+    /// Whether the entry that was read at this place is still there: an older copy of the stream may have gone on without
+    /// it. Who can not tell says that it is.
+    fn has(&mut self, _: Place) -> BoxFuture<'_, Result<bool, Fault>> {
+        ready(Ok(true)).boxed()
+    }
+
+    /// Sees to it that whatever comes from now on has a greater place: the broker has forgotten what it had. Leaves an
+    /// entry that says so, [`LOST`], for those who were not there.
     fn raise(&mut self, above: Place) -> BoxFuture<'_, Result<(), Fault>>;
 }
+
+/// What an entry says where the broker has forgotten something: what was before it may not be all that there was.
+pub const LOST: &[u8] = br#"{"lost":true}"#;
 
 /// Appends to a stream.
 pub trait Writing: Send {

@@ -53,7 +53,9 @@ fn start(command: &[String]) -> (Server, PathBuf) {
         args[at + 1] = data.display().to_string();
     }
     for listener in LISTENERS {
-        if let Some(at) = args.iter().position(|arg| *arg == format!("--{listener}")) {
+        if let Some(at) = args.iter().position(|arg| *arg == format!("--{listener}"))
+            && args[at + 1] != "off"
+        {
             let (address, port) = args[at + 1]
                 .rsplit_once(':')
                 .expect("an address and a port");
@@ -140,6 +142,34 @@ fn the_image_starts_and_is_found_healthy() {
     assert!(ask(port), "it is healthy");
     ends_in_peace(server, &data);
     assert!(!ask(port), "nobody listens there any more");
+}
+
+/// In containers and on Kubernetes: without the relay, which is not here.
+#[test]
+fn the_servers_of_compose_and_kubernetes_start() {
+    for (file, key, count) in [
+        ("compose.yaml", "command: ", 2),
+        ("docs/deploy/kubernetes/triwire.yaml", "args: ", 1),
+    ] {
+        let text = read(file);
+        let lines = text
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix(key))
+            .filter(|list| list.starts_with("[\"serve\""));
+        let mut found = 0;
+        for list in lines {
+            let mut words: Vec<String> = serde_json::from_str(list).expect("a list of strings");
+            if let Some(at) = words.iter().position(|word| word == "--relay") {
+                words.drain(at..at + 2);
+            }
+            let (server, data) = start(&words);
+            let listeners = server.ready["listeners"].as_object();
+            assert_eq!(listeners.map(|on| on.len()), Some(1), "{file}");
+            found += 1;
+            ends_in_peace(server, &data);
+        }
+        assert_eq!(found, count, "{file}");
+    }
 }
 
 /// A file that is copied and left out by .dockerignore would be found out only where images are built.

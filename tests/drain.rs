@@ -3,6 +3,9 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use support::client::ask::Ask;
@@ -13,7 +16,7 @@ use support::client::poll::{Answer, poll};
 use support::client::publisher::Publisher;
 use support::client::sse;
 use support::client::{Framing, Reader, Refused, Transport};
-use support::server::Server;
+use support::server::{BINARY, LISTENERS, Server, new_dir, signal};
 
 use http_body_util::BodyExt;
 use tokio::task::JoinHandle;
@@ -23,6 +26,23 @@ const EACH: usize = 250;
 const STREAMS: usize = 50;
 /// Bytes of an event that is as large as one may be, nearly.
 const EVENT: usize = 255 * 1024;
+
+#[test]
+fn a_server_that_waits_for_its_relay_has_nobody_to_let_go() {
+    let nobody = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let relay = format!("redis://{}", nobody.expect("a free port"));
+    let mut command = Command::new(BINARY);
+    command.args(["serve", "--relay", &relay, "--certs"]);
+    command.arg(new_dir());
+    command.args(LISTENERS.map(|name| format!("--{name}=127.0.0.1:0")));
+    let mut child = command.stderr(Stdio::piped()).spawn().expect("it starts");
+    let stderr = BufReader::new(child.stderr.take().expect("piped"));
+    let mut lines = stderr.lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("it is tried again")));
+    signal(child.id(), "TERM");
+    let ended = child.wait().expect("it can be waited for");
+    assert_eq!(ended.code(), Some(0));
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_readers_are_let_go() {

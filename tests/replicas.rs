@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use triwire::bundle::Bell;
 use triwire::counts::{Connection, Counts, ListenerFacts, Seat, WireName};
 use triwire::event::{Draft, EventId, EventType, Payload, Topic};
@@ -313,6 +314,34 @@ async fn a_relay_that_has_forgotten_the_newest_is_a_gap() {
     let told = rest(&mut reader);
     assert!(told[0].1.contains(r#""reason":"relay""#), "{told:?}");
     assert_eq!(texts(&told[1..]), ["4"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_comes_after_the_relay_has_forgotten_something_knows_of_it() {
+    let memory = Memory::new(1_000);
+    memory.set_clock(500);
+    let a = Replica::new(&memory).await;
+    let first = a.publish("1").await.expect("it is there").last;
+    let gone = a.publish("2").await.expect("it is there").last;
+    memory.cut(true);
+    is_away(&a).await;
+    memory.forget_newest(1);
+    // Somebody is quicker than those who would see where it ends.
+    memory.set_clock(600);
+    let quick = br#"{"events":[{"topic":"a","text":"quick"}]}"#;
+    memory.put(Bytes::from_static(quick));
+    memory.cut(false);
+    until(|| a.link.hears().is_ok()).await;
+    a.publish("3").await.expect("it is there");
+    let b = Replica::new(&memory).await;
+    for replica in [&a, &b] {
+        for cursor in [first, gone] {
+            let told = rest(&mut replica.reader(Start::After(cursor)));
+            assert!(told[0].1.contains(r#""reason":"relay""#), "{told:?}");
+        }
+        let told = rest(&mut replica.reader(Start::After(first)));
+        assert_eq!(told.last().map(|(_, text)| &**text), Some("3"));
+    }
 }
 
 #[tokio::test(start_paused = true)]

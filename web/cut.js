@@ -59,7 +59,8 @@ async function cut(origin, key) {
   return `the server refused (${response.status}): ${detail ?? title ?? 'no reason given'}.`;
 }
 
-async function compare(back, { origin, topic, hears, isOver }) {
+/** Holds what streams that are back were given against what the log has of the same stretch. */
+export async function compare(back, { origin, topic, hears, isOver }) {
   const from = back.map((witness) => witness.from).sort(compareIds)[0];
   const control = await readLog(origin, topic, from);
   const ids = control.events.filter((event) => hears(event.type ?? 'message')).map((event) => event.id);
@@ -86,7 +87,7 @@ async function readLog(origin, topic, after) {
 }
 
 /** What one stream was given since it was about to be cut. */
-class Witness {
+export class Witness {
   twice = 0;
   #stream;
   #readies;

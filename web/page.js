@@ -1,6 +1,7 @@
 // The page: asks its own origin where the listeners are, sets up a panel for each wire, and draws at most once a
 // frame. Handlers of events only count (streams.js); everything that is seen is written from `draw`.
 
+import { Cluster } from './cluster.js';
 import { Collections } from './collections.js';
 import { Compare } from './compare.js';
 import { bytes, count, duration } from './figures.js';
@@ -27,6 +28,7 @@ const panels = WIRES.map(makePanel);
 const [, http2, websocket] = panels;
 const feed = new Feed((stats) => {
   for (const panel of panels) panel.took(stats);
+  cluster.took(stats);
   changed();
 });
 
@@ -34,6 +36,7 @@ const feed = new Feed((stats) => {
 const origins = new Map();
 const workbench = new Workbench(byId('workbench'), { origins, clock, home: ownOrigin, changed });
 const collections = new Collections(byId('collections'), { origins, changed });
+const cluster = new Cluster(byId('cluster'), { types, clock, home: ownOrigin, changed });
 const compare = new Compare(byId('compare'), { origins, clock, home: ownOrigin, hold, release });
 
 let isDrawAsked = false;
@@ -68,6 +71,7 @@ function draw() {
   for (const panel of panels) if (panel.draw(now, feed)) isMoving = true;
   workbench.draw(now);
   collections.draw(now);
+  cluster.draw(now);
   byId('start-all').disabled = panels.every((panel) => panel.isRunning || panel.isHeld || panel.origin === null);
   byId('stop-all').disabled = panels.every((panel) => !panel.isRunning);
   if (feed.stats) drawServer(now);
@@ -141,6 +145,7 @@ function learn(type) {
   if (types.has(type)) return;
   types.add(type);
   for (const panel of panels) panel.listen(type);
+  cluster.listen(type);
 }
 
 /** After a sleep nothing is late: nobody could answer meanwhile, and rates would be those of the sleep. */
@@ -204,6 +209,7 @@ function hold() {
   for (const panel of panels) panel.isHeld = true;
   workbench.hold();
   collections.hold();
+  cluster.hold();
   changed();
   return running.length > 0;
 }
@@ -212,6 +218,7 @@ function release() {
   for (const panel of panels) panel.isHeld = false;
   workbench.release();
   collections.release();
+  cluster.release();
   follow();
   changed();
 }
@@ -220,6 +227,7 @@ function end() {
   compare.leave();
   workbench.leave();
   collections.leave();
+  cluster.leave();
   feed.stop();
   for (const panel of panels) panel.stop();
 }
@@ -246,6 +254,7 @@ window.addEventListener('pageshow', (event) => {
   follow();
   workbench.comeBack();
   collections.comeBack();
+  cluster.comeBack();
 });
 setInterval(tick, TICK_MS);
 

@@ -196,7 +196,11 @@ fn serve(
     runtime.block_on(async {
         let (drain, cut) = signals()?;
         if let Some(replicated) = replicated {
-            replicated.begin(&stats).await?;
+            tokio::select! {
+                begun = replicated.begin(&stats) => begun?,
+                // It may wait for ever, and there is nobody to send away.
+                () = drain.notified() => return Ok(()),
+            }
         }
         live.restore(stored.unwrap_or_default()).await;
         tokio::spawn(live.tidy());

@@ -8,7 +8,7 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::{Batch, Bounds, Entry, Fault, Reading, Relay, Taken, WAIT, Writing};
+use super::{Batch, Bounds, Entry, Fault, LOST, Reading, Relay, Taken, WAIT, Writing};
 use crate::event::Place;
 use crate::problem::Problem;
 
@@ -192,9 +192,16 @@ impl Reading for Connection {
         .boxed()
     }
 
+    fn has(&mut self, place: Place) -> BoxFuture<'_, Result<bool, Fault>> {
+        let has = |kept: &Kept| kept.entries.iter().any(|(at, _)| *at == place);
+        ready(Ok(has(&self.0.kept()))).boxed()
+    }
+
     fn raise(&mut self, above: Place) -> BoxFuture<'_, Result<(), Fault>> {
-        let mut kept = self.0.kept();
-        kept.last = kept.last.max(above);
+        self.0.change(|kept| {
+            kept.last = kept.last.max(above);
+            kept.push(Bytes::from_static(LOST));
+        });
         ready(Ok(())).boxed()
     }
 }

@@ -14,7 +14,9 @@ use redis::{
     ServerErrorKind, TlsCertificates, Value, cmd,
 };
 
-use super::{Batch, Bounds, Entry, Fault, Limits, Reading, Relay, Stream, Taken, WAIT, Writing};
+use super::{
+    Batch, Bounds, Entry, Fault, LOST, Limits, Reading, Relay, Stream, Taken, WAIT, Writing,
+};
 use crate::event::Place;
 use crate::problem::Problem;
 
@@ -304,16 +306,32 @@ impl Reading for Connected {
         .boxed()
     }
 
+    fn has(&mut self, place: Place) -> BoxFuture<'_, Result<bool, Fault>> {
+        async move {
+            let (id, mut range) = (place.to_string(), cmd("XRANGE"));
+            range.arg(&*self.key).arg(&id).arg(&id);
+            Ok(!list(&self.ask(range).await?).is_empty())
+        }
+        .boxed()
+    }
+
     fn raise(&mut self, above: Place) -> BoxFuture<'_, Result<(), Fault>> {
         async move {
-            let number = above.number + 1;
-            let mut add = cmd("XADD");
-            add.arg(&*self.key).arg(format!("{}-{number}", above.ms));
-            add.arg(FIELD).arg("");
-            match self.answer(add).await {
+            let add = |id: String| {
+                let mut add = cmd("XADD");
+                add.arg(&*self.key).arg(id).arg(FIELD).arg(LOST);
+                add
+            };
+            let (next, now) = (
+                add(format!("{}-{}", above.ms, above.number + 1)),
+                add("*".to_owned()),
+            );
+            match self.answer(next).await {
                 Ok(_) => Ok(()),
-                // Somebody else has done it, or the time has.
-                Err(error) if error.to_string().contains("equal or smaller") => Ok(()),
+                // Somebody else has raised it, or the time has.
+                Err(error) if error.to_string().contains("equal or smaller") => {
+                    self.ask(now).await.map(drop)
+                }
                 Err(error) => Err(fault(&error)),
             }
         }

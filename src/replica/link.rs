@@ -14,7 +14,7 @@ use super::pull::{self, Follower};
 use crate::event::{Draft, Place};
 use crate::log::{Appended, Carried, Log, Outlet, Reason};
 use crate::problem::Problem;
-use crate::relay::{Bounds, Entry, Fault, Limits, Relay};
+use crate::relay::{Bounds, Entry, Fault, LOST, Limits, Relay};
 
 /// Publishers whose last number is remembered, so that what they send twice is taken once.
 const PUBLISHERS: usize = 10_000;
@@ -246,6 +246,12 @@ impl Applying {
         numbers.entries.fetch_add(1, Ordering::Relaxed);
         // A place, and nothing there.
         if found.bytes.is_empty() {
+            return;
+        }
+        // Whoever begins here can not know it by itself; and a cursor of what was lost may be after all that is here.
+        if found.bytes == LOST {
+            self.link.log.begin_after(found.place);
+            self.lost("the relay has forgotten some of what it had");
             return;
         }
         let published = match entry::read(&found.bytes) {

@@ -31,6 +31,8 @@ pub(super) trait Follower: Send {
 struct At {
     epoch: String,
     place: Place,
+    /// Whether an entry was read there, and not only begun there.
+    is_read: bool,
 }
 
 /// Reads for ever, or to a fault that will stay before anything was read.
@@ -73,10 +75,15 @@ async fn connected(
         Err(fault) => return fault,
     };
     let (mut is_behind, mut is_more) = (true, true);
+    // What was read by another connection is there, or that was noticed.
+    let mut is_read = at
+        .as_ref()
+        .is_some_and(|at| at.is_read && at.place == place);
     loop {
         *at = Some(At {
             epoch: bounds.epoch.clone(),
             place,
+            is_read,
         });
         // What was last may have been taken out by hand.
         if is_behind && (place >= bounds.last || !is_more) {
@@ -94,6 +101,7 @@ async fn connected(
                 is_more = !entries.is_empty();
                 if let Some(last) = entries.last() {
                     place = last.place;
+                    is_read = true;
                     follower.take(entries);
                 }
             }
@@ -118,7 +126,9 @@ async fn go_on(
         }
         return Ok(bounds.first);
     }
-    if bounds.last < at.place {
+    // Others may have appended to the older copy already, so that its end says nothing.
+    let is_known = bounds.first >= at.place || !at.is_read;
+    if bounds.last < at.place || !is_known && !within(wait, reading.has(at.place)).await? {
         follower.lost("the relay has forgotten the newest of what it had");
         within(wait, reading.raise(at.place)).await?;
     } else if bounds.first > at.place {

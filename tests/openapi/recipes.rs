@@ -61,7 +61,7 @@ pub const HANDSHAKE: &str = "connection: upgrade\r\nupgrade: websocket\r\nsec-we
     sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const FOREIGN: &str = "origin: https://foreign.example\r\n";
 
-const PAGE: [&str; 48] = [
+const PAGE: [&str; 52] = [
     "/",
     "/page.css",
     "/compare.css",
@@ -76,6 +76,10 @@ const PAGE: [&str; 48] = [
     "/client-requests.js",
     "/client-share.js",
     "/client-wires.js",
+    "/cluster.css",
+    "/cluster.js",
+    "/cluster-reader.js",
+    "/cluster-view.js",
     "/collections.css",
     "/collections.js",
     "/collections-view.js",

@@ -1,0 +1,90 @@
+// Several servers that are one log by way of a real Redis, for the page's tests.
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { Server } from './server.mjs';
+import { within } from './wait.mjs';
+
+const LISTENERS = ['http1', 'h2c', 'ws', 'http2', 'http1s', 'wss'];
+
+/** A port of loopback that nobody has now: a replica that is started again has the same one. */
+async function freePort() {
+  const probe = createServer();
+  await once(probe.listen(0, '127.0.0.1'), 'listening');
+  const { port } = probe.address();
+  probe.close();
+  await once(probe, 'close');
+  return port;
+}
+
+/** Debian's Redis with nothing on its disk. */
+export class Redis {
+  static async start() {
+    const [port, dir] = [await freePort(), await mkdtemp(join(tmpdir(), 'triwire-redis-'))];
+    const args = ['--port', port, '--bind', '127.0.0.1', '--dir', dir, '--save', '', '--appendonly', 'no'];
+    const child = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    let said = '';
+    const ready = new Promise((resolve) => child.stdout.on('data', (bytes) => {
+      said += bytes;
+      if (said.includes('Ready to accept connections')) resolve();
+    }));
+    await within('Redis', ready);
+    return new Redis(child, `redis://127.0.0.1:${port}`, dir);
+  }
+
+  constructor(child, url, dir) {
+    Object.assign(this, { child, url, dir });
+  }
+
+  async stop() {
+    const ended = once(this.child, 'exit');
+    this.child.kill('SIGTERM');
+    await within('Redis to end', ended);
+    await rm(this.dir, { recursive: true });
+  }
+}
+
+/** Replicas whose pages may read from each other. */
+export class Cluster {
+  static async start(certificates, names) {
+    const cluster = new Cluster(certificates, await Redis.start());
+    for (const name of names) cluster.ports.set(name, await Promise.all(LISTENERS.map(freePort)));
+    for (const name of names) await cluster.begin(name);
+    return cluster;
+  }
+
+  ports = new Map();
+  servers = new Map();
+
+  constructor(certificates, redis) {
+    this.certificates = certificates;
+    this.redis = redis;
+  }
+
+  /** Starts one, or starts it again. */
+  async begin(name) {
+    const listen = Object.fromEntries(LISTENERS.map((listener, i) => [listener, `127.0.0.1:${this.ports.get(name)[i]}`]));
+    const origins = [...this.ports.values()].flatMap((ports) => [`--allow-origin=http://localhost:${ports[0]}`, `--allow-origin=https://localhost:${ports[3]}`]);
+    const flags = ['--name', name, '--relay', this.redis.url, ...origins];
+    this.servers.set(name, await Server.start(this.certificates, { listen, flags, metrics: 'off' }));
+    return this.servers.get(name);
+  }
+
+  /** As by a crash. */
+  async kill(name) {
+    const { child, ended } = this.servers.get(name);
+    child.kill('SIGKILL');
+    await within('the crash', ended);
+    this.servers.delete(name);
+  }
+
+  async stop() {
+    for (const server of this.servers.values()) await server.stop();
+    await this.redis.stop();
+  }
+}
