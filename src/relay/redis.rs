@@ -10,12 +10,15 @@ use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, RedisResult,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, Pipeline, RedisError, RedisResult,
     ServerErrorKind, TlsCertificates, Value, cmd,
 };
 
-use super::{Batch, Bounds, Entry, Fault, Limits, Reading, Relay, Stream, Taken, WAIT, Writing};
+use super::{
+    Batch, Bounds, Entry, Fault, Limits, Reading, Relay, Stream, Taken, WAIT, Writing, stream_name,
+};
 use crate::event::Place;
+use crate::greeting;
 use crate::problem::Problem;
 
 mod sentinel;
@@ -89,14 +92,8 @@ impl Asked {
             cacert: None,
         };
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            let plain = |b: u8| b.is_ascii_alphanumeric() || b"._:-".contains(&b);
             match &*name {
-                "stream" if (1..=100).contains(&value.len()) && value.bytes().all(plain) => {
-                    asked.stream = value.into_owned();
-                }
-                "stream" => {
-                    return Err("stream is 1 to 100 of A-Z a-z 0-9 . _ : -".to_owned());
-                }
+                "stream" => asked.stream = stream_name(&value, 100, "._:-")?,
                 "cacert" => asked.cacert = Some(value.into_owned()),
                 _ => return Err(format!("?{name}= is not known: stream, cacert")),
             }
@@ -109,7 +106,7 @@ impl Redis {
     async fn connect(&self) -> Result<MultiplexedConnection, Fault> {
         // What waits for an entry waits longer than an answer may take; the time of each is kept elsewhere.
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.limits.timeout))
+            .set_connection_timeout(Some(self.limits.timeout / 2))
             .set_response_timeout(None);
         let connection = match &self.server {
             Server::Known(client) => {
@@ -119,7 +116,24 @@ impl Redis {
             }
             Server::Watched(sentinels) => sentinels.connect(&config).await,
         };
-        connection.map_err(|error| fault(&error))
+        match connection {
+            Ok(connection) => Ok(connection),
+            Err(error) => Err(self.unconnected(fault(&error)).await),
+        }
+    }
+
+    /// Why there is no connection: it may not even be Redis.
+    async fn unconnected(&self, fault: Fault) -> Fault {
+        let Server::Known(client) = &self.server else {
+            return fault;
+        };
+        let ConnectionAddr::Tcp(host, port) = client.get_connection_info().addr() else {
+            return fault;
+        };
+        match greeting::heard(host, *port).await {
+            None | Some("Redis") => fault,
+            Some(other) => Fault::lasting(format!("it speaks {other} there, not Redis")),
+        }
     }
 }
 

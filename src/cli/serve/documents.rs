@@ -6,8 +6,8 @@ use tokio::runtime::Runtime;
 
 use super::settings;
 use crate::config::Config;
+use crate::database::Place;
 use crate::store::announce::Announcer;
-use crate::store::postgres::place::Place;
 use crate::store::{Store, embedded, postgres};
 
 /// What was found to be sound, and is not in use yet.
