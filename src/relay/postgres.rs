@@ -74,10 +74,11 @@ const APPEND: &str = "
     )
     select count(*), pg_notify($4, '') from added";
 
-/// An entry with nothing in it, beyond a place.
+/// An entry with nothing in it, beyond a place, and another epoch: who comes back later learns by it that something is gone.
 const RAISE: &str = "
     with place as (
-        update triwire_relay.streams set ms = $2, number = $3::bigint + 1, entries = entries + 1
+        update triwire_relay.streams set ms = $2, number = $3::bigint + 1, entries = entries + 1,
+            epoch = md5(random()::text || clock_timestamp()::text)
         where name = $1 and (ms, number) <= ($2::bigint, $3::bigint) returning ms, number, entries
     )
     insert into triwire_relay.entries (stream, ms, number, nth, entry)
@@ -419,6 +420,7 @@ fn fault(error: &tokio_postgres::Error) -> Fault {
     let lasts = code.starts_with("28")
         || code.starts_with("42")
         || code == SqlState::INVALID_CATALOG_NAME.code()
+        || words.contains("password missing")
         || words.contains("invalid peer certificate")
         || words.contains("does not support TLS");
     match lasts {

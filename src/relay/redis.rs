@@ -10,27 +10,34 @@ use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, Pipeline, RedisError, RedisResult,
-    ServerErrorKind, TlsCertificates, Value, cmd,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, Pipeline, RedisError,
+    RedisResult, ServerErrorKind, TlsCertificates, Value, cmd,
 };
 
+use self::answer::{Ends, entries, list, text};
 use super::{
-    Batch, Bounds, Entry, Fault, Limits, Reading, Relay, Stream, Taken, WAIT, Writing, stream_name,
+    Batch, Bounds, Fault, Limits, Reading, Relay, Stream, Taken, WAIT, Writing, stream_name,
 };
 use crate::event::Place;
 use crate::greeting;
 use crate::problem::Problem;
 
+mod answer;
 mod sentinel;
 
 /// Entries that are read at once: fewer than a stream keeps, so that a read that brings fewer has lost nothing.
 const AT_ONCE: usize = 1_000;
 
-/// The greatest number of a millisecond that has an id.
-const MOST: u64 = (1 << 40) - 1;
-
 /// The field of an entry that has the bytes.
 const FIELD: &str = "e";
+
+/// An entry with nothing in it, at a place, and another epoch: who comes back later learns by it that something is gone,
+/// though the stream has greater places again. Nothing of both if the place is too small.
+const RAISE: &str = "
+    local added = redis.pcall('XADD', KEYS[1], ARGV[1], ARGV[2], '')
+    if type(added) == 'table' and added.err then return added end
+    redis.call('SET', KEYS[2], ARGV[3])
+    return added";
 
 /// A stream on a Redis server.
 struct Redis {
@@ -221,43 +228,6 @@ impl Connected {
     }
 }
 
-struct Ends {
-    /// The place before the oldest entry that is retained, if something was let go.
-    floor: Option<Place>,
-    last: Place,
-}
-
-impl Ends {
-    fn of(info: &Value) -> Result<Ends, Fault> {
-        let members = list(info);
-        let member = |name: &str| {
-            let pairs = members.chunks(2);
-            let found = pairs.filter(|pair| text(&pair[0]).as_deref() == Some(name));
-            found.filter_map(|pair| pair.get(1)).next()
-        };
-        let number = |name| {
-            member(name)
-                .and_then(text)
-                .and_then(|t| t.parse::<u64>().ok())
-        };
-        let last = member("last-generated-id").and_then(place);
-        let last =
-            last.ok_or_else(|| Fault::lasting("it does not answer as a Redis server does"))?;
-        let first = member("first-entry")
-            .map(list)
-            .and_then(|entry| entry.first());
-        let first = first.and_then(place);
-        // Before Redis 7 nobody counts what was let go: what can not be ruled out counts as lost.
-        let is_whole = number("entries-added").is_some_and(|all| Some(all) == number("length"));
-        let floor = match (is_whole, first) {
-            (true, _) => None,
-            (false, Some(first)) => Some(before(first)),
-            (false, None) => Some(last),
-        };
-        Ok(Ends { floor, last })
-    }
-}
-
 impl Reading for Connected {
     fn bounds(&mut self) -> BoxFuture<'_, Result<Bounds, Fault>> {
         async {
@@ -306,9 +276,13 @@ impl Reading for Connected {
     fn raise(&mut self, above: Place) -> BoxFuture<'_, Result<(), Fault>> {
         async move {
             let number = above.number + 1;
-            let mut add = cmd("XADD");
-            add.arg(&*self.key).arg(format!("{}-{number}", above.ms));
-            add.arg(FIELD).arg("");
+            let epoch = self.epoch().await?;
+            let begun = epoch.split('-').next().unwrap_or_default();
+            let mut add = cmd("EVAL");
+            add.arg(RAISE).arg(2);
+            add.arg(&*self.key).arg(format!("{}:epoch", self.key));
+            add.arg(format!("{}-{number}", above.ms)).arg(FIELD);
+            add.arg(format!("{begun}-{:08x}", fastrand::u32(..)));
             match self.answer(add).await {
                 Ok(_) => Ok(()),
                 // Somebody else has done it, or the time has.
@@ -353,70 +327,6 @@ fn taken(answer: Value) -> Result<Taken, Fault> {
         return Ok(Err(Problem::unavailable("relay-full", detail)));
     }
     Err(fault(&error))
-}
-
-/// Those of a stream's answer; none is `nil`.
-fn entries(answer: &Value) -> Result<Vec<Entry>, Fault> {
-    let Some(stream) = list(answer).first() else {
-        return Ok(Vec::new());
-    };
-    let [_, found] = list(stream) else {
-        return Err(Fault::lasting("it does not answer as a Redis server does"));
-    };
-    let entry = |entry: &Value| {
-        let [id, fields] = list(entry) else {
-            return None;
-        };
-        let pairs = list(fields).chunks_exact(2);
-        let bytes = pairs
-            .filter(|pair| text(&pair[0]).as_deref() == Some(FIELD))
-            .find_map(|pair| match &pair[1] {
-                Value::BulkString(bytes) => Some(Bytes::copy_from_slice(bytes)),
-                _ => None,
-            });
-        Some(Entry {
-            place: place(id)?,
-            bytes: bytes.unwrap_or_default(),
-        })
-    };
-    let all: Option<Vec<Entry>> = list(found).iter().map(entry).collect();
-    all.ok_or_else(|| Fault::lasting("an entry of the stream has an id that is none of Redis"))
-}
-
-fn list(value: &Value) -> &[Value] {
-    match value {
-        Value::Array(values) => values,
-        _ => &[],
-    }
-}
-
-fn text(value: &Value) -> Option<String> {
-    match value {
-        Value::BulkString(bytes) => String::from_utf8(bytes.clone()).ok(),
-        Value::SimpleString(text) => Some(text.clone()),
-        Value::Int(number) => Some(number.to_string()),
-        _ => None,
-    }
-}
-
-fn place(value: &Value) -> Option<Place> {
-    let text = text(value)?;
-    let (ms, number) = text.split_once('-')?;
-    Some(Place {
-        ms: ms.parse().ok()?,
-        number: number.parse().ok()?,
-    })
-}
-
-/// The place just before this one.
-fn before(place: Place) -> Place {
-    match place.number.checked_sub(1) {
-        Some(number) => Place { number, ..place },
-        None => Place {
-            ms: place.ms.saturating_sub(1),
-            number: MOST,
-        },
-    }
 }
 
 /// What an error means: some stay until somebody mends them.

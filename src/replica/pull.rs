@@ -128,7 +128,9 @@ async fn go_on(
     if bounds.first > at.place {
         follower.lost("the relay let go of entries before they were read");
     }
-    Ok((bounds, at.place))
+    // Not before what is gone: it would be missed once more.
+    let place = at.place.max(bounds.first);
+    Ok((bounds, place))
 }
 
 /// What the stream is when its places are greater than this one: it may have another epoch since.
