@@ -20,6 +20,8 @@ pub mod log;
 
 pub mod live;
 
+pub mod database;
+
 pub mod store;
 
 pub mod body;
@@ -35,6 +37,8 @@ pub mod page;
 pub mod routes;
 
 pub mod server;
+
+pub mod greeting;
 
 pub mod relay;
 

@@ -5,6 +5,9 @@
 //! the same for all of them.
 
 pub mod memory;
+#[cfg(feature = "nats")]
+mod nats;
+mod postgres;
 mod redis;
 
 use std::fmt;
@@ -173,8 +176,24 @@ pub fn open(url: &str, stream: Stream, limits: Limits) -> Result<Arc<dyn Relay>,
     let scheme = url.split("://").next().unwrap_or_default();
     match scheme {
         "redis" | "rediss" | "redis+sentinel" => redis::open(url, stream, limits),
+        #[cfg(feature = "nats")]
+        "nats" | "tls" => nats::open(url, stream, limits),
+        #[cfg(not(feature = "nats"))]
+        "nats" | "tls" => {
+            Err("this triwire was built without NATS: cargo build --features nats".into())
+        }
+        "postgres" | "postgresql" => postgres::open(url, stream, limits),
         _ => Err(format!(
-            "{scheme}:// is no relay that is known here: redis://, rediss://, redis+sentinel://"
+            "{scheme}:// is no relay that is known here: redis://, rediss://, redis+sentinel://, nats://, tls://, postgres://"
         )),
+    }
+}
+
+/// What a URL calls a stream, by which several systems on one broker are told apart: letters, digits, and these marks.
+fn stream_name(name: &str, most: usize, marks: &str) -> Result<String, String> {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || marks.contains(letter);
+    match (1..=most).contains(&name.len()) && name.chars().all(plain) {
+        true => Ok(name.to_owned()),
+        false => Err(format!("stream is 1 to {most} of A-Z a-z 0-9 {marks}")),
     }
 }

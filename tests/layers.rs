@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 type Row = (&'static str, &'static [&'static str], &'static str);
 
 /// From the bottom to the top.
-const ARROWS: [Row; 25] = [
+const ARROWS: [Row; 27] = [
     (
         "problem",
         &[],
@@ -37,8 +37,13 @@ const ARROWS: [Row; 25] = [
         "reads what is appended and announces by appending; it names no wire",
     ),
     (
+        "database",
+        &[],
+        "where a Postgres is and how it is spoken to, for whoever keeps something there",
+    ),
+    (
         "store",
-        &["event", "log", "problem"],
+        &["event", "log", "problem", "database"],
         "keeps documents and announces each change by appending; it names no wire and no api",
     ),
     (
@@ -104,8 +109,13 @@ const ARROWS: [Row; 25] = [
         "a stranger too: it measures a server from outside",
     ),
     (
+        "greeting",
+        &[],
+        "says hello in several languages, and knows no more of any",
+    ),
+    (
         "relay",
-        &["event", "problem"],
+        &["event", "problem", "database", "greeting"],
         "carries bytes and gives them places; it knows no log",
     ),
     (
@@ -123,7 +133,7 @@ const ARROWS: [Row; 25] = [
         &[
             "config", "certs", "client", "compare", "doctor", "server", "routes", "wire", "api",
             "log", "live", "store", "counts", "access", "source", "relay", "replica", "event",
-            "problem",
+            "problem", "database",
         ],
         "makes everything from the settings, and is named by nobody",
     ),

@@ -7,8 +7,8 @@ use clap::{ArgMatches, Command};
 use super::remote::block_on;
 use super::{fail, print, say};
 use crate::config::Config;
+use crate::database::Place;
 use crate::store::postgres::migrate;
-use crate::store::postgres::place::Place;
 
 pub(super) fn command() -> Command {
     let command = Command::new("migrate")

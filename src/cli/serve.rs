@@ -20,6 +20,9 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use self::documents::Documents;
 use self::identity::Identities;
@@ -285,9 +288,13 @@ fn log_to_stderr(format: LogFormat) {
         .with_target(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_max_level(tracing::Level::INFO);
+    // A client of NATS tells each of its steps, and calls what the relay mends an error; what is to be known of it the
+    // relay says.
+    let ours = filter_fn(|line| !line.target().starts_with("async_nats"))
+        .with_max_level_hint(tracing::Level::INFO);
     match format {
-        LogFormat::Human => lines.init(),
-        LogFormat::Json => lines.json().flatten_event(true).init(),
+        LogFormat::Human => lines.finish().with(ours).init(),
+        LogFormat::Json => lines.json().flatten_event(true).finish().with(ours).init(),
     }
 }
 

@@ -122,8 +122,17 @@ pub(super) static STORE: Schemes = Schemes {
 
 /// What names a relay.
 pub(super) static RELAY: Schemes = Schemes {
-    form: "redis://HOST:PORT, rediss://HOST:PORT or redis+sentinel://HOST:PORT,HOST:PORT/MASTER",
-    schemes: &["redis", "rediss", "redis+sentinel"],
+    form: "redis://HOST:PORT, rediss://HOST:PORT, redis+sentinel://HOST:PORT,HOST:PORT/MASTER, nats://HOST:PORT, tls://HOST:PORT or \
+           postgres://USER:PASSWORD@HOST:PORT/DATABASE",
+    schemes: &[
+        "redis",
+        "rediss",
+        "redis+sentinel",
+        "nats",
+        "tls",
+        "postgres",
+        "postgresql",
+    ],
 };
 
 impl Schemes {

@@ -10,16 +10,19 @@ use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, RedisResult,
-    ServerErrorKind, TlsCertificates, Value, cmd,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, Pipeline, RedisError,
+    RedisResult, ServerErrorKind, TlsCertificates, Value, cmd,
 };
 
+use self::answer::{Ends, entries, list, text};
 use super::{
-    Batch, Bounds, Entry, Fault, LOST, Limits, Reading, Relay, Stream, Taken, WAIT, Writing,
+    Batch, Bounds, Fault, LOST, Limits, Reading, Relay, Stream, Taken, WAIT, Writing, stream_name,
 };
 use crate::event::Place;
+use crate::greeting;
 use crate::problem::Problem;
 
+mod answer;
 mod sentinel;
 
 /// Entries that are read at once, at first and at most: fewer than a stream keeps, so that a read that brings fewer has
@@ -29,9 +32,6 @@ const MANY: usize = 1_000;
 
 /// Bytes that are read at once, about.
 const BYTES: usize = 4 << 20;
-
-/// The greatest number of a millisecond that has an id.
-const MOST: u64 = (1 << 40) - 1;
 
 /// The field of an entry that has the bytes.
 const FIELD: &str = "e";
@@ -96,14 +96,8 @@ impl Asked {
             cacert: None,
         };
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            let plain = |b: u8| b.is_ascii_alphanumeric() || b"._:-".contains(&b);
             match &*name {
-                "stream" if (1..=100).contains(&value.len()) && value.bytes().all(plain) => {
-                    asked.stream = value.into_owned();
-                }
-                "stream" => {
-                    return Err("stream is 1 to 100 of A-Z a-z 0-9 . _ : -".to_owned());
-                }
+                "stream" => asked.stream = stream_name(&value, 100, "._:-")?,
                 "cacert" => asked.cacert = Some(value.into_owned()),
                 _ => return Err(format!("?{name}= is not known: stream, cacert")),
             }
@@ -116,7 +110,7 @@ impl Redis {
     async fn connect(&self) -> Result<MultiplexedConnection, Fault> {
         // What waits for an entry waits longer than an answer may take; the time of each is kept elsewhere.
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.limits.timeout))
+            .set_connection_timeout(Some(self.limits.timeout / 2))
             .set_response_timeout(None);
         let connection = match &self.server {
             Server::Known(client) => {
@@ -126,7 +120,24 @@ impl Redis {
             }
             Server::Watched(sentinels) => sentinels.connect(&config).await,
         };
-        connection.map_err(|error| fault(&error))
+        match connection {
+            Ok(connection) => Ok(connection),
+            Err(error) => Err(self.unconnected(fault(&error)).await),
+        }
+    }
+
+    /// Why there is no connection: it may not even be Redis.
+    async fn unconnected(&self, fault: Fault) -> Fault {
+        let Server::Known(client) = &self.server else {
+            return fault;
+        };
+        let ConnectionAddr::Tcp(host, port) = client.get_connection_info().addr() else {
+            return fault;
+        };
+        match greeting::heard(host, *port).await {
+            None | Some("Redis") => fault,
+            Some(other) => Fault::lasting(format!("it speaks {other} there, not Redis")),
+        }
     }
 }
 
@@ -214,43 +225,6 @@ impl Connected {
             Err(error) if error.to_string().contains("no such key") => Ok(None),
             Err(error) => Err(fault(&error)),
         }
-    }
-}
-
-struct Ends {
-    /// The place before the oldest entry that is retained, if something was let go.
-    floor: Option<Place>,
-    last: Place,
-}
-
-impl Ends {
-    fn of(info: &Value) -> Result<Ends, Fault> {
-        let members = list(info);
-        let member = |name: &str| {
-            let pairs = members.chunks(2);
-            let found = pairs.filter(|pair| text(&pair[0]).as_deref() == Some(name));
-            found.filter_map(|pair| pair.get(1)).next()
-        };
-        let number = |name| {
-            member(name)
-                .and_then(text)
-                .and_then(|t| t.parse::<u64>().ok())
-        };
-        let last = member("last-generated-id").and_then(place);
-        let last =
-            last.ok_or_else(|| Fault::lasting("it does not answer as a Redis server does"))?;
-        let first = member("first-entry")
-            .map(list)
-            .and_then(|entry| entry.first());
-        let first = first.and_then(place);
-        // Before Redis 7 nobody counts what was let go: what can not be ruled out counts as lost.
-        let is_whole = number("entries-added").is_some_and(|all| Some(all) == number("length"));
-        let floor = match (is_whole, first) {
-            (true, _) => None,
-            (false, Some(first)) => Some(before(first)),
-            (false, None) => Some(last),
-        };
-        Ok(Ends { floor, last })
     }
 }
 
@@ -372,70 +346,6 @@ fn taken(answer: Value) -> Result<Taken, Fault> {
         return Ok(Err(Problem::unavailable("relay-full", detail)));
     }
     Err(fault(&error))
-}
-
-/// Those of a stream's answer; none is `nil`.
-fn entries(answer: &Value) -> Result<Vec<Entry>, Fault> {
-    let Some(stream) = list(answer).first() else {
-        return Ok(Vec::new());
-    };
-    let [_, found] = list(stream) else {
-        return Err(Fault::lasting("it does not answer as a Redis server does"));
-    };
-    let entry = |entry: &Value| {
-        let [id, fields] = list(entry) else {
-            return None;
-        };
-        let pairs = list(fields).chunks_exact(2);
-        let bytes = pairs
-            .filter(|pair| text(&pair[0]).as_deref() == Some(FIELD))
-            .find_map(|pair| match &pair[1] {
-                Value::BulkString(bytes) => Some(Bytes::copy_from_slice(bytes)),
-                _ => None,
-            });
-        Some(Entry {
-            place: place(id)?,
-            bytes: bytes.unwrap_or_default(),
-        })
-    };
-    let all: Option<Vec<Entry>> = list(found).iter().map(entry).collect();
-    all.ok_or_else(|| Fault::lasting("an entry of the stream has an id that is none of Redis"))
-}
-
-fn list(value: &Value) -> &[Value] {
-    match value {
-        Value::Array(values) => values,
-        _ => &[],
-    }
-}
-
-fn text(value: &Value) -> Option<String> {
-    match value {
-        Value::BulkString(bytes) => String::from_utf8(bytes.clone()).ok(),
-        Value::SimpleString(text) => Some(text.clone()),
-        Value::Int(number) => Some(number.to_string()),
-        _ => None,
-    }
-}
-
-fn place(value: &Value) -> Option<Place> {
-    let text = text(value)?;
-    let (ms, number) = text.split_once('-')?;
-    Some(Place {
-        ms: ms.parse().ok()?,
-        number: number.parse().ok()?,
-    })
-}
-
-/// The place just before this one.
-fn before(place: Place) -> Place {
-    match place.number.checked_sub(1) {
-        Some(number) => Place { number, ..place },
-        None => Place {
-            ms: place.ms.saturating_sub(1),
-            number: MOST,
-        },
-    }
 }
 
 /// What an error means: some stay until somebody mends them.

@@ -64,11 +64,16 @@ async fn connected(
     let begun = async {
         let mut reading = within(wait, relay.reading()).await?;
         let bounds = within(wait, reading.bounds()).await?;
-        let place = match at {
-            Some(at) => go_on(&mut *reading, wait, follower, at, &bounds).await?,
-            None => follower.begin(&bounds),
-        };
-        Ok((reading, bounds, place))
+        Ok(match at {
+            Some(at) => {
+                let (bounds, place) = go_on(&mut *reading, wait, follower, at, bounds).await?;
+                (reading, bounds, place)
+            }
+            None => {
+                let place = follower.begin(&bounds);
+                (reading, bounds, place)
+            }
+        })
     };
     let (mut reading, bounds, mut place) = match begun.await {
         Ok(begun) => begun,
@@ -115,26 +120,35 @@ async fn go_on(
     wait: Duration,
     follower: &mut impl Follower,
     at: &At,
-    bounds: &Bounds,
-) -> Result<Place, Fault> {
+    bounds: Bounds,
+) -> Result<(Bounds, Place), Fault> {
     if bounds.epoch != at.epoch {
         follower.lost("the relay has forgotten all that it had");
         // What has come since then is new to us as well, unless its places are below those that we know.
         if bounds.first < at.place {
-            within(wait, reading.raise(at.place)).await?;
-            return Ok(at.place);
+            return Ok((raised(reading, wait, at.place).await?, at.place));
         }
-        return Ok(bounds.first);
+        let first = bounds.first;
+        return Ok((bounds, first));
     }
     // Others may have appended to the older copy already, so that its end says nothing.
     let is_known = bounds.first >= at.place || !at.is_read;
     if bounds.last < at.place || !is_known && !within(wait, reading.has(at.place)).await? {
         follower.lost("the relay has forgotten the newest of what it had");
-        within(wait, reading.raise(at.place)).await?;
-    } else if bounds.first > at.place {
+        return Ok((raised(reading, wait, at.place).await?, at.place));
+    }
+    if bounds.first > at.place {
         follower.lost("the relay let go of entries before they were read");
     }
-    Ok(at.place)
+    // Not before what is gone: it would be missed once more.
+    let place = at.place.max(bounds.first);
+    Ok((bounds, place))
+}
+
+/// What the stream is when its places are greater than this one: it may have another epoch since.
+async fn raised(reading: &mut dyn Reading, wait: Duration, above: Place) -> Result<Bounds, Fault> {
+    within(wait, reading.raise(above)).await?;
+    within(wait, reading.bounds()).await
 }
 
 /// A broker that takes and never answers is as one that is away.

@@ -8,14 +8,12 @@ mod index;
 mod list;
 pub mod migrate;
 mod outbox;
-pub mod place;
 mod pool;
 pub mod prune;
 mod reader;
 mod shelf;
 mod step;
 mod table;
-mod tls;
 mod waiting;
 pub mod watch;
 mod write;
@@ -34,7 +32,6 @@ use tokio::time::{Instant, sleep};
 use self::definitions::Definitions;
 use self::index::Indexes;
 use self::outbox::Told;
-use self::place::Place;
 use self::pool::Connections;
 use self::prune::Kept;
 use self::reader::Session;
@@ -46,6 +43,7 @@ use super::name::{Collection, Id};
 use super::schema::Schema;
 use super::write::{Change, Document, Write, Written};
 use super::{Limits, Store};
+use crate::database::{Place, why};
 use crate::problem::Problem;
 
 /// How long a database may take to be there when the server starts: it may start at the same time.
@@ -367,7 +365,7 @@ async fn patience(place: &Place) -> Result<(), String> {
             Ok(_) => return Ok(()),
             Err(error) => error,
         };
-        let why = failure::why(&error);
+        let why = why(&error);
         if !migrate::is_starting(&error) || began.elapsed() > STARTS {
             return Err(why);
         }

@@ -6,9 +6,9 @@ use tokio::runtime::Runtime;
 
 use super::settings;
 use crate::config::Config;
+use crate::database::Place;
 use crate::store::announce::Announcer;
 use crate::store::nowhere::Nowhere;
-use crate::store::postgres::place::Place;
 use crate::store::{Store, embedded, postgres};
 
 /// What was found to be sound, and is not in use yet.

@@ -1,10 +1,9 @@
 //! What a failure of the database is to who asked: his mistake, somebody else's turn, or a database that is away.
 
-use std::error::Error as _;
-
 use hyper::StatusCode;
 use tokio_postgres::error::{DbError, SqlState};
 
+use crate::database::why;
 use crate::problem::Problem;
 
 /// What is told of a failed statement. Nothing was changed by it.
@@ -42,23 +41,6 @@ fn is_ours(error: &tokio_postgres::Error) -> bool {
     ]
     .iter()
     .any(|start| words.starts_with(start))
-}
-
-/// All that is known of a failure, for a person; neither passwords nor documents are in it.
-pub(super) fn why(error: &tokio_postgres::Error) -> String {
-    if let Some(refused) = error.as_db_error() {
-        return refused.message().to_owned();
-    }
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let more = inner.to_string();
-        if !words.contains(&more) {
-            words = format!("{words}: {more}");
-        }
-        cause = inner.source();
-    }
-    words
 }
 
 /// Whether the whole transaction may succeed when it is tried again: another one came in between.

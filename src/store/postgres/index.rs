@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio_postgres::Client;
 
-use super::failure::why;
 use super::{Shared, list, migrate};
+use crate::database::why;
 use crate::store::ask::{Ask, Field};
 use crate::store::name::Collection;
 

@@ -3,9 +3,8 @@
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use super::failure;
-use super::place::Place;
 use super::pool::SESSION;
+use crate::database::{Place, why};
 
 /// The schema's versions: what makes the first of nothing, and each of the one before.
 const STEPS: [&str; 1] = [include_str!("schema.sql")];
@@ -24,8 +23,7 @@ const ALONE: i64 = 0x7472_6977_6972_6501;
 /// # Errors
 /// Why it cannot be, for a person.
 pub(super) async fn connect(place: &Place) -> Result<Client, String> {
-    let failed =
-        |error: tokio_postgres::Error| format!("{}: {}", place.shown(), failure::why(&error));
+    let failed = |error: tokio_postgres::Error| format!("{}: {}", place.shown(), why(&error));
     let connected = place.config.connect(place.tls.clone()).await;
     let (client, connection) = connected.map_err(failed)?;
     tokio::spawn(connection);
@@ -49,7 +47,7 @@ pub(super) async fn connect(place: &Place) -> Result<Client, String> {
 pub async fn migrate(place: &Place) -> Result<String, String> {
     let mut client = connect(place).await?;
     let shown = place.shown();
-    let failed = |error: tokio_postgres::Error| format!("{shown}: {}", failure::why(&error));
+    let failed = |error: tokio_postgres::Error| format!("{shown}: {}", why(&error));
     let transaction = client.transaction().await.map_err(failed)?;
     let alone = format!("select pg_advisory_xact_lock({ALONE})");
     transaction.batch_execute(&alone).await.map_err(failed)?;
@@ -62,7 +60,7 @@ pub async fn migrate(place: &Place) -> Result<String, String> {
         let version = step + 1;
         let said = format!("{sql};\nupdate triwire.meta set version = {version};");
         let made = transaction.batch_execute(&said).await;
-        made.map_err(|error| format!("{shown}: version {version}: {}", failure::why(&error)))?;
+        made.map_err(|error| format!("{shown}: version {version}: {}", why(&error)))?;
     }
     transaction.commit().await.map_err(failed)?;
     Ok(match found {
@@ -83,7 +81,7 @@ pub async fn migrate(place: &Place) -> Result<String, String> {
 pub(super) async fn check(client: &Client, place: &Place) -> Result<(), String> {
     let shown = place.shown();
     let found = version(client).await;
-    match found.map_err(|error| format!("{shown}: {}", failure::why(&error)))? {
+    match found.map_err(|error| format!("{shown}: {}", why(&error)))? {
         VERSION => Ok(()),
         0 => Err(format!(
             "{shown}: there is no schema triwire; make it by: triwire migrate --store URL"

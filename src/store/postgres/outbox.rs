@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Statement};
 
-use super::failure::why;
+use crate::database::why;
 use crate::store::name::{Collection, Id};
 use crate::store::write::{Change, Kind};
 

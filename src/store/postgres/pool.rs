@@ -8,7 +8,7 @@ use deadpool_postgres::{
 use futures_util::future::FutureExt;
 
 use super::failure;
-use super::place::Place;
+use crate::database::{Place, why};
 use crate::problem::Problem;
 
 /// How long a request waits for a connection that others use, or that is being made.
@@ -60,7 +60,7 @@ impl Connections {
     pub(super) async fn one(&self) -> Result<Object, Problem> {
         self.pool.get().await.map_err(|error| match error {
             PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
-                failure::away(&failure::why(&error))
+                failure::away(&why(&error))
             }
             PoolError::Timeout(_) => {
                 failure::away("all its connections (store-connections) are in use")

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::Client;
 
-use super::failure::why;
+use crate::database::why;
 
 /// How much is kept for servers that are away.
 #[derive(Clone, Copy, Debug)]

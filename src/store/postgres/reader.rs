@@ -15,11 +15,11 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::{AsyncMessage, Client};
 
 use super::definitions::Definitions;
-use super::failure::why;
 use super::outbox::{Found, Outbox, Place as Told};
 use super::pool::SESSION;
 use super::prune::Pruning;
 use super::{Shared, Source, migrate};
+use crate::database::why;
 
 /// How often it looks without being woken: a wake-up can be lost with a connection, and a server that has written can
 /// be gone before it wakes the others.

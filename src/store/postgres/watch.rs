@@ -2,10 +2,10 @@
 
 use tokio_postgres::{Client, Row, Transaction};
 
-use super::failure::why;
 use super::migrate;
-use super::place::Place;
 use super::table::Holds;
+use crate::database::Place;
+use crate::database::why;
 use crate::store::name::Collection;
 
 /// What is found under a name: the table, its kind, and its key.

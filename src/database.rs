@@ -2,6 +2,9 @@
 //!
 //! The URL holds a password: nothing that is shown or logged is made from its text.
 
+mod tls;
+
+use std::error::Error as _;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +13,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::tls::{self, Trust};
+use self::tls::Trust;
 
 /// How long a connection may take to be made, to each address.
 const CONNECTED: Duration = Duration::from_secs(5);
@@ -21,8 +24,10 @@ const SILENT: Duration = Duration::from_secs(15);
 /// A database, and how it is spoken to.
 #[derive(Clone)]
 pub struct Place {
-    pub(super) config: Config,
-    pub(super) tls: MakeRustlsConnect,
+    /// What the URL says.
+    pub config: Config,
+    /// How it is encrypted.
+    pub tls: MakeRustlsConnect,
     shown: String,
 }
 
@@ -127,9 +132,26 @@ impl Said {
     }
 }
 
+/// All that is known of a failure, for a person; neither passwords nor documents are in it.
+pub fn why(error: &tokio_postgres::Error) -> String {
+    if let Some(refused) = error.as_db_error() {
+        return refused.message().to_owned();
+    }
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let more = inner.to_string();
+        if !words.contains(&more) {
+            words = format!("{words}: {more}");
+        }
+        cause = inner.source();
+    }
+    words
+}
+
 /// What its reader says, which names options and never values.
 fn plainly(error: &tokio_postgres::Error) -> String {
-    let why = std::error::Error::source(error).map(ToString::to_string);
+    let why = error.source().map(ToString::to_string);
     why.unwrap_or_else(|| error.to_string())
 }
 

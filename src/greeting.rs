@@ -1,0 +1,76 @@
+//! What is spoken at an address, found out by saying hello: for a person who has given the address of something else.
+//!
+//! Nobody is spoken to like this but after a connection could not be made as it should be.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// How long an answer may take; who is slower remains unknown.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// What Postgres is asked first: whether it encrypts. Nobody else answers with this one letter.
+const ENCRYPTS: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+
+/// What is spoken there, if it is one of a few.
+pub async fn heard(host: &str, port: u16) -> Option<&'static str> {
+    let greeting = said(host, port, b"").await?;
+    if !greeting.is_empty() {
+        return greeting.starts_with(b"INFO ").then_some("NATS");
+    }
+    if let b"S" | b"N" = &*said(host, port, &ENCRYPTS).await? {
+        return Some("Postgres");
+    }
+    let answer = said(host, port, b"PING\r\n").await?;
+    let begins = |with: &[u8]| answer.starts_with(with);
+    if begins(b"HTTP/") {
+        return Some("HTTP");
+    }
+    (begins(b"+PONG\r\n") || begins(b"-NOAUTH ") || begins(b"-DENIED ")).then_some("Redis")
+}
+
+/// The beginning of what is answered; nothing is silence.
+async fn said(host: &str, port: u16, words: &[u8]) -> Option<Vec<u8>> {
+    let connected = timeout(PATIENCE, TcpStream::connect((host, port))).await;
+    let mut stream = connected.ok()?.ok()?;
+    stream.write_all(words).await.ok()?;
+    let mut answer = vec![0; 16];
+    let count = timeout(PATIENCE, stream.read(&mut answer)).await;
+    answer.truncate(count.unwrap_or(Ok(0)).unwrap_or(0));
+    Some(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn they_are_told_apart() {
+        for (asked, answer, spoken) in [
+            (&b""[..], &b"INFO {}\r\n"[..], Some("NATS")),
+            (&ENCRYPTS, b"N", Some("Postgres")),
+            (b"PING\r\n", b"+PONG\r\n", Some("Redis")),
+            (b"PING\r\n", b"HTTP/1.1 400 Bad Request\r\n", Some("HTTP")),
+            (b"", b"220 mail\r\n", None),
+            (b"nothing at all", b"", None),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            let port = listener.local_addr().expect("it is bound").port();
+            let answering = tokio::spawn(async move {
+                loop {
+                    let (mut stream, _) = listener.accept().await.expect("it is there");
+                    let mut words = vec![0; asked.len()];
+                    let read = timeout(PATIENCE / 2, stream.read_exact(&mut words)).await;
+                    if matches!(read, Ok(Ok(_))) && words == asked {
+                        let _ = stream.write_all(answer).await;
+                    }
+                }
+            });
+            assert_eq!(heard("127.0.0.1", port).await, spoken, "{spoken:?}");
+            answering.abort();
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The promise: several replicas are one log behind every relay, whatever happens to the broker; what it loses is told.
+//!
+//! The broker is a real one, which `scripts/relay-tests` starts, one after the other; without it these tests say that they
+//! did not run. `tests/replicas.rs` has the same loop on a relay in memory.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod broker;
+mod cable;
+mod full;
+mod lost;
+mod one_log;
+mod replica;
+mod sentinel;
+mod served;
+mod wrong;
