@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::pull;
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy};
+use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::StreamExt;
 use tokio::time::timeout;
@@ -12,7 +13,7 @@ use tokio::time::timeout;
 use super::kept::Kept;
 use super::{Connection, chain};
 use crate::event::Place;
-use crate::relay::{Batch, Bounds, Entry, Fault, Reading, WAIT};
+use crate::relay::{Batch, Bounds, Entry, Fault, LOST, Reading, WAIT};
 
 /// Messages that are asked for at once.
 const ASKED: usize = 256;
@@ -194,7 +195,9 @@ impl Reading for Feed {
             let given = context.publish(self.kept.subject(), lost).await;
             let taken = given.map_err(|error| Fault::passing(chain(&error)))?;
             let taken = taken.await;
-            taken.map(drop).map_err(|error| Fault::passing(chain(&error)))
+            taken
+                .map(drop)
+                .map_err(|error| Fault::passing(chain(&error)))
         }
         .boxed()
     }
