@@ -1,18 +1,21 @@
 //! Several logs behind one relay: the same events with the same ids, whatever happens to the relay.
 
+#[path = "relays/reading.rs"]
+mod reading;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use triwire::bundle::Bell;
-use triwire::counts::{Connection, Counts, ListenerFacts, Seat, WireName};
-use triwire::event::{Draft, EventId, EventType, Payload, Topic};
-use triwire::log::{Appended, Lag, Limits, Log, Next, Reader, Start};
+use triwire::event::{Draft, EventId, Topic};
+use triwire::log::{Appended, Limits, Log, Next, Reader, Start};
 use triwire::problem::Problem;
 use triwire::relay;
 use triwire::relay::memory::Memory;
 use triwire::replica::entry;
 use triwire::replica::link::Link;
+
+use self::reading::{draft, rest, texts};
 
 /// Later than any place of the relay in memory.
 const NOW_MS: u64 = 1_000_000;
@@ -59,53 +62,13 @@ impl Replica {
     }
 
     fn reader(&self, start: Start) -> Reader {
-        let facts = ListenerFacts {
-            name: "http1",
-            addr: String::new(),
-            tls: false,
-            http: "1.1",
-        };
-        let connection = Connection::new(Counts::new(1, vec![facts]), 0, 0);
-        let seat = Seat::new(connection, WireName::SseHttp1);
-        let mut reader = Reader::new(&self.log, 0, Bell::alone(), seat, Lag::Gap, None);
-        reader.begin(&[topic()], start).expect("it is one topic");
-        reader
+        reading::reader(&self.log, start)
     }
 
     fn all(&self) -> Vec<(EventId, String)> {
         let mut reader = self.reader(Start::After(EventId::ZERO));
         rest(&mut reader)
     }
-}
-
-fn rest(reader: &mut Reader) -> Vec<(EventId, String)> {
-    let event = |next: Next| match next {
-        Next::Event(event) => {
-            let text = String::from_utf8_lossy(event.draft.payload.bytes()).into_owned();
-            (event.id, text)
-        }
-        Next::Gap(gap) => (gap.resumed_at, gap.json(None)),
-        Next::End(end) => panic!("{end:?}"),
-    };
-    std::iter::from_fn(|| reader.try_next())
-        .map(event)
-        .collect()
-}
-
-fn topic() -> Topic {
-    Topic::new("a").expect("a good name")
-}
-
-fn draft(text: &str) -> Draft {
-    Draft {
-        topic: topic(),
-        event_type: EventType::default(),
-        payload: Payload::text(text.to_owned().into()).expect("UTF-8"),
-    }
-}
-
-fn texts(events: &[(EventId, String)]) -> Vec<&str> {
-    events.iter().map(|(_, text)| &**text).collect()
 }
 
 /// Lets the others go on until something is so: time stands still until nobody has anything else to do.

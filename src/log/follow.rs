@@ -109,16 +109,13 @@ impl Log {
 
     /// Publishes, on every replica if there are several: as [`Log::append_all`], or as [`Outlet::publish`].
     pub fn publish(&self, drafts: Vec<Draft>, key: Option<&str>) -> Publishing {
-        let Some(outlet) = self.outlet.get() else {
+        let (Some(outlet), Some(first)) = (self.outlet.get(), drafts.first()) else {
             return Publishing::Done(Some(self.append_all(drafts, key)));
         };
-        if drafts.is_empty() {
-            return Publishing::Done(Some(self.append_all(drafts, key)));
-        }
         let mut state = self.state();
         let now = state.head.ms;
         let known = match key {
-            Some(key) => state.keys.find(&drafts[0].topic, key, now),
+            Some(key) => state.keys.find(&first.topic, key, now),
             None => Ok(None),
         };
         let known = known.and_then(|done| self.check_topics(&state, &drafts).map(|()| done));

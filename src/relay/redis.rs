@@ -107,7 +107,7 @@ impl Asked {
 }
 
 impl Redis {
-    async fn connect(&self) -> Result<MultiplexedConnection, Fault> {
+    async fn connect(&self) -> Result<Connected, Fault> {
         // What waits for an entry waits longer than an answer may take; the time of each is kept elsewhere.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.limits.timeout / 2))
@@ -121,7 +121,12 @@ impl Redis {
             Server::Watched(sentinels) => sentinels.connect(&config).await,
         };
         match connection {
-            Ok(connection) => Ok(connection),
+            Ok(connection) => Ok(Connected {
+                connection,
+                key: self.key.clone(),
+                entries: self.entries,
+                at_once: FEW,
+            }),
             Err(error) => Err(self.unconnected(fault(&error)).await),
         }
     }
@@ -147,29 +152,11 @@ impl Relay for Redis {
     }
 
     fn reading(&self) -> BoxFuture<'_, Result<Box<dyn Reading>, Fault>> {
-        async {
-            let connection = self.connect().await?;
-            Ok(Box::new(Connected {
-                connection,
-                key: self.key.clone(),
-                entries: self.entries,
-                at_once: FEW,
-            }) as Box<dyn Reading>)
-        }
-        .boxed()
+        async { Ok(Box::new(self.connect().await?) as Box<dyn Reading>) }.boxed()
     }
 
     fn writing(&self) -> BoxFuture<'_, Result<Box<dyn Writing>, Fault>> {
-        async {
-            let connection = self.connect().await?;
-            Ok(Box::new(Connected {
-                connection,
-                key: self.key.clone(),
-                entries: self.entries,
-                at_once: FEW,
-            }) as Box<dyn Writing>)
-        }
-        .boxed()
+        async { Ok(Box::new(self.connect().await?) as Box<dyn Writing>) }.boxed()
     }
 }
 

@@ -59,7 +59,7 @@ impl Link {
         };
         let (outbox, jobs) = Outbox::new(relay.clone(), terms);
         let link = Arc::new(Link {
-            by: format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)),
+            by: format!("{:032x}", fastrand::u128(..)),
             relay,
             log: log.clone(),
             limits,
@@ -303,14 +303,16 @@ impl Publishers {
             Some((last, _)) if number <= *last => return false,
             Some((last, turn)) => {
                 *last = number;
-                self.by_age.remove(turn);
+                let by = self.by_age.remove(turn);
                 *turn = self.turn;
+                self.by_age
+                    .insert(self.turn, by.expect("each has its turn"));
             }
             None => {
                 self.last.insert(by.to_owned(), (number, self.turn));
+                self.by_age.insert(self.turn, by.to_owned());
             }
         }
-        self.by_age.insert(self.turn, by.to_owned());
         if self.last.len() > PUBLISHERS
             && let Some((_, oldest)) = self.by_age.pop_first()
         {

@@ -1,7 +1,8 @@
 //! What a broker does not take: too large an entry, and any when it is full.
 
 use crate::broker::Broker;
-use crate::replica::{Replica, texts};
+use crate::reading::texts;
+use crate::replica::Replica;
 
 #[tokio::test]
 async fn what_is_too_large_is_refused_and_the_rest_goes_on() {

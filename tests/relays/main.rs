@@ -11,6 +11,7 @@ mod cable;
 mod full;
 mod lost;
 mod one_log;
+mod reading;
 mod replica;
 mod sentinel;
 mod served;

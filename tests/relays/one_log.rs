@@ -5,7 +5,8 @@ use triwire::log::Start;
 
 use crate::broker::{Broker, limits};
 use crate::cable::Cable;
-use crate::replica::{Replica, draft, rest, texts};
+use crate::reading::{draft, rest, texts};
+use crate::replica::Replica;
 
 #[tokio::test]
 async fn all_replicas_have_the_same_events_with_the_same_ids() {

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use triwire::bundle::Bell;
-use triwire::counts::{Connection, Counts, ListenerFacts, Seat, WireName};
-use triwire::event::{Draft, EventId, EventType, Payload, Topic};
-use triwire::log::{Appended, Lag, Limits, Log, Next, Reader, Start};
+use triwire::event::EventId;
+use triwire::log::{Appended, Limits, Log, Reader, Start};
 use triwire::problem::Problem;
 use triwire::relay;
 use triwire::replica::link::Link;
 
 use crate::broker::{Broker, limits};
+use crate::reading;
+use crate::reading::{draft, rest};
 use crate::support::server::PATIENCE;
 
 pub struct Replica {
@@ -84,17 +84,7 @@ impl Replica {
     }
 
     pub fn reader(&self, start: Start) -> Reader {
-        let facts = ListenerFacts {
-            name: "http1",
-            addr: String::new(),
-            tls: false,
-            http: "1.1",
-        };
-        let connection = Connection::new(Counts::new(1, vec![facts]), 0, 0);
-        let seat = Seat::new(connection, WireName::SseHttp1);
-        let mut reader = Reader::new(&self.log, 0, Bell::alone(), seat, Lag::Gap, None);
-        reader.begin(&[topic()], start).expect("it is one topic");
-        reader
+        reading::reader(&self.log, start)
     }
 
     pub fn all(&self) -> Vec<(EventId, String)> {
@@ -104,37 +94,6 @@ impl Replica {
     pub fn gaps(&self) -> u64 {
         self.log.carried().map_or(0, |carried| carried.gaps)
     }
-}
-
-/// What a reader has not read: texts, and gaps as JSON.
-pub fn rest(reader: &mut Reader) -> Vec<(EventId, String)> {
-    let event = |next: Next| match next {
-        Next::Event(event) => {
-            let text = String::from_utf8_lossy(event.draft.payload.bytes()).into_owned();
-            (event.id, text)
-        }
-        Next::Gap(gap) => (gap.resumed_at, gap.json(None)),
-        Next::End(end) => panic!("{end:?}"),
-    };
-    std::iter::from_fn(|| reader.try_next())
-        .map(event)
-        .collect()
-}
-
-pub fn topic() -> Topic {
-    Topic::new("a").expect("a good name")
-}
-
-pub fn draft(text: &str) -> Draft {
-    Draft {
-        topic: topic(),
-        event_type: EventType::default(),
-        payload: Payload::text(text.to_owned().into()).expect("UTF-8"),
-    }
-}
-
-pub fn texts(events: &[(EventId, String)]) -> Vec<&str> {
-    events.iter().map(|(_, text)| &**text).collect()
 }
 
 /// Waits for a fact.

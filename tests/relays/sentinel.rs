@@ -3,7 +3,8 @@
 use std::process::{Command, Output};
 
 use crate::broker::Broker;
-use crate::replica::{Replica, texts, until};
+use crate::reading::texts;
+use crate::replica::{Replica, until};
 
 /// What a sentinel answers.
 fn sentinel(address: &str, args: &[&str]) -> Output {

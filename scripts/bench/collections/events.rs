@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use hyper::Method;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use triwire::load::Result;
-use triwire::load::clock::{self, SECOND};
+use triwire::load::clock;
 use triwire::load::histogram::Histogram;
 use triwire::load::process::Cpu;
 
@@ -19,8 +19,6 @@ const COLLECTION: &str = "/api/v2/items";
 const A_SECOND: f64 = 200.0;
 /// Connections that write in turn, so that one slow answer holds nothing up.
 const WRITERS: usize = 8;
-/// How long nothing may come while something is missing.
-const LOST: Duration = Duration::from_secs(5);
 
 pub async fn run(options: &Options) -> Result<()> {
     let (size, seconds) = match options.quick {
@@ -48,7 +46,9 @@ pub async fn run(options: &Options) -> Result<()> {
     let place = server.place("sse-h2c")?;
     let path = format!("{COLLECTION}?watch=1");
     let watchers = Watchers::open(&place, &path, &size, writes, warm)?;
-    until(&watchers, "ready", size.watchers(), Watchers::ready).await?;
+    watchers
+        .until("ready", size.watchers(), Watchers::ready)
+        .await?;
 
     let (before, from) = (Cpu::of(server.pid())?, Instant::now());
     let schedule = try_join_all(
@@ -61,7 +61,7 @@ pub async fn run(options: &Options) -> Result<()> {
     let a_second = writes as f64 / from.elapsed().as_secs_f64();
     let expected = size.watchers() * writes;
     // What is lost is a figure.
-    let _ = until(&watchers, "there", expected, Watchers::arrived).await;
+    let _ = watchers.until("there", expected, Watchers::arrived).await;
     let used = Cpu::of(server.pid())?.since(before);
     let arrived = watchers.arrived();
     let seen = watchers.close()?;
@@ -104,27 +104,4 @@ async fn write(
         took.push(clock::now() - from);
     }
     Ok(took)
-}
-
-/// Waits until there are so many, for as long as there are more and more.
-async fn until(
-    watchers: &Watchers,
-    what: &str,
-    all: usize,
-    count: impl Fn(&Watchers) -> usize,
-) -> Result<()> {
-    let (mut last, mut at) = (0, clock::now());
-    loop {
-        let now = count(watchers);
-        if now >= all {
-            return Ok(());
-        }
-        if now > last {
-            (last, at) = (now, clock::now());
-        }
-        if clock::now() - at > LOST.as_secs() * SECOND {
-            return Err(format!("only {now} of {all} are {what}").into());
-        }
-        sleep(Duration::from_millis(5)).await;
-    }
 }

@@ -6,16 +6,21 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
+use tokio::time::sleep;
 use triwire::client::Place;
 use triwire::load::Result;
-use triwire::load::clock;
+use triwire::load::clock::{self, SECOND};
 use triwire::load::frame::{self, Frame};
 use triwire::load::histogram::Histogram;
 use triwire::load::partial::Partial;
 
 /// Taken from a socket at once.
 const BUFFER: usize = 256 << 10;
+
+/// How long nothing may come while something is missing, in nanoseconds.
+const LOST: u64 = 5 * SECOND;
 
 /// How many there are.
 pub struct Size {
@@ -107,6 +112,29 @@ impl Watchers {
     /// Documents that have come, each counted once for each watcher.
     pub fn arrived(&self) -> usize {
         self.shared.arrived.load(Ordering::Relaxed)
+    }
+
+    /// Waits until there are so many, for as long as there are more and more.
+    pub async fn until(
+        &self,
+        what: &str,
+        all: usize,
+        count: impl Fn(&Watchers) -> usize,
+    ) -> Result<()> {
+        let (mut last, mut at) = (0, clock::now());
+        loop {
+            let now = count(self);
+            if now >= all {
+                return Ok(());
+            }
+            if now > last {
+                (last, at) = (now, clock::now());
+            }
+            if clock::now() - at > LOST {
+                return Err(format!("only {now} of {all} are {what}").into());
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Closes all.

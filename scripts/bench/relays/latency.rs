@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use hyper::Method;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use triwire::load::Result;
-use triwire::load::clock::{self, SECOND};
+use triwire::load::clock;
 use triwire::load::histogram::Histogram;
 
 use super::alone::{Api, Server};
@@ -16,8 +16,6 @@ use super::{Options, broker, shown};
 const A_SECOND: f64 = 1_000.0;
 /// Connections that publish in turn, so that one slow answer holds nothing up.
 const WRITERS: usize = 16;
-/// How long nothing may come while something is missing.
-const LOST: Duration = Duration::from_secs(5);
 
 pub async fn run(options: &Options) -> Result<()> {
     let seconds = if options.quick { 1.0 } else { 10.0 };
@@ -70,14 +68,14 @@ async fn case(
     let size = Size::new(1, readers);
     let path = format!("/events?topic={topic}");
     let watchers = Watchers::open(&read.place("sse-h2c")?, &path, &size, events, events / 10)?;
-    until(&watchers, "ready", readers, Watchers::ready).await?;
+    watchers.until("ready", readers, Watchers::ready).await?;
     let from = Instant::now();
     let all = writers.iter_mut().enumerate();
     let all = all.map(|(first, writer)| write(writer, &watchers, &topic, (first, events), from));
     let took = try_join_all(all).await?;
     let expected = size.watchers() * events;
     // What is lost is a figure.
-    let _ = until(&watchers, "there", expected, Watchers::arrived).await;
+    let _ = watchers.until("there", expected, Watchers::arrived).await;
     let arrived = watchers.arrived();
     let seen = watchers.close()?;
     let mut answers = Histogram::default();
@@ -117,27 +115,4 @@ async fn write(
         took.push(clock::now() - from);
     }
     Ok(took)
-}
-
-/// Waits until there are so many, for as long as there are more and more.
-async fn until(
-    watchers: &Watchers,
-    what: &str,
-    all: usize,
-    count: impl Fn(&Watchers) -> usize,
-) -> Result<()> {
-    let (mut last, mut at) = (0, clock::now());
-    loop {
-        let now = count(watchers);
-        if now >= all {
-            return Ok(());
-        }
-        if now > last {
-            (last, at) = (now, clock::now());
-        }
-        if clock::now() - at > LOST.as_secs() * SECOND {
-            return Err(format!("only {now} of {all} are {what}").into());
-        }
-        sleep(Duration::from_millis(2)).await;
-    }
 }

@@ -1,0 +1,54 @@
+//! What is published and read on a log in this process: texts on one topic. The tests of replicas have this, with a relay in
+//! memory and on real brokers.
+
+use std::sync::Arc;
+
+use triwire::bundle::Bell;
+use triwire::counts::{Connection, Counts, ListenerFacts, Seat, WireName};
+use triwire::event::{Draft, EventId, EventType, Payload, Topic};
+use triwire::log::{Lag, Log, Next, Reader, Start};
+
+pub fn reader(log: &Arc<Log>, start: Start) -> Reader {
+    let facts = ListenerFacts {
+        name: "http1",
+        addr: String::new(),
+        tls: false,
+        http: "1.1",
+    };
+    let connection = Connection::new(Counts::new(1, vec![facts]), 0, 0);
+    let seat = Seat::new(connection, WireName::SseHttp1);
+    let mut reader = Reader::new(log, 0, Bell::alone(), seat, Lag::Gap, None);
+    reader.begin(&[topic()], start).expect("it is one topic");
+    reader
+}
+
+/// What a reader has not read: texts, and gaps as JSON.
+pub fn rest(reader: &mut Reader) -> Vec<(EventId, String)> {
+    let event = |next: Next| match next {
+        Next::Event(event) => {
+            let text = String::from_utf8_lossy(event.draft.payload.bytes()).into_owned();
+            (event.id, text)
+        }
+        Next::Gap(gap) => (gap.resumed_at, gap.json(None)),
+        Next::End(end) => panic!("{end:?}"),
+    };
+    std::iter::from_fn(|| reader.try_next())
+        .map(event)
+        .collect()
+}
+
+pub fn topic() -> Topic {
+    Topic::new("a").expect("a good name")
+}
+
+pub fn draft(text: &str) -> Draft {
+    Draft {
+        topic: topic(),
+        event_type: EventType::default(),
+        payload: Payload::text(text.to_owned().into()).expect("UTF-8"),
+    }
+}
+
+pub fn texts(events: &[(EventId, String)]) -> Vec<&str> {
+    events.iter().map(|(_, text)| &**text).collect()
+}
