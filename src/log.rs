@@ -25,7 +25,7 @@ use hyper::header::RETRY_AFTER;
 use crate::event::{Draft, Event, EventId, Origin, Topic};
 use crate::problem::Problem;
 
-pub use self::follow::{Carried, Outlet, Publishing};
+pub use self::follow::{Carried, Outlet, Party, Publishing, Word};
 pub use self::guide::{Guide, News, Ringer};
 use self::hub::Hub;
 pub use self::hub::ticks;
@@ -121,6 +121,8 @@ pub struct Log {
     hubs: Box<[Hub]>,
     /// Who orders what is published, when it is not this log itself.
     outlet: OnceLock<Arc<dyn Outlet>>,
+    /// Who hears what is said by way of it.
+    parties: Mutex<BTreeMap<&'static str, Arc<dyn Party>>>,
 }
 
 struct State {
@@ -166,6 +168,7 @@ impl Log {
             ended: AtomicBool::new(false),
             hubs: (0..shards).map(|_| Hub::new()).collect(),
             outlet: OnceLock::new(),
+            parties: Mutex::default(),
         })
     }
 

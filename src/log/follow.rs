@@ -1,9 +1,10 @@
 //! A log that follows an order from elsewhere: what is published goes out to a relay and comes back from it, with its
 //! place, on every replica alike. What a server tells by itself has ids between those of the relay's order.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
@@ -27,6 +28,15 @@ pub trait Outlet: Send + Sync {
         key: Option<&str>,
     ) -> BoxFuture<'static, Result<Appended, Problem>>;
 
+    /// Says something, which is JSON, to a [`Party`] of all replicas; done once it was heard here, and what came of it.
+    fn say(&self, to: &'static str, word: String) -> BoxFuture<'static, Result<(), Problem>>;
+
+    /// What names this life of this replica.
+    fn life(&self) -> &str;
+
+    /// Whether a life of a replica may still go on, as far as is known here.
+    fn is_alive(&self, life: &str) -> bool;
+
     /// Whether something could be published now, and what others publish comes here.
     ///
     /// # Errors
@@ -35,6 +45,36 @@ pub trait Outlet: Send + Sync {
 
     /// How it does.
     fn state(&self) -> Carried;
+}
+
+/// A part of a server that is the same on all replicas, since each of them does what any has said, in the relay's order.
+pub trait Party: Send + Sync {
+    /// Something was said: nothing that has come before it is still to be done, and nothing that comes later was. Must not
+    /// wait for anything.
+    ///
+    /// # Errors
+    /// Why nothing is done; the same on all replicas.
+    fn hear(&self, word: &Word) -> Result<(), Problem>;
+
+    /// So many entries were read in all, of which the relay retains about so many: what nobody says anew is forgotten.
+    fn passed(&self, _entries: u64, _retained: u64) {}
+
+    /// All that the relay has is here.
+    fn caught_up(&self) {}
+
+    /// Something that was said is lost, and nobody knows what.
+    fn lost(&self) {}
+}
+
+/// What was said, where in the relay's order, and by whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Word<'a> {
+    /// Its place.
+    pub place: Place,
+    /// The life of the replica that said it.
+    pub by: &'a str,
+    /// What, as JSON.
+    pub text: &'a str,
 }
 
 /// What a relay has carried, for who looks at it.
@@ -95,6 +135,67 @@ impl Log {
             state.floor = EventId::ZERO;
             state.query_floor = EventId::ZERO;
         }
+    }
+
+    /// From now on this part hears what is said to it; before anything is read.
+    pub fn join(&self, to: &'static str, party: Arc<dyn Party>) {
+        self.parties().insert(to, party);
+    }
+
+    /// Says something to a part of all replicas: as [`Outlet::say`].
+    ///
+    /// # Errors
+    /// 503 when there is no relay, or it takes none of it.
+    pub async fn say(&self, to: &'static str, word: String) -> Result<(), Problem> {
+        match self.outlet.get() {
+            Some(outlet) => outlet.say(to, word).await,
+            None => Err(Problem::unavailable("no-relay", "there is no relay")),
+        }
+    }
+
+    /// What names this life of this replica, if there are several.
+    pub fn life(&self) -> Option<&str> {
+        self.outlet.get().map(|outlet| outlet.life())
+    }
+
+    /// Whether another replica may still be there.
+    pub fn is_alive(&self, life: &str) -> bool {
+        self.outlet
+            .get()
+            .is_some_and(|outlet| outlet.is_alive(life))
+    }
+
+    /// Hands a word to whom it is for, which comes to no event of its own accord; `None` when the place is not after all
+    /// that is here.
+    pub fn hear(&self, to: &str, word: &Word) -> Option<Result<Appended, Problem>> {
+        let first = word.place.id()?;
+        if first <= self.head() {
+            return None;
+        }
+        let party = self.parties().get(to).cloned();
+        let done = match party {
+            Some(party) => party.hear(word),
+            None => Err(Problem::unavailable(
+                "no-party",
+                "nobody here hears what is said to it",
+            )),
+        };
+        let mut state = self.state();
+        state.head = state.head.max(first);
+        let last = state.head;
+        drop(state);
+        let count = 0;
+        Some(done.map(|()| Appended { first, last, count }))
+    }
+
+    /// Tells every part that is the same on all replicas.
+    pub fn tell_parties(&self, tell: impl Fn(&dyn Party)) {
+        let parties: Vec<Arc<dyn Party>> = self.parties().values().cloned().collect();
+        parties.iter().for_each(|party| tell(&**party));
+    }
+
+    fn parties(&self) -> MutexGuard<'_, BTreeMap<&'static str, Arc<dyn Party>>> {
+        self.parties.lock().expect("nothing panics under this lock")
     }
 
     /// Nothing before this place will come: a cursor from before it may have lost something.

@@ -20,8 +20,12 @@ struct Said<'a> {
     n: u64,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     key: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
     events: Vec<Event<'a>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    to: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    word: Option<&'a RawValue>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -56,10 +60,17 @@ fn there<'a, D: Deserializer<'a>>(from: D) -> Result<Option<&'a RawValue>, D::Er
 pub struct Published {
     /// Who appended it, and the number that it gave to it: it may be there twice, when the first answer was lost.
     pub by: Option<(String, u64)>,
-    /// The idempotency key.
-    pub key: Option<String>,
-    /// What is published, never nothing.
-    pub drafts: Vec<Draft>,
+    /// What is in it.
+    pub what: What,
+}
+
+/// What an entry is for.
+#[derive(Debug)]
+pub enum What {
+    /// These are published, never nothing, by this idempotency key.
+    Events(Option<String>, Vec<Draft>),
+    /// To the part of this name on all replicas, as JSON.
+    Word(String, String),
 }
 
 /// Writes one.
@@ -82,10 +93,30 @@ pub fn write(by: &str, n: u64, key: Option<&str>, drafts: &[Draft]) -> Bytes {
         n,
         key: key.map(Cow::from),
         events: events.collect(),
+        to: None,
+        word: None,
     };
-    serde_json::to_vec(&said)
-        .expect("strings and JSON become JSON")
-        .into()
+    said.bytes()
+}
+
+/// Writes a word, which is JSON, to a part of all replicas.
+pub fn write_word(by: &str, n: u64, to: &str, word: &RawValue) -> Bytes {
+    let said = Said {
+        by: Some(by.into()),
+        n,
+        key: None,
+        events: Vec::new(),
+        to: Some(to.into()),
+        word: Some(word),
+    };
+    said.bytes()
+}
+
+impl Said<'_> {
+    fn bytes(&self) -> Bytes {
+        let json = serde_json::to_vec(self).expect("strings and JSON become JSON");
+        json.into()
+    }
 }
 
 fn as_raw(json: &str) -> &RawValue {
@@ -102,14 +133,19 @@ pub fn read(bytes: &[u8]) -> Result<Published, Problem> {
     };
     let text = std::str::from_utf8(bytes).map_err(|error| malformed(&error))?;
     let said: Said = serde_json::from_str(text).map_err(|error| malformed(&error))?;
-    if said.events.is_empty() {
-        return Err(malformed(&"it has no events"));
-    }
-    let drafts: Result<Vec<Draft>, Problem> = said.events.into_iter().map(draft).collect();
+    let what = match (said.to, said.word) {
+        (Some(to), Some(word)) if said.events.is_empty() => {
+            What::Word(to.into_owned(), word.get().to_owned())
+        }
+        (None, None) if !said.events.is_empty() => {
+            let drafts: Result<Vec<Draft>, Problem> = said.events.into_iter().map(draft).collect();
+            What::Events(said.key.map(Cow::into_owned), drafts?)
+        }
+        _ => return Err(malformed(&"it has no events")),
+    };
     Ok(Published {
         by: said.by.map(|by| (by.into_owned(), said.n)),
-        key: said.key.map(Cow::into_owned),
-        drafts: drafts?,
+        what,
     })
 }
 
@@ -161,20 +197,37 @@ mod tests {
         ];
         let read = read(&write("me", 7, Some("k"), &drafts)).expect("it is well-formed");
         assert_eq!(read.by, Some(("me".to_owned(), 7)));
-        assert_eq!(read.key.as_deref(), Some("k"));
-        for (read, written) in read.drafts.iter().zip(&drafts) {
+        let What::Events(key, read) = read.what else {
+            panic!("they are events");
+        };
+        assert_eq!(key.as_deref(), Some("k"));
+        assert_eq!(read.len(), 3);
+        for (read, written) in read.iter().zip(&drafts) {
             assert_eq!(read.topic, written.topic);
             assert_eq!(read.event_type, written.event_type);
             assert_eq!(read.payload, written.payload);
         }
-        assert_eq!(read.drafts.len(), 3);
+    }
+
+    #[test]
+    fn a_word_is_read_as_it_was_written() {
+        let word = as_raw(r#"{ "a": 1 }"#);
+        let read = read(&write_word("me", 7, "live", word)).expect("it is well-formed");
+        assert_eq!(read.by, Some(("me".to_owned(), 7)));
+        let What::Word(to, read) = read.what else {
+            panic!("it is a word");
+        };
+        assert_eq!((&*to, &*read), ("live", word.get()));
     }
 
     #[test]
     fn any_program_can_write_one() {
         let read = read(br#"{"events":[{"topic":"a","data":1}]}"#).expect("it is well-formed");
         assert_eq!(read.by, None);
-        assert_eq!(read.drafts[0].payload.bytes(), "1");
+        let What::Events(_, drafts) = read.what else {
+            panic!("they are events");
+        };
+        assert_eq!(drafts[0].payload.bytes(), "1");
     }
 
     #[test]
@@ -190,6 +243,9 @@ mod tests {
             r#"{"events":[{"topic":"a b","data":1}]}"#,
             r#"{"events":[{"topic":"a","type":"gap","data":1}]}"#,
             r#"{"events":[{"topic":"a","data":{]}]}"#,
+            r#"{"to":"live"}"#,
+            r#"{"word":{}}"#,
+            r#"{"to":"live","word":{},"events":[{"topic":"a","data":1}]}"#,
         ] {
             assert!(read(bad.as_bytes()).is_err(), "{bad}");
         }

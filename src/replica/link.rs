@@ -3,21 +3,27 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
-use futures_util::future::{BoxFuture, FutureExt, ready};
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, FutureExt, TryFutureExt, ready};
 use hyper::StatusCode;
+use serde_json::value::RawValue;
 use tokio::sync::watch;
 
-use super::entry;
+use super::entry::{self, Published, What};
 use super::outbox::{Jobs, Outbox, Terms};
 use super::pull::{self, Follower};
 use crate::event::{Draft, Place};
-use crate::log::{Appended, Carried, Log, Outlet, Reason};
+use crate::log::{Appended, Carried, Log, Outlet, Reason, Word};
 use crate::problem::Problem;
 use crate::relay::{Bounds, Entry, Fault, LOST, Limits, Relay};
 
 /// Publishers whose last number is remembered, so that what they send twice is taken once.
 const PUBLISHERS: usize = 10_000;
+
+/// How long a replica of which nothing is heard may still be there: it may be cut off, and come back.
+const ALIVE: Duration = Duration::from_secs(15);
 
 /// The way of what is published from this replica to all of them, and back.
 pub struct Link {
@@ -35,6 +41,9 @@ pub struct Link {
     pub(super) is_heard: watch::Sender<bool>,
     pub(super) probe_us: AtomicU64,
     numbers: Numbers,
+    begun: Instant,
+    /// When each life of a replica was last heard of.
+    lives: Mutex<HashMap<String, Instant>>,
 }
 
 #[derive(Default)]
@@ -70,6 +79,8 @@ impl Link {
             is_heard: watch::Sender::new(false),
             probe_us: AtomicU64::new(0),
             numbers: Numbers::default(),
+            begun: Instant::now(),
+            lives: Mutex::default(),
         });
         log.follow(link.clone());
         link
@@ -128,29 +139,69 @@ impl Link {
     }
 }
 
+impl Link {
+    /// Gives an entry of about this size to the relay.
+    fn give(
+        &self,
+        size: usize,
+        mut write: impl FnMut(u64) -> Bytes,
+    ) -> BoxFuture<'static, Result<Appended, Problem>> {
+        let number = &self.numbers;
+        number.published.fetch_add(1, Ordering::Relaxed);
+        let given = self.hears().and_then(|()| {
+            if size > self.limits.entry_bytes {
+                return Err(too_large(size, self.limits.entry_bytes));
+            }
+            self.outbox.give(&mut write)
+        });
+        match given {
+            Ok(done) => done,
+            Err(problem) => {
+                number.refused.fetch_add(1, Ordering::Relaxed);
+                ready(Err(problem)).boxed()
+            }
+        }
+    }
+
+    /// Another life of a replica was heard of.
+    pub(super) fn heard_of(&self, life: &str) {
+        let mut lives = self.lives();
+        let now = Instant::now();
+        match lives.get_mut(life) {
+            Some(at) => *at = now,
+            None => drop(lives.insert(life.to_owned(), now)),
+        }
+        lives.retain(|_, at| now - *at < ALIVE);
+    }
+
+    fn lives(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+        self.lives.lock().expect("nothing panics under this lock")
+    }
+}
+
 impl Outlet for Link {
     fn publish(
         &self,
         drafts: Vec<Draft>,
         key: Option<&str>,
     ) -> BoxFuture<'static, Result<Appended, Problem>> {
-        let number = &self.numbers;
-        number.published.fetch_add(1, Ordering::Relaxed);
-        let given = self.hears().and_then(|()| {
-            let size: usize = drafts.iter().map(|d| d.payload.bytes().len() + 320).sum();
-            if size > self.limits.entry_bytes {
-                return Err(too_large(size, self.limits.entry_bytes));
-            }
-            self.outbox
-                .give(&mut |number| entry::write(&self.by, number, key, &drafts))
-        });
-        match given {
-            Ok(done) => done.boxed(),
-            Err(problem) => {
-                number.refused.fetch_add(1, Ordering::Relaxed);
-                ready(Err(problem)).boxed()
-            }
-        }
+        let size = drafts.iter().map(|d| d.payload.bytes().len() + 320).sum();
+        self.give(size, |n| entry::write(&self.by, n, key, &drafts))
+    }
+
+    fn say(&self, to: &'static str, word: String) -> BoxFuture<'static, Result<(), Problem>> {
+        let size = word.len() + 320;
+        let word = RawValue::from_string(word).expect("it was made of JSON");
+        let said = self.give(size, |n| entry::write_word(&self.by, n, to, &word));
+        said.map_ok(drop).boxed()
+    }
+
+    fn life(&self) -> &str {
+        &self.by
+    }
+
+    fn is_alive(&self, life: &str) -> bool {
+        life == self.by || self.lives().contains_key(life) || self.begun.elapsed() < ALIVE
     }
 
     fn ready(&self) -> Result<(), Problem> {
@@ -209,10 +260,15 @@ impl Follower for Applying {
         for entry in entries {
             self.apply(&entry);
         }
+        let entries = self.link.numbers.entries.load(Ordering::Relaxed);
+        let retained = self.link.limits.entries;
+        let log = &self.link.log;
+        log.tell_parties(|party| party.passed(entries, retained));
     }
 
     fn is_caught_up(&mut self) {
         let was_away = self.link.away().take();
+        self.link.log.tell_parties(|party| party.caught_up());
         self.link.is_caught_up.send_replace(true);
         if was_away.is_some() {
             tracing::info!("relay {}: all that it has is here", self.link.relay.kind());
@@ -225,6 +281,7 @@ impl Follower for Applying {
         self.link
             .log
             .lose(Reason::Relay, |topic| !topic.is_reserved());
+        self.link.log.tell_parties(|party| party.lost());
     }
 
     fn away(&mut self, fault: &Fault) {
@@ -254,7 +311,7 @@ impl Applying {
             self.lost("the relay has forgotten some of what it had");
             return;
         }
-        let published = match entry::read(&found.bytes) {
+        let Published { by, what } = match entry::read(&found.bytes) {
             Ok(published) => published,
             Err(problem) => {
                 let before = numbers.foreign.fetch_add(1, Ordering::Relaxed);
@@ -268,21 +325,35 @@ impl Applying {
                 return;
             }
         };
-        if let Some((by, number)) = &published.by
+        if let Some((by, number)) = &by
             && !self.publishers.is_new(by, *number)
         {
             return;
         }
-        let count = published.drafts.len() as u64;
         let log = &self.link.log;
-        let Some(done) = log.apply(found.place, published.drafts, published.key.as_deref()) else {
+        let done = match what {
+            What::Events(key, drafts) => {
+                let count = drafts.len() as u64;
+                numbers.events.fetch_add(count, Ordering::Relaxed);
+                log.apply(found.place, drafts, key.as_deref()).map(Ok)
+            }
+            What::Word(to, text) => {
+                let by = by.as_ref().map_or("", |(by, _)| by);
+                let word = Word {
+                    place: found.place,
+                    by,
+                    text: &text,
+                };
+                log.hear(&to, &word)
+            }
+        };
+        let Some(done) = done else {
             return self.lost("an entry has come whose place is not after all others");
         };
-        numbers.events.fetch_add(count, Ordering::Relaxed);
-        if let Some((by, number)) = published.by
+        if let Some((by, number)) = by
             && by == self.link.by
         {
-            self.link.outbox.done(number, Ok(done));
+            self.link.outbox.done(number, done);
         }
     }
 }

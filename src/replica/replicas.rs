@@ -161,6 +161,7 @@ impl Replicas {
         let Ok(stats) = serde_json::from_str(said.stats.get()) else {
             return;
         };
+        self.link.heard_of(&said.by);
         let now = Instant::now();
         let mut heard = self.heard();
         if said.by == self.link.by() {
