@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::problem::Problem;
@@ -19,7 +20,10 @@ use crate::problem::Problem;
 const OWN_BITS: u32 = 24;
 
 /// The place of an event in the log: `<ms>-<n>`, strictly increasing. Also a cursor: "everything up to here".
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(into = "String", try_from = "String")]
 pub struct EventId {
     /// Milliseconds since the Unix epoch when the event was appended, never less than its predecessor's.
     pub ms: u64,
@@ -82,6 +86,20 @@ impl EventId {
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.ms, self.n)
+    }
+}
+
+impl From<EventId> for String {
+    fn from(id: EventId) -> String {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for EventId {
+    type Error = Problem;
+
+    fn try_from(text: String) -> Result<EventId, Problem> {
+        text.parse()
     }
 }
 

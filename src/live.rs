@@ -3,12 +3,14 @@
 //!
 //! [`Live`] is all of it: definitions and who follows them. It announces through `log` and names no wire.
 
+mod change;
 pub mod definitions;
 pub mod engine;
 pub mod queries;
 mod query;
 pub mod sandbox;
 pub mod schema;
+mod shared;
 pub mod sql;
 pub mod subscriptions;
 pub mod tables;
@@ -21,10 +23,12 @@ use hyper::StatusCode;
 use hyper::header::RETRY_AFTER;
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 
+use self::change::Op;
 use self::definitions::{Change, Definitions, Stored};
 use self::engine::{Engine, Load, Reader, Run};
 use self::queries::Name;
 use self::query::Query;
+use self::shared::Shared;
 use self::sql::dialect::{Flow, Statement};
 use self::subscriptions::Subscription;
 use crate::log::Log;
@@ -55,6 +59,7 @@ pub struct Live {
     changing: tokio::sync::Mutex<()>,
     queries: Mutex<BTreeMap<Name, Arc<Query>>>,
     subscriptions: Mutex<HashMap<Box<str>, Arc<Subscription>>>,
+    shared: Shared,
 }
 
 /// How many definitions there are.
@@ -87,6 +92,7 @@ impl Live {
             changing: tokio::sync::Mutex::new(()),
             queries: Mutex::default(),
             subscriptions: Mutex::default(),
+            shared: Shared::new(),
         })
     }
 
@@ -110,6 +116,7 @@ impl Live {
             tokio::time::sleep(pause.max(Duration::from_millis(20))).await;
             self.end_unused_subscriptions().await;
             self.end_temporary_queries().await;
+            self.say_again();
             self.rest_queries();
         }
     }

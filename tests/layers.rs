@@ -70,7 +70,7 @@ const ARROWS: [Row; 27] = [
     (
         "routes",
         &[
-            "wire", "api", "page", "access", "live", "store", "log", "event", "counts", "body",
+            "wire", "api", "page", "access", "store", "log", "event", "counts", "body",
             "openapi", "problem",
         ],
         "the one table: what a path is, which wire takes it, and a reader for it, which follows a subscription, a watch or neither",

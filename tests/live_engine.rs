@@ -223,8 +223,14 @@ async fn a_table_is_dropped_under_its_queries() {
     }
     let name = Topic::new("t").expect("a topic");
     server.publish("t", r#"{"k":"before"}"#);
-    server.engine.forget(&name).await.expect("it is there");
-    let gone = server.engine.forget(&name).await.expect_err("it is gone");
+    server
+        .engine
+        .forget(&name, server.log.head())
+        .expect("it is there");
+    let gone = server
+        .engine
+        .forget(&name, server.log.head())
+        .expect_err("it is gone");
     assert_eq!(gone.status.as_u16(), 404);
     for (_, heard) in &watched {
         heard.failed("table-dropped");

@@ -107,7 +107,13 @@ async fn one(request: Request<Incoming>, context: &Context) -> Result<Response<B
         }
         _ => {
             super::discard(body);
-            describe(StatusCode::OK)
+            match describe(StatusCode::OK) {
+                Err(_) => {
+                    context.live.settle().await?;
+                    describe(StatusCode::OK)
+                }
+                known => known,
+            }
         }
     }
 }

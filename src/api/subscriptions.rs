@@ -76,6 +76,7 @@ async fn one(request: Request<Incoming>, context: &Context) -> Result<Response<B
         }
         _ => {
             super::discard(body);
+            context.live.find_subscription(&id).await?;
             describe(&id, StatusCode::OK, context)
         }
     }

@@ -78,14 +78,14 @@ async fn one(request: Request<Incoming>, context: &Context) -> Result<Response<B
         whole(context.live.clone().forget_table(name)).await?;
         return Ok(no_content());
     }
-    let table = context.live.table(&name)?;
+    let table = context.live.find_table(&name).await?;
     let about = tables::describe(&table).to_string();
     Ok(super::json(StatusCode::OK, about))
 }
 
 async fn ingest(request: Request<Incoming>, context: &Context) -> Result<Response<Body>, Problem> {
     let (head, body) = request.into_parts();
-    let ((table, key), body) = understood(of_ingest(&head, context), body)?;
+    let ((table, key), body) = understood(of_ingest(&head, context).await, body)?;
     let publisher: &Publisher = &context.publisher;
     let limits = publisher.limits;
     let body = read_body(body, limits.batch_bytes, "batch-bytes", limits.body_time).await?;
@@ -121,11 +121,12 @@ pub(super) async fn append(
     }))
 }
 
-fn of_ingest(head: &Parts, context: &Context) -> Result<(Table, Option<String>), Problem> {
+async fn of_ingest(head: &Parts, context: &Context) -> Result<(Table, Option<String>), Problem> {
     super::not_encoded(&head.headers)?;
     let name = below("/streams/", head)?;
     let name = name.strip_suffix(INGEST).unwrap_or(&name);
-    Ok((context.live.table(name)?, publish::key(&head.headers)?))
+    let table = context.live.find_table(name).await?;
+    Ok((table, publish::key(&head.headers)?))
 }
 
 fn name() -> Value {

@@ -114,7 +114,9 @@ type Kept = (Option<(Definitions, Stored)>, Documents);
 
 /// Whoever has the definitions has the directory, so they are opened first.
 fn kept(config: &Config, runtime: &Runtime) -> Result<Kept, Vec<String>> {
-    let opened = config.data.as_deref().map(Definitions::open).transpose();
+    // What is defined on several servers is in their relay.
+    let data = config.data.as_deref().filter(|_| config.relay.is_none());
+    let opened = data.map(Definitions::open).transpose();
     let definitions = opened.map_err(|mistake| vec![format!("--data: {mistake}")])?;
     let documents = Documents::open(config, runtime).map_err(|mistake| vec![mistake])?;
     Ok((definitions, documents))
@@ -154,6 +156,7 @@ fn serve(
     let limits = settings::live_limits(config);
     let engine = Engine::start(&log, limits.engine)?;
     let live = Live::new(log.clone(), engine, limits, definitions);
+    live.share();
     let announcer = Announcer::new(log.clone(), settings::announce_limits(config));
     let place = documents.place().map(str::to_owned);
     let store = documents.start(announcer.clone(), runtime)?;
@@ -229,9 +232,13 @@ fn serve(
 fn say_what_lasts(config: &Config, database: Option<&str>) {
     if config.relay.is_some() {
         tracing::info!(
-            "the log is the relay's, and outlives a restart there; tables, queries and subscriptions are this server's own, \
-             and collections are off"
+            "the log, tables, queries and subscriptions are those of all servers with this relay, and outlive a restart there; \
+             collections are off"
         );
+        if config.data.is_some() {
+            tracing::warn!("data: nothing is kept there, since there is a relay");
+        }
+        return;
     }
     let dir = config.data.as_deref().map(Path::display);
     match (dir, database) {

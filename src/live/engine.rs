@@ -31,7 +31,7 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::RETRY_AFTER;
 
-use crate::event::Topic;
+use crate::event::{EventId, Topic};
 use crate::live::schema::{Schema, built_in};
 use crate::live::sql::Plan;
 use crate::live::sql::dialect::{Flow, Statement};
@@ -185,6 +185,8 @@ impl Default for Limits {
 pub struct Table {
     /// What it is made of.
     pub schema: Arc<Schema>,
+    /// Events up to this place are none of its rows.
+    pub since: EventId,
     /// Rows retained.
     pub rows: u64,
     /// Bytes that they hold, about.
@@ -268,7 +270,7 @@ pub struct Engine {
     limits: Limits,
     tables: RwLock<BTreeMap<Topic, Arc<Shared>>>,
     /// Where the topics of tables that were dropped ended then: what is declared by such a name begins there.
-    dropped: Mutex<BTreeMap<Topic, u64>>,
+    dropped: Mutex<BTreeMap<Topic, EventId>>,
     threads: Arc<Threads>,
     counters: Arc<Counters>,
     views: AtomicU64,
@@ -281,7 +283,7 @@ impl Engine {
     /// When a thread or SQLite cannot be started.
     pub fn start(log: &Arc<Log>, limits: Limits) -> io::Result<Engine> {
         let counters = Arc::default();
-        let shared = |schema: Schema| Arc::new(Shared::new(schema.into(), log, 0));
+        let shared = |schema: Schema| Arc::new(Shared::new(schema.into(), log, EventId::ZERO));
         let shared = built_in(limits.table_rows).map(shared);
         let threads = Threads::start(limits, &counters, &shared)?;
         let named = shared.into_iter().map(|s| (s.schema.name.clone(), s));
@@ -302,18 +304,33 @@ impl Engine {
     /// # Errors
     /// 400 for what is no schema, 409 when there is one of that name, 429 when it is one too many.
     pub async fn create(&self, schema: Schema) -> Result<(), Problem> {
-        let schema = Arc::new(schema.checked(self.limits.columns)?);
-        let shared = self.enter(&schema)?;
-        self.threads.fresh(Ask::Create(shared.clone()));
-        self.threads.whole(Ask::Create(shared));
-        let created = self.threads.create(schema.clone()).await;
+        let name = schema.name.clone();
+        let declared = self.declare(schema, EventId::ZERO)?;
+        let created = declared.await;
         if created.is_err() {
-            let _ = self.forget(&schema.name).await;
+            let _ = self.forget(&name, self.log.head());
         }
         created
     }
 
-    fn enter(&self, schema: &Arc<Schema>) -> Result<Arc<Shared>, Problem> {
+    /// The same without waiting for what SQLite says of it; who calls it takes it back if that is no. Events up to a place
+    /// are none of its rows.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn declare(
+        &self,
+        schema: Schema,
+        since: EventId,
+    ) -> Result<impl Future<Output = Result<(), Problem>> + use<>, Problem> {
+        let schema = Arc::new(schema.checked(self.limits.columns)?);
+        let shared = self.enter(&schema, since)?;
+        self.threads.fresh(Ask::Create(shared.clone()));
+        self.threads.whole(Ask::Create(shared));
+        Ok(self.threads.create(schema))
+    }
+
+    fn enter(&self, schema: &Arc<Schema>, since: EventId) -> Result<Arc<Shared>, Problem> {
         let most = self.limits.table_rows;
         if schema.retention.rows > most {
             let detail = format!(
@@ -338,26 +355,29 @@ impl Engine {
             let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-tables", detail);
             return Err(problem.with(RETRY_AFTER, "60"));
         }
-        let since = self.dropped().remove(&schema.name).unwrap_or_default();
+        let since = self.dropped().remove(&schema.name).unwrap_or(since);
         let shared = Arc::new(Shared::new(schema.clone(), &self.log, since));
         tables.insert(schema.name.clone(), shared.clone());
         Ok(shared)
     }
 
-    /// Forgets a table and its rows; queries that read it end.
+    /// Forgets a table and its rows, which are the events up to a place; queries that read it end.
     ///
     /// # Errors
     /// 404 when there is none.
-    pub async fn forget(&self, name: &Topic) -> Result<(), Problem> {
+    pub fn forget(&self, name: &Topic, until: EventId) -> Result<(), Problem> {
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(shared) = tables.remove(name) else {
+        if tables.remove(name).is_none() {
             let detail = format!("there is no table {name}");
             return Err(Problem::new(StatusCode::NOT_FOUND, "table", detail));
-        };
+        }
         let mut dropped = self.dropped();
-        dropped.insert(name.clone(), shared.end());
+        dropped.insert(name.clone(), until);
         if dropped.len() > DROPPED {
-            dropped.retain(|name, end| self.log.scan(name).first() < *end);
+            dropped.retain(|name, until| {
+                let scan = self.log.scan(name);
+                scan.first() < scan.number_after(*until)
+            });
         }
         drop(dropped);
         // Under the lock, so that no table of the same name comes in between.
@@ -365,7 +385,7 @@ impl Engine {
         Ok(())
     }
 
-    fn dropped(&self) -> MutexGuard<'_, BTreeMap<Topic, u64>> {
+    fn dropped(&self) -> MutexGuard<'_, BTreeMap<Topic, EventId>> {
         self.dropped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -9,11 +9,11 @@ use std::time::Duration;
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::definitions::{Change, Kind};
+use super::change::{Op, taken};
 use super::query::{Definition, Query};
 use super::sql::Plan;
-use super::{Expected, Live, is_expected, too_many};
-use crate::event::Topic;
+use super::{Expected, Live, is_expected};
+use crate::event::{EventId, Topic};
 use crate::problem::Problem;
 
 /// How often a query may be told anew, in milliseconds.
@@ -23,7 +23,8 @@ pub const EVERY_MS: std::ops::RangeInclusive<u64> = 50..=3_600_000;
 const GRACE: Duration = Duration::from_secs(60);
 
 /// A query's name: 1 to 128 of `[A-Za-z0-9._:-]`, not `.` or `..`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Name(Arc<str>);
 
 impl Name {
@@ -46,6 +47,20 @@ impl Name {
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<Name> for String {
+    fn from(name: Name) -> String {
+        name.to_string()
+    }
+}
+
+impl TryFrom<String> for Name {
+    type Error = Problem;
+
+    fn try_from(text: String) -> Result<Name, Problem> {
+        Name::new(&text)
     }
 }
 
@@ -100,9 +115,9 @@ impl Live {
             tracing::warn!("query {name} from before the restart: {problem}");
         }
         if let Ok(query) = self.slot(&name) {
-            query.define(Definition::new(asked, plan));
+            query.define(Definition::new(asked, Some(plan), EventId::ZERO));
             // A temporary one is there as long as a subscription from before the restart.
-            query.name_it();
+            query.was_named(true);
         }
     }
 
@@ -112,23 +127,11 @@ impl Live {
     /// 400 for what is none, 409 when the name is taken, 429 when it is one too many.
     pub async fn create_query(self: Arc<Live>, name: Name, asked: Asked) -> Result<(), Problem> {
         asked.check()?;
-        let taken = || {
-            let detail =
-                format!("there is a query {name}; change it by PUT, or choose another name");
-            Problem::new(StatusCode::CONFLICT, "query-exists", detail)
-        };
-        if self.defined(&name).is_some() {
-            return Err(taken());
+        if !self.is_shared() && self.defined(&name).is_some() {
+            return Err(taken(&name));
         }
-        let plan = self.engine.plan(asked.sql.clone()).await?;
-        let _turn = self.changing.lock().await;
-        if self.defined(&name).is_some() {
-            return Err(taken());
-        }
-        if self.defined_queries() >= self.limits.queries {
-            return Err(too_many("queries", self.limits.queries));
-        }
-        self.put_query(&name, asked, plan).await
+        let plan = self.plan(&asked.sql).await?;
+        self.change(Op::MakeQuery(name, asked), Some(plan)).await
     }
 
     /// Changes a query; its streams go on with the new one.
@@ -142,11 +145,12 @@ impl Live {
         expected: Expected,
     ) -> Result<(), Problem> {
         asked.check()?;
-        self.expect_query(&name, &expected)?;
-        let plan = self.engine.plan(asked.sql.clone()).await?;
-        let _turn = self.changing.lock().await;
-        self.expect_query(&name, &expected)?;
-        self.put_query(&name, asked, plan).await
+        if !self.is_shared() {
+            self.expect_query(&name, &expected)?;
+        }
+        let plan = self.plan(&asked.sql).await?;
+        let op = Op::ChangeQuery(name, asked, expected);
+        self.change(op, Some(plan)).await
     }
 
     /// Forgets a query; its streams are told.
@@ -158,12 +162,18 @@ impl Live {
         name: Name,
         expected: Expected,
     ) -> Result<(), Problem> {
-        let _turn = self.changing.lock().await;
-        let query = self.expect_query(&name, &expected)?;
-        self.keep(Change::Remove(Kind::Query, name.to_string()))
-            .await?;
-        query.delete();
-        Ok(())
+        self.change(Op::DeleteQuery(name, expected), None).await
+    }
+
+    /// Reads a query; one that can not be read may be one of a table that is on its way here.
+    async fn plan(&self, sql: &str) -> Result<Arc<Plan>, Problem> {
+        match self.engine.plan(sql.to_owned()).await {
+            Err(_) if self.is_shared() => {
+                self.settle().await?;
+                self.engine.plan(sql.to_owned()).await
+            }
+            read => read,
+        }
     }
 
     /// One query, as JSON.
@@ -201,7 +211,7 @@ impl Live {
 
     /// Lets go of what nobody has watched for a while, and of names that nobody uses.
     pub(super) fn rest_queries(&self) {
-        let all: Vec<_> = self.queries().values().cloned().collect();
+        let all = self.all_queries();
         all.iter().for_each(|query| query.rest());
         drop(all);
         let mut queries = self.queries();
@@ -214,17 +224,18 @@ impl Live {
     }
 
     /// Forgets the temporary queries that no subscription names any more, or none has named in time.
-    pub(super) async fn end_temporary_queries(&self) {
-        // Whoever is about to name one has its turn before this or after.
-        let _turn = self.changing.lock().await;
-        let is_over = |query: &&Arc<Query>| Arc::strong_count(query) == 1 && query.is_over(GRACE);
-        let over: Vec<Arc<Query>> = self.queries().values().filter(is_over).cloned().collect();
-        for query in over {
-            // After a restart that comes first, it ends once more.
-            let name = query.name.to_string();
-            let _ = self.keep(Change::Remove(Kind::Query, name)).await;
-            query.delete();
+    pub(super) async fn end_temporary_queries(self: &Arc<Live>) {
+        let all = self.all_queries().into_iter();
+        for query in all.filter(|query| query.is_over(GRACE)) {
+            let made = query.definition().map(|definition| definition.made);
+            let op = Op::EndQuery(query.name.clone(), made.unwrap_or_default());
+            // What goes wrong now is tried again; after a restart that comes first, it ends once more.
+            let _ = self.change(op, None).await;
         }
+    }
+
+    pub(super) fn all_queries(&self) -> Vec<Arc<Query>> {
+        self.queries().values().cloned().collect()
     }
 
     fn queries(&self) -> MutexGuard<'_, BTreeMap<Name, Arc<Query>>> {
@@ -247,20 +258,16 @@ impl Live {
         query.filter(|query| query.is_defined())
     }
 
-    fn expect_query(&self, name: &Name, expected: &Expected) -> Result<Arc<Query>, Problem> {
+    pub(super) fn expect_query(
+        &self,
+        name: &Name,
+        expected: &Expected,
+    ) -> Result<Arc<Query>, Problem> {
         let unknown = || unknown_queries(&[name.as_str()]);
         let query = self.queries().get(name).cloned().ok_or_else(unknown)?;
         let definition = query.definition().ok_or_else(unknown)?;
         is_expected(expected, &definition.etag)?;
         Ok(query)
-    }
-
-    async fn put_query(&self, name: &Name, asked: Asked, plan: Arc<Plan>) -> Result<(), Problem> {
-        let body = serde_json::to_string(&asked).expect("text and a number");
-        self.keep(Change::Put(Kind::Query, name.to_string(), body))
-            .await?;
-        self.slot(name)?.define(Definition::new(asked, Ok(plan)));
-        Ok(())
     }
 }
 

@@ -16,12 +16,15 @@ use super::digest;
 use super::engine::{Engine, View};
 use super::queries::{Asked, Name};
 use super::sql::{Class, Plan};
-use crate::event::Topic;
+use crate::event::{EventId, Topic};
 use crate::log::Log;
 use crate::problem::Problem;
 
 /// How long a query is kept fresh after the last who watched it: a client that polls is away between its polls.
 const LINGER: Duration = Duration::from_secs(15);
+
+/// How much later than it should another replica may tell the same.
+const LATE: Duration = Duration::from_secs(2);
 
 /// How soon a query that has failed is tried again for a newcomer: each try may take all the time that a query may.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
@@ -30,19 +33,26 @@ const TRY_AGAIN: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(super) struct Definition {
     pub asked: Asked,
-    /// A query that outlived a restart may be none any more: it is kept, and says why.
-    pub plan: Result<Arc<Plan>, Problem>,
+    /// A query that outlived a restart may be none any more: it is kept, and says why. Nothing while it is being read.
+    pub plan: Option<Result<Arc<Plan>, Problem>>,
     pub etag: String,
+    /// Where it was made, if it is that of several replicas.
+    pub made: EventId,
     made_at: Instant,
 }
 
 impl Definition {
-    pub fn new(asked: Asked, plan: Result<Arc<Plan>, Problem>) -> Definition {
+    pub fn new(
+        asked: Asked,
+        plan: Option<Result<Arc<Plan>, Problem>>,
+        made: EventId,
+    ) -> Definition {
         let said = serde_json::to_vec(&asked).expect("text and a number");
         Definition {
             asked,
             plan,
             etag: digest(&said),
+            made,
             made_at: Instant::now(),
         }
     }
@@ -62,7 +72,9 @@ pub(super) struct Query {
 #[derive(Default)]
 struct Life {
     definition: Option<Definition>,
-    /// Whether a subscription has named it.
+    /// Subscriptions that name it.
+    named: usize,
+    /// Whether there was one.
     was_named: bool,
     /// Streams that read it.
     watchers: usize,
@@ -107,15 +119,37 @@ impl Query {
 
     /// A subscription names it.
     pub(super) fn name_it(&self) {
-        self.life().was_named = true;
+        let mut life = self.life();
+        life.named += 1;
+        life.was_named = true;
     }
 
-    /// Whether it is a temporary one that was named, or was not within this time; of who names it now it knows nothing.
+    /// One names it no more.
+    pub(super) fn unname_it(&self) {
+        self.life().named -= 1;
+    }
+
+    /// Whether a subscription has ever named it; what is known of that from elsewhere is added.
+    pub(super) fn was_named(&self, was_named: bool) -> bool {
+        let mut life = self.life();
+        life.was_named |= was_named;
+        life.was_named
+    }
+
+    /// Whether it is a temporary one that nobody names any more.
+    pub(super) fn is_left(&self) -> bool {
+        let life = self.life();
+        let definition = life.definition.as_ref();
+        life.named == 0 && definition.is_some_and(|definition| definition.asked.temporary)
+    }
+
+    /// Whether it is one that nobody names any more, or has named within this time.
     pub(super) fn is_over(&self, grace: Duration) -> bool {
         let life = self.life();
         let definition = life.definition.as_ref();
         definition.is_some_and(|definition| {
-            definition.asked.temporary && (life.was_named || definition.made_at.elapsed() >= grace)
+            let was_long = definition.made_at.elapsed() >= grace;
+            definition.asked.temporary && life.named == 0 && (life.was_named || was_long)
         })
     }
 
@@ -124,12 +158,16 @@ impl Query {
         let mut life = self.life();
         let old = life.view.take();
         self.told().forget();
+        let unread = definition.plan.is_none().then(|| definition.clone());
         life.definition = Some(definition);
         if life.watchers > 0 {
             self.open(&mut life);
         }
         drop(life);
         drop(old);
+        if let Some(unread) = unread {
+            tokio::spawn(self.clone().plan_again(unread));
+        }
     }
 
     /// From now on the name stands for nothing, and whoever follows it is told so.
@@ -164,7 +202,7 @@ impl Query {
         let Some(definition) = &life.definition else {
             return;
         };
-        if definition.plan.is_ok() && failed_at.is_none() {
+        if matches!(definition.plan, Some(Ok(_))) && failed_at.is_none() {
             return self.open(&mut life);
         }
         // What was wrong may be right by now, such as a table that was not there.
@@ -184,6 +222,10 @@ impl Query {
     /// Lets go of what nobody has watched for a while.
     pub(super) fn rest(&self) {
         let mut life = self.life();
+        if let Some(definition) = &life.definition {
+            let every = Duration::from_millis(definition.asked.every_ms);
+            self.told().settle(self.log.head(), every + LATE);
+        }
         let is_over = life.left_at.is_some_and(|at| at.elapsed() >= LINGER);
         if life.watchers > 0 || !is_over {
             return;
@@ -198,6 +240,20 @@ impl Query {
         drop(old);
     }
 
+    /// A stream goes on here that another replica may have told something else up to its cursor: unless nothing has changed
+    /// for so long that it was told the same, all that there is is told once more.
+    pub(super) fn retell(self: &Arc<Query>, cursor: EventId) {
+        let every = self.life().definition.as_ref().map(|d| d.asked.every_ms);
+        let (Some(every), Some(due)) = (every, self.told().due(cursor)) else {
+            return;
+        };
+        let query = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(every)).await;
+            query.tell_again(due);
+        });
+    }
+
     async fn plan_again(self: Arc<Query>, of: Definition) {
         let plan = self.engine.plan(of.asked.sql.clone()).await;
         let mut life = self.life();
@@ -207,7 +263,7 @@ impl Query {
         if definition.etag != of.etag {
             return;
         }
-        definition.plan = plan;
+        definition.plan = Some(plan);
         let failed = self.told().failed_at.is_some();
         let old = life.view.take_if(|_| failed);
         if life.watchers > 0 && life.view.is_none() {
@@ -221,6 +277,7 @@ impl Query {
         let Some(Definition { asked, plan, .. }) = &life.definition else {
             return;
         };
+        let Some(plan) = plan else { return };
         let mut told = self.told();
         told.session += 1;
         told.is_present = false;
@@ -246,7 +303,9 @@ impl Query {
         let definition = life.definition.as_ref()?;
         let cost = life.view.as_ref().map(View::cost).unwrap_or_default();
         // As it is kept fresh now, which the plan alone does not decide.
-        let planned = definition.plan.as_ref().ok().map(|plan| class(&plan.class));
+        let plan = definition.plan.as_ref();
+        let planned = plan.and_then(|plan| plan.as_ref().ok());
+        let planned = planned.map(|plan| class(&plan.class));
         let class = CLASSES
             .into_iter()
             .find(|(number, _)| *number == cost.class);
@@ -257,8 +316,8 @@ impl Query {
         let said = said.and_then(|text| serde_json::from_slice::<Said>(text).ok());
         let Said { result, error } = said.unwrap_or_default();
         let error = match &definition.plan {
-            Err(problem) => Some(problem.json()),
-            Ok(_) => error.map(|raw| raw.get().to_owned()),
+            Some(Err(problem)) => Some(problem.json()),
+            _ => error.map(|raw| raw.get().to_owned()),
         };
         let state = match (&error, &life.view) {
             (Some(_), _) => "failed",

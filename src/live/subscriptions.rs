@@ -13,10 +13,11 @@ use serde_json::{Value, json};
 use slab::Slab;
 
 use self::follower::Follower;
+use super::change::Op;
 use super::definitions::{Change, Kind};
 use super::queries::{Name, unknown_queries};
 use super::query::Query;
-use super::{Expected, Live, digest, is_expected, random, too_many};
+use super::{Expected, Live, digest, random};
 use crate::event::{EventId, Topic};
 use crate::log::{Log, Reader, Ringer, Start};
 use crate::problem::Problem;
@@ -33,11 +34,25 @@ pub struct Asked {
     pub topics: Vec<String>,
 }
 
+impl Asked {
+    /// Each once, in order.
+    pub(super) fn sorted(&self) -> Asked {
+        let sorted = |names: &[String]| -> Vec<String> {
+            let names: BTreeSet<&String> = names.iter().collect();
+            names.into_iter().cloned().collect()
+        };
+        Asked {
+            queries: sorted(&self.queries),
+            topics: sorted(&self.topics),
+        }
+    }
+}
+
 impl Live {
     /// Takes up a subscription from before a restart.
     pub(super) fn restore_subscription(&self, id: &str, body: &str) {
         let asked = serde_json::from_str::<Asked>(body);
-        let members = asked.map(|asked| self.members(&asked, true));
+        let members = asked.map(|asked| self.members(&asked));
         let Ok(Ok(members)) = members else {
             tracing::warn!("a subscription from before the restart cannot be read: {body}");
             return;
@@ -50,15 +65,8 @@ impl Live {
     /// # Errors
     /// 400 for what is none, 404 that names the queries which there are not, 429 when it is one too many.
     pub async fn subscribe(self: Arc<Live>, asked: Asked) -> Result<String, Problem> {
-        let _turn = self.changing.lock().await;
-        let members = self.members(&asked, false)?;
-        let most = self.limits.subscriptions;
-        if self.subscriptions().len() >= most {
-            return Err(too_many("subscriptions", most));
-        }
         let id = random(16);
-        self.keep(put_subscription(&id, &members)).await?;
-        self.add(&id, members);
+        self.change(Op::Subscribe(id.clone(), asked), None).await?;
         Ok(id)
     }
 
@@ -72,13 +80,8 @@ impl Live {
         asked: Asked,
         expected: Expected,
     ) -> Result<(), Problem> {
-        let _turn = self.changing.lock().await;
-        let subscription = self.subscription(&id)?;
-        is_expected(&expected, &subscription.etag())?;
-        let members = self.members(&asked, false)?;
-        self.keep(put_subscription(&id, &members)).await?;
-        subscription.change(members);
-        Ok(())
+        let op = Op::ChangeSubscription(id, asked, expected);
+        self.change(op, None).await
     }
 
     /// Ends a subscription, and its streams.
@@ -90,13 +93,7 @@ impl Live {
         id: String,
         expected: Expected,
     ) -> Result<(), Problem> {
-        let _turn = self.changing.lock().await;
-        let subscription = self.subscription(&id)?;
-        is_expected(&expected, &subscription.etag())?;
-        self.keep(Change::Remove(Kind::Subscription, id)).await?;
-        self.subscriptions().remove(subscription.id());
-        subscription.end();
-        Ok(())
+        self.change(Op::Unsubscribe(id, expected), None).await
     }
 
     /// The subscription with this id.
@@ -106,6 +103,20 @@ impl Live {
     pub fn subscription(&self, id: &str) -> Result<Arc<Subscription>, Problem> {
         let found = self.subscriptions().get(id).cloned();
         found.ok_or_else(unknown_subscription)
+    }
+
+    /// The same, on whichever replica it was made a moment ago.
+    ///
+    /// # Errors
+    /// The same, and 503 when the relay is away.
+    pub async fn find_subscription(&self, id: &str) -> Result<Arc<Subscription>, Problem> {
+        match self.subscription(id) {
+            Err(_) if self.is_shared() => {
+                self.settle().await?;
+                self.subscription(id)
+            }
+            found => found,
+        }
     }
 
     /// One subscription, as JSON.
@@ -134,58 +145,93 @@ impl Live {
         }
     }
 
-    fn add(&self, id: &str, members: Vec<Member>) {
-        let subscription = Subscription::new(id, self.log.clone(), members);
-        self.subscriptions()
-            .insert(id.into(), Arc::new(subscription));
+    pub(super) fn add(&self, id: &str, members: Vec<Member>) -> Arc<Subscription> {
+        let subscription = Arc::new(Subscription::new(id, self.log.clone(), members));
+        self.subscriptions().insert(id.into(), subscription.clone());
+        subscription
     }
 
-    /// What a subscription consists of, each once. One that was made follows its names even if they stand for nothing.
-    fn members(&self, asked: &Asked, was_made: bool) -> Result<Vec<Member>, Problem> {
-        let names: BTreeSet<&String> = asked.queries.iter().collect();
-        let topics: BTreeSet<&String> = asked.topics.iter().collect();
+    /// Whether a subscription can consist of this.
+    pub(super) fn check_members(&self, asked: &Asked) -> Result<(), Problem> {
+        let Asked { queries, topics } = asked.sorted();
         let most = self.limits.reader_topics;
-        if names.len() + topics.len() > most {
+        if queries.len() + topics.len() > most {
             let detail = format!(
                 "a subscription may have {most} queries and topics (reader-topics); make another"
             );
             return Err(Problem::bad_request("too-many-topics", detail));
         }
-        let mut members = Vec::new();
         let mut unknown = Vec::new();
-        for text in names {
-            let name = Name::new(text)?;
-            match was_made || self.defined(&name).is_some() {
-                true => members.push(Member::of_query(self.slot(&name)?)),
-                false => unknown.push(text.as_str()),
+        for text in &queries {
+            if self.defined(&Name::new(text)?).is_none() {
+                unknown.push(text.as_str());
             }
         }
         if !unknown.is_empty() {
             return Err(unknown_queries(&unknown));
         }
-        for text in topics {
+        for text in &topics {
             let topic = Topic::new(text)?;
             if topic.is_of_query() {
                 let detail = format!("{topic} is told by its query; name that in `queries`");
                 return Err(Problem::bad_request("topic", detail));
             }
-            members.push(Member::of_topic(topic));
         }
-        let queries = members.iter().filter_map(|m| m.query.as_ref());
-        queries.for_each(|query| query.name_it());
+        Ok(())
+    }
+
+    /// What a subscription consists of, each once; it follows its names even if they stand for nothing.
+    pub(super) fn members(&self, asked: &Asked) -> Result<Vec<Member>, Problem> {
+        let Asked { queries, topics } = asked.sorted();
+        let mut members = Vec::new();
+        for text in &queries {
+            members.push(Member::of_query(self.slot(&Name::new(text)?)?));
+        }
+        for text in &topics {
+            members.push(Member::of_topic(Topic::new(text)?));
+        }
         Ok(members)
     }
 
-    /// Ends those that no stream has used for long.
-    pub(super) async fn end_unused_subscriptions(&self) {
+    /// Ends those that no stream has used for long; of those that other replicas have too, says which are used here.
+    pub(super) async fn end_unused_subscriptions(self: &Arc<Live>) {
         let ttl = self.limits.subscription_ttl;
         let all: Vec<_> = self.subscriptions().values().cloned().collect();
+        if let Some(life) = self.log.life() {
+            return self.say_uses(&all, life, ttl).await;
+        }
         for subscription in all {
             if subscription.end_if_unused(ttl) {
                 self.subscriptions().remove(subscription.id());
                 let id = subscription.id().to_owned();
                 // After a restart that comes first, it ends once more.
                 let _ = self.keep(Change::Remove(Kind::Subscription, id)).await;
+            }
+        }
+    }
+
+    /// A subscription is held by the replicas that use it: it ends when none does any more.
+    async fn say_uses(self: &Arc<Live>, all: &[Arc<Subscription>], life: &str, ttl: Duration) {
+        let (mut held, mut released) = (Vec::new(), Vec::new());
+        let mut gone = BTreeSet::new();
+        for subscription in all {
+            match subscription.is_used(life, ttl) {
+                (true, false) => held.push(subscription.id().to_owned()),
+                (false, true) => released.push(subscription.id().to_owned()),
+                _ => {}
+            }
+            gone.extend(subscription.holders(|holder| !self.log.is_alive(holder)));
+        }
+        let at_once = (self.log.word_bytes() / 2 / 40).clamp(1, 1000);
+        let held = held.chunks(at_once).map(|ids| Op::Hold(ids.to_vec()));
+        let released = released
+            .chunks(at_once)
+            .map(|ids| Op::Release(ids.to_vec()));
+        let gone = gone.into_iter().map(Op::Inherit);
+        for op in held.chain(gone).chain(released) {
+            // What the relay does not take now is said the next time.
+            if self.change(op, None).await.is_err() {
+                return;
             }
         }
     }
@@ -200,11 +246,6 @@ impl Live {
 /// What is the same of the same members, also after a restart.
 fn etag(members: &[Member]) -> String {
     digest(&serde_json::to_vec(&Subscription::asked(members)).expect("texts"))
-}
-
-fn put_subscription(id: &str, members: &[Member]) -> Change {
-    let body = serde_json::to_string(&Subscription::asked(members)).expect("texts");
-    Change::Put(Kind::Subscription, id.to_owned(), body)
 }
 
 fn unknown_subscription() -> Problem {
@@ -260,10 +301,15 @@ struct State {
     etag: String,
     /// When the last stream left, or when there was none yet.
     used_at: Instant,
+    /// Whether a stream has used it here since it was let go of.
+    is_used: bool,
+    /// The lives of the replicas that use it, if there are several.
+    holders: BTreeSet<Box<str>>,
 }
 
 impl Subscription {
     pub(super) fn new(id: &str, log: Arc<Log>, members: Vec<Member>) -> Subscription {
+        name(&members);
         Subscription {
             id: id.into(),
             log,
@@ -274,6 +320,8 @@ impl Subscription {
                 followers: Slab::new(),
                 is_over: false,
                 used_at: Instant::now(),
+                is_used: false,
+                holders: BTreeSet::new(),
             }),
         }
     }
@@ -292,16 +340,37 @@ impl Subscription {
         self.state().etag.clone()
     }
 
-    /// From now on it consists of these, and so do its streams.
-    pub(super) fn change(&self, mut members: Vec<Member>) {
+    /// From now on it consists of these, and so do its streams; those that are new from this mark on, or from now.
+    pub(super) fn change(&self, mut members: Vec<Member>, mark: Option<EventId>) {
+        self.replace(|state| {
+            let mark = mark.unwrap_or_else(|| self.log.mark());
+            for member in &mut members {
+                let had = state.members.iter().find(|m| m.topic == member.topic);
+                member.since = had.map_or(mark, |had| had.since);
+            }
+            members
+        });
+    }
+
+    /// The same, each from where it says.
+    pub(super) fn become_these(&self, members: Vec<Member>) {
+        let state = self.state();
+        let said = |members: &[Member]| -> Vec<(Topic, EventId)> {
+            members.iter().map(|m| (m.topic.clone(), m.since)).collect()
+        };
+        let is_same = said(&state.members) == said(&members);
+        drop(state);
+        if !is_same {
+            self.replace(|_| members);
+        }
+    }
+
+    fn replace(&self, members: impl FnOnce(&State) -> Vec<Member>) {
         let mut state = self.state();
         // First of all: what is appended after the mark, no stream takes before it has seen that there is a change.
         self.changes.fetch_add(1, Ordering::AcqRel);
-        let mark = self.log.mark();
-        for member in &mut members {
-            let had = state.members.iter().find(|m| m.topic == member.topic);
-            member.since = had.map_or(mark, |had| had.since);
-        }
+        let members = members(&state);
+        name(&members);
         let streams = state.followers.len();
         let old = std::mem::replace(&mut state.members, members);
         state.etag = etag(&state.members);
@@ -309,17 +378,71 @@ impl Subscription {
         state.watched().for_each(|query| query.watch(streams));
         unwatch(&old, streams);
         state.ring();
+        drop(state);
+        unname(&old);
     }
 
-    /// Ends it, and its streams; whether it was not over yet.
-    pub(super) fn end(&self) -> bool {
+    /// Ends it, and its streams.
+    pub(super) fn end(&self) {
         let mut state = self.state();
         if std::mem::replace(&mut state.is_over, true) {
-            return false;
+            return;
         }
         self.changes.fetch_add(1, Ordering::AcqRel);
+        unname(&state.members);
         state.ring();
-        true
+    }
+
+    /// This replica uses it.
+    pub(super) fn hold(&self, life: &str) {
+        let mut state = self.state();
+        state.holders.insert(life.into());
+        // Who has lost another replica comes here, or not, within the time that there is for that.
+        state.used_at = Instant::now();
+    }
+
+    /// This one does no more; whether none does.
+    pub(super) fn release(&self, life: &str) -> bool {
+        let mut state = self.state();
+        state.is_used = !state.followers.is_empty();
+        state.holders.remove(life);
+        state.holders.is_empty()
+    }
+
+    /// Whether this replica is said to use it.
+    pub(super) fn is_held_by(&self, life: &str) -> bool {
+        self.state().holders.contains(life)
+    }
+
+    /// From now on these use it.
+    pub(super) fn held_by(&self, lives: Vec<String>) {
+        let lives = lives.into_iter().map(Box::from);
+        self.state().holders = lives.collect();
+    }
+
+    /// Those who use it that are so.
+    pub(super) fn holders(&self, are: impl Fn(&str) -> bool) -> Vec<String> {
+        let state = self.state();
+        let holders = state.holders.iter().filter(|life| are(life));
+        holders.map(|life| life.to_string()).collect()
+    }
+
+    /// Whether this replica uses it and does not say so, and whether it says so and has not for this long.
+    pub(super) fn is_used(&self, life: &str, ttl: Duration) -> (bool, bool) {
+        let state = self.state();
+        let is_held = state.holders.contains(life);
+        let is_recent = !state.followers.is_empty() || state.used_at.elapsed() < ttl;
+        (
+            state.is_used && is_recent && !is_held,
+            is_held && !is_recent,
+        )
+    }
+
+    /// What it consists of, and who uses it.
+    pub(super) fn said(&self) -> (Vec<Member>, Vec<String>) {
+        let state = self.state();
+        let holders = state.holders.iter().map(|life| life.to_string());
+        (state.members.clone(), holders.collect())
     }
 
     /// Ends it if no stream has used it for so long; whether it did.
@@ -329,6 +452,7 @@ impl Subscription {
             return false;
         }
         state.is_over = true;
+        unname(&state.members);
         true
     }
 
@@ -382,6 +506,7 @@ impl Subscription {
         if state.is_over {
             return false;
         }
+        state.is_used = true;
         let key = state.followers.insert(reader.ringer());
         state.watched().for_each(|query| query.watch(1));
         let follower = Follower::new(self.clone(), key, state.members.clone());
@@ -399,6 +524,16 @@ impl State {
     fn ring(&self) {
         self.followers.iter().for_each(|(_, ringer)| ringer.ring());
     }
+}
+
+fn name(members: &[Member]) {
+    let queries = members.iter().filter_map(|m| m.query.as_ref());
+    queries.for_each(|query| query.name_it());
+}
+
+fn unname(members: &[Member]) {
+    let queries = members.iter().filter_map(|m| m.query.as_ref());
+    queries.for_each(|query| query.unname_it());
 }
 
 fn unwatch(members: &[Member], streams: usize) {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Live;
+use super::change::Op;
 use super::definitions::{Change, Kind};
 use super::engine::{Limits, Table, Turn};
 use super::schema::{Column, Retention, Schema};
@@ -15,7 +16,7 @@ use crate::event::{Draft, Topic};
 use crate::problem::Problem;
 
 /// A table as its author says it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
     name: String,
@@ -24,14 +25,14 @@ pub struct Asked {
     retention: Option<AskedRetention>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AskedColumn {
     name: String,
     r#type: String,
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AskedRetention {
     rows: Option<u64>,
@@ -190,6 +191,10 @@ impl Live {
     pub async fn create_table(self: Arc<Live>, asked: Asked) -> Result<Value, Problem> {
         let schema = asked.schema(&self.limits.engine)?;
         let name = schema.name.clone();
+        if self.is_shared() {
+            self.change(Op::Declare(asked), None).await?;
+            return Ok(describe(&self.table(name.as_str())?));
+        }
         let _turn = self.changing.lock().await;
         self.engine.create(schema).await?;
         let table = self.table(name.as_str())?;
@@ -197,7 +202,7 @@ impl Live {
         let body = serde_json::to_string(&body).expect("text and numbers");
         let kept = self.keep(Change::Put(Kind::Table, name.to_string(), body));
         if let Err(problem) = kept.await {
-            self.engine.forget(&name).await?;
+            self.engine.forget(&name, self.log.head())?;
             return Err(problem);
         }
         Ok(describe(&table))
@@ -208,15 +213,7 @@ impl Live {
     /// # Errors
     /// 404 when there is none, 403 for one that is built in.
     pub async fn forget_table(self: Arc<Live>, name: String) -> Result<(), Problem> {
-        let _turn = self.changing.lock().await;
-        let table = self.table(&name)?;
-        if is_built_in(table.schema.name.as_str()) {
-            let detail = format!("{name} is built in: the server itself fills it");
-            return Err(Problem::new(StatusCode::FORBIDDEN, "built-in", detail));
-        }
-        self.keep(Change::Remove(Kind::Table, table.schema.name.to_string()))
-            .await?;
-        self.engine.forget(&table.schema.name).await
+        self.change(Op::Forget(name), None).await
     }
 
     /// The tables, by name.
@@ -235,6 +232,20 @@ impl Live {
             let detail = format!("there is no table {name}; POST /streams makes one");
             Problem::new(StatusCode::NOT_FOUND, "unknown-table", detail)
         })
+    }
+
+    /// The same, on whichever replica it was declared a moment ago.
+    ///
+    /// # Errors
+    /// The same, and 503 when the relay is away.
+    pub async fn find_table(&self, name: &str) -> Result<Table, Problem> {
+        match self.table(name) {
+            Err(_) if self.is_shared() => {
+                self.settle().await?;
+                self.table(name)
+            }
+            found => found,
+        }
     }
 
     /// The schema that a topic's events are held to, if it is a table.

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -17,6 +18,9 @@ use crate::problem::Problem;
 
 /// How much further on another replica may be, by the relay's clock, in milliseconds: a cursor from beyond is none.
 const APART_MS: u64 = 60_000;
+
+/// Between two looks whether something has come.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// Who orders what is published, when a log does not do it itself.
 pub trait Outlet: Send + Sync {
@@ -30,6 +34,9 @@ pub trait Outlet: Send + Sync {
 
     /// Says something, which is JSON, to a [`Party`] of all replicas; done once it was heard here, and what came of it.
     fn say(&self, to: &'static str, word: String) -> BoxFuture<'static, Result<(), Problem>>;
+
+    /// Bytes of a word.
+    fn word_bytes(&self) -> usize;
 
     /// What names this life of this replica.
     fn life(&self) -> &str;
@@ -151,6 +158,11 @@ impl Log {
             Some(outlet) => outlet.say(to, word).await,
             None => Err(Problem::unavailable("no-relay", "there is no relay")),
         }
+    }
+
+    /// How many bytes can be said at once.
+    pub fn word_bytes(&self) -> usize {
+        self.outlet.get().map_or(0, |outlet| outlet.word_bytes())
     }
 
     /// What names this life of this replica, if there are several.
@@ -289,6 +301,17 @@ impl Log {
     /// How the relay does, if there is one.
     pub fn carried(&self) -> Option<Carried> {
         self.outlet.get().map(|outlet| outlet.state())
+    }
+
+    /// Waits until all up to a cursor is here, which another replica has given, but not longer than this.
+    pub async fn come_to(&self, cursor: EventId, longest: Duration) {
+        let until = Instant::now() + longest;
+        while self.head() < cursor
+            && self.may_come_to(self.head(), cursor)
+            && Instant::now() < until
+        {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Whether a cursor beyond the head may be one that another replica has given, which is further on.

@@ -92,6 +92,11 @@ impl Scan {
         Some((first..end).filter_map(|n| kept.get(n)).cloned().collect())
     }
 
+    /// The number of the first event after a cursor.
+    pub fn number_after(&self, cursor: EventId) -> u64 {
+        self.topic.kept().after(cursor)
+    }
+
     /// The number that the next event will have; costs nothing.
     pub fn end(&self) -> u64 {
         self.topic.end()

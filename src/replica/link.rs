@@ -22,8 +22,11 @@ use crate::relay::{Bounds, Entry, Fault, LOST, Limits, Relay};
 /// Publishers whose last number is remembered, so that what they send twice is taken once.
 const PUBLISHERS: usize = 10_000;
 
-/// How long a replica of which nothing is heard may still be there: it may be cut off, and come back.
-const ALIVE: Duration = Duration::from_secs(15);
+/// What goes around an event or a word in an entry, in bytes.
+const AROUND: usize = 320;
+
+/// How long a replica of which nothing is heard may still be there, at least: it may be cut off, and come back.
+const ALIVE: Duration = Duration::from_secs(3);
 
 /// The way of what is published from this replica to all of them, and back.
 pub struct Link {
@@ -171,7 +174,12 @@ impl Link {
             Some(at) => *at = now,
             None => drop(lives.insert(life.to_owned(), now)),
         }
-        lives.retain(|_, at| now - *at < ALIVE);
+        let longest = self.alive();
+        lives.retain(|_, at| now - *at < longest);
+    }
+
+    fn alive(&self) -> Duration {
+        ALIVE.max(self.limits.timeout * 3)
     }
 
     fn lives(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
@@ -185,15 +193,22 @@ impl Outlet for Link {
         drafts: Vec<Draft>,
         key: Option<&str>,
     ) -> BoxFuture<'static, Result<Appended, Problem>> {
-        let size = drafts.iter().map(|d| d.payload.bytes().len() + 320).sum();
+        let size = drafts
+            .iter()
+            .map(|d| d.payload.bytes().len() + AROUND)
+            .sum();
         self.give(size, |n| entry::write(&self.by, n, key, &drafts))
     }
 
     fn say(&self, to: &'static str, word: String) -> BoxFuture<'static, Result<(), Problem>> {
-        let size = word.len() + 320;
+        let size = word.len() + AROUND;
         let word = RawValue::from_string(word).expect("it was made of JSON");
         let said = self.give(size, |n| entry::write_word(&self.by, n, to, &word));
         said.map_ok(drop).boxed()
+    }
+
+    fn word_bytes(&self) -> usize {
+        self.limits.entry_bytes.saturating_sub(AROUND)
     }
 
     fn life(&self) -> &str {
@@ -201,7 +216,10 @@ impl Outlet for Link {
     }
 
     fn is_alive(&self, life: &str) -> bool {
-        life == self.by || self.lives().contains_key(life) || self.begun.elapsed() < ALIVE
+        let now = Instant::now();
+        let heard = self.lives().get(life).copied();
+        let is_heard = heard.is_some_and(|at| now - at < self.alive());
+        life == self.by || is_heard || self.begun.elapsed() < self.alive()
     }
 
     fn ready(&self) -> Result<(), Problem> {

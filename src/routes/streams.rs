@@ -2,6 +2,7 @@
 
 use std::future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::FutureExt;
 use hyper::body::Incoming;
@@ -18,8 +19,7 @@ use crate::api::subscriptions;
 use crate::body::{Body, Chunked};
 use crate::counts::WireName;
 use crate::event::Topic;
-use crate::live::subscriptions::Subscription;
-use crate::log::Reader;
+use crate::log::{Reader, Start};
 use crate::openapi;
 use crate::problem::Problem;
 use crate::store;
@@ -78,6 +78,9 @@ pub(super) static STREAMS: [Streams; 5] = [
         wires: &[&WebSocket, &LongPoll, &Sse],
     },
 ];
+
+/// How long a server may be behind another that a reader comes from.
+const BEHIND: Duration = Duration::from_secs(2);
 
 const STREAM: &str = "/stream/{id}";
 
@@ -187,7 +190,7 @@ impl Routes {
         let websocket = websocket::is_handshake(&head);
         let mut changes = None;
         let subscription = match streams.what {
-            What::Subscription => Some(self.subscription(&head, &ask)?),
+            What::Subscription => Some(subscription(&head, &ask)?),
             What::Changes => {
                 let (collection, filters) = self.changes(&head, &ask)?;
                 ask.topics.push(collection.topic());
@@ -208,6 +211,9 @@ impl Routes {
         }
         let is_poll = name == WireName::LongPoll;
         if head.method == Method::HEAD {
+            if let Some(id) = subscription {
+                self.context.live.subscription(&id)?;
+            }
             let response = match is_poll {
                 true => api::json(StatusCode::OK, ""),
                 false => sse::response(Body::empty()),
@@ -237,8 +243,24 @@ impl Routes {
             return Ok(opening.boxed());
         }
         match subscription {
-            Some(subscription) => {
+            Some(id) if self.log.is_following() => {
+                let source = source.clone();
+                let opening = async move {
+                    let live = &routes.context.live;
+                    // It may have been made on another server a moment ago, and read there up to now.
+                    let subscription = live.find_subscription(&id).await?;
+                    if let Start::After(cursor) = ask.start {
+                        routes.log.come_to(cursor, BEHIND).await;
+                    }
+                    live.follow(&subscription, &mut reader, ask.start, is_poll)?;
+                    let opening = routes.opening(ask, reader, carrier, source);
+                    wire.open(Request::from_parts(head, body), opening).await
+                };
+                return Ok(opening.boxed());
+            }
+            Some(id) => {
                 let live = &self.context.live;
+                let subscription = live.subscription(&id)?;
                 live.follow(&subscription, &mut reader, ask.start, is_poll)?;
             }
             None => drop(reader.begin(&ask.topics, ask.start)?),
@@ -261,15 +283,6 @@ impl Routes {
         }
     }
 
-    fn subscription(&self, head: &Parts, ask: &Ask) -> Result<Arc<Subscription>, Problem> {
-        if !ask.topics.is_empty() {
-            let detail = "a stream has the topics of its subscription: PUT /subscriptions/ID, also while it is read";
-            return Err(Problem::bad_request("topic", detail));
-        }
-        let id = head.uri.path().strip_prefix("/stream/").unwrap_or_default();
-        self.context.live.subscription(id)
-    }
-
     /// The collection in a path, and which of its documents are asked for.
     fn changes(&self, head: &Parts, ask: &Ask) -> Result<(Collection, Vec<Filter>), Problem> {
         let Place::Collection(collection) = Place::parse(head.uri.path())? else {
@@ -284,6 +297,16 @@ impl Routes {
         let list = store::ask::Ask::parse(form_urlencoded::parse(query), per_page)?;
         Ok((collection, list.filters))
     }
+}
+
+/// The id of the subscription in a path.
+fn subscription(head: &Parts, ask: &Ask) -> Result<String, Problem> {
+    if !ask.topics.is_empty() {
+        let detail = "a stream has the topics of its subscription: PUT /subscriptions/ID, also while it is read";
+        return Err(Problem::bad_request("topic", detail));
+    }
+    let id = head.uri.path().strip_prefix("/stream/");
+    Ok(id.unwrap_or_default().to_owned())
 }
 
 fn asked<'w>(wires: &[&'w dyn Wire], head: &Parts) -> Result<(&'w dyn Wire, WireName), Problem> {

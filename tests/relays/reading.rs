@@ -9,6 +9,13 @@ use triwire::event::{Draft, EventId, EventType, Payload, Topic};
 use triwire::log::{Lag, Log, Next, Reader, Start};
 
 pub fn reader(log: &Arc<Log>, start: Start) -> Reader {
+    let mut reader = fresh(log);
+    reader.begin(&[topic()], start).expect("it is one topic");
+    reader
+}
+
+/// One that reads nothing yet.
+pub fn fresh(log: &Arc<Log>) -> Reader {
     let facts = ListenerFacts {
         name: "http1",
         addr: String::new(),
@@ -17,9 +24,7 @@ pub fn reader(log: &Arc<Log>, start: Start) -> Reader {
     };
     let connection = Connection::new(Counts::new(1, vec![facts]), 0, 0);
     let seat = Seat::new(connection, WireName::SseHttp1);
-    let mut reader = Reader::new(log, 0, Bell::alone(), seat, Lag::Gap, None);
-    reader.begin(&[topic()], start).expect("it is one topic");
-    reader
+    Reader::new(log, 0, Bell::alone(), seat, Lag::Gap, None)
 }
 
 /// What a reader has not read: texts, and gaps as JSON.

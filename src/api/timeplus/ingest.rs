@@ -43,7 +43,7 @@ pub(super) async fn ingest(
     body: Incoming,
     context: &Context,
 ) -> Result<Response<Body>, Problem> {
-    let ((format, table, key), body) = understood(asked(head, name, context), body)?;
+    let ((format, table, key), body) = understood(asked(head, name, context).await, body)?;
     let limits = context.publisher.limits;
     let body = read_body(body, limits.batch_bytes, "batch-bytes", limits.body_time).await?;
     let rows = format.rows(&table.schema, &body, limits.batch_events)?;
@@ -51,7 +51,7 @@ pub(super) async fn ingest(
     done.map(ok)
 }
 
-fn asked(
+async fn asked(
     head: &Parts,
     name: &str,
     context: &Context,
@@ -59,7 +59,7 @@ fn asked(
     not_encoded(&head.headers)?;
     let format = Format::asked(head.uri.query().unwrap_or(""), &head.headers)?;
     let key = publish::key(&head.headers)?;
-    Ok((format, context.live.table(name)?, key))
+    Ok((format, context.live.find_table(name).await?, key))
 }
 
 impl Format {

@@ -263,6 +263,7 @@ mod tests {
 
     use super::super::table::Shared;
     use super::*;
+    use crate::event::EventId;
     use crate::event::Topic;
     use crate::live::schema::{Retention, Schema};
     use crate::live::sql::Function;
@@ -304,7 +305,7 @@ mod tests {
             Both {
                 slots: Slots::default(),
                 rows: Vec::new(),
-                shared: Shared::new(Arc::new(schema), &log, 0),
+                shared: Shared::new(Arc::new(schema), &log, EventId::ZERO),
                 now: 0,
                 number: 0,
             }

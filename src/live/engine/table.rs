@@ -9,7 +9,7 @@ use rusqlite::params_from_iter;
 use rusqlite::types::Value;
 
 use super::Table;
-use crate::event::{Event, Topic};
+use crate::event::{Event, EventId, Topic};
 use crate::live::sandbox::Sandbox;
 use crate::live::schema::Schema;
 use crate::log::{Log, Scan};
@@ -39,6 +39,8 @@ pub(super) struct Shared {
     block: (u64, Option<u64>),
     /// The number of the first event that could be a row when the table was declared.
     begin: u64,
+    /// The place that this is after.
+    since: EventId,
     /// The number of the first event that is retained as a row.
     pub(super) first: AtomicU64,
     pub(super) rows: AtomicU64,
@@ -62,16 +64,16 @@ pub(super) enum Which {
 pub(super) struct Block(u64, u64);
 
 impl Shared {
-    /// `since` is the number of the first event that may be a row; events from before are of a table that was dropped.
-    pub(super) fn new(schema: Arc<Schema>, log: &Arc<Log>, since: u64) -> Shared {
+    /// Events up to `since` are of a table that was dropped.
+    pub(super) fn new(schema: Arc<Schema>, log: &Arc<Log>, since: EventId) -> Shared {
         let retention = schema.retention;
         let scan = log.scan(&schema.name);
-        // A topic that was forgotten meanwhile counts anew.
-        let begin = since.min(scan.end()).max(scan.first());
+        let begin = scan.number_after(since);
         Shared {
             // The thread of all rows will want them, whenever it begins.
             taken: [AtomicU64::new(begin), AtomicU64::new(u64::MAX)],
             begin,
+            since,
             held: Mutex::default(),
             scan,
             block: (
@@ -97,6 +99,7 @@ impl Shared {
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
         Table {
             schema: self.schema.clone(),
+            since: self.since,
             rows: read(&self.rows),
             bytes: read(&self.bytes),
             refused: read(&self.refused),

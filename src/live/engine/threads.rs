@@ -138,10 +138,13 @@ impl Threads {
         }
     }
 
-    pub(super) async fn create(&self, schema: Arc<Schema>) -> Result<(), Problem> {
+    pub(super) fn create(
+        &self,
+        schema: Arc<Schema>,
+    ) -> impl Future<Output = Result<(), Problem>> + use<> {
         let (reply, answer) = oneshot::channel();
         let _ = self.front.send(Read::Create(schema, reply));
-        answer.await.unwrap_or_else(|_| Err(ending()))
+        async { answer.await.unwrap_or_else(|_| Err(ending())) }
     }
 
     pub(super) fn forget(&self, name: &Topic) {

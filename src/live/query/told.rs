@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -26,6 +26,10 @@ pub(super) struct Told {
     pub failed_at: Option<Instant>,
     /// How many events it was.
     pub results: u64,
+    changed_at: Option<Instant>,
+    /// Who has come to this place was told the latest, on whichever replica.
+    settled: Option<EventId>,
+    is_due: bool,
 }
 
 /// What was told last, put together for who comes now.
@@ -57,6 +61,7 @@ impl Query {
             Ok(id) => {
                 told.results += 1;
                 told.is_present = true;
+                (told.changed_at, told.settled) = (Some(Instant::now()), None);
                 Some(id)
             }
             Err(problem) => {
@@ -111,6 +116,26 @@ impl Query {
         }
     }
 
+    /// Tells all that there is, unless that was told since or is no more.
+    pub(super) fn tell_again(&self, (session, results): (u64, u64)) {
+        let mut told = self.told();
+        told.is_due = false;
+        let is_whole = !matches!(told.latest, Some((_, Latest::Rows(_))));
+        if told.session != session || !told.is_present || is_whole && told.results != results {
+            return;
+        }
+        let Some((_, event)) = told.last(self) else {
+            return;
+        };
+        let Ok(id) = self.log.append(event.draft.clone()) else {
+            return;
+        };
+        told.results += 1;
+        if let Some((at, _)) = &mut told.latest {
+            *at = id;
+        }
+    }
+
     pub(super) fn tell_failure(&self, told: &mut Told, problem: &Problem) {
         told.failed_at = Some(Instant::now());
         let draft = self.draft("error", problem.json().as_bytes(), "");
@@ -127,6 +152,24 @@ impl Told {
             session: self.session + 1,
             ..Told::default()
         };
+    }
+
+    /// What it is now is known to all once it is so old.
+    pub fn settle(&mut self, head: EventId, age: Duration) {
+        let is_old = self.changed_at.is_some_and(|at| at.elapsed() >= age);
+        if is_old && self.settled.is_none() {
+            self.settled = Some(head);
+        }
+    }
+
+    /// What is to be told once more to who comes from elsewhere, unless that is on its way or known to him.
+    pub fn due(&mut self, cursor: EventId) -> Option<(u64, u64)> {
+        let is_known = self.settled.is_some_and(|settled| cursor >= settled);
+        if !self.is_present || self.is_due || is_known {
+            return None;
+        }
+        self.is_due = true;
+        Some((self.session, self.results))
     }
 
     /// What was told last, and the id that this had in the log.

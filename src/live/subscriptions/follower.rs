@@ -38,6 +38,10 @@ impl Follower {
     pub fn guide(mut self, reader: &mut Reader, place: Start, asked: Start, is_poll: bool) {
         let cursor = self.begin(reader, place);
         let goes_on = asked == Start::After(cursor) && cursor != EventId::ZERO;
+        if goes_on && self.subscription.log.is_following() {
+            let queries = self.members.iter().filter_map(|m| m.query.as_ref());
+            queries.for_each(|query| query.retell(cursor));
+        }
         match is_poll && asked != Start::Head {
             true => self.present(cursor, |member, _| member.since > cursor),
             false => self.present(cursor, |member, id| {

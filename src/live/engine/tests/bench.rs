@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::event::{Draft, EventType, Payload, Topic};
+use crate::event::{Draft, EventId, EventType, Payload, Topic};
 use crate::live::engine::fill::Filled;
 use crate::live::engine::fresh::Fresh;
 use crate::live::engine::query::{CostOf, Watch};
@@ -93,7 +93,11 @@ impl Bench {
             whole: Whole::new(sandbox(), limits, &counters),
             fresh: Fresh::new(sandbox(), limits, &counters),
             counters,
-            shared: vec![Arc::new(Shared::new(Arc::new(schema.clone()), &log, 0))],
+            shared: vec![Arc::new(Shared::new(
+                Arc::new(schema.clone()),
+                &log,
+                EventId::ZERO,
+            ))],
             log,
             clock,
             steady: Duration::ZERO,
@@ -164,7 +168,11 @@ impl Bench {
 
     /// One more table, for queries over all rows.
     pub(super) fn also(&mut self, schema: &Schema) {
-        let shared = Arc::new(Shared::new(Arc::new(schema.clone()), &self.log, 0));
+        let shared = Arc::new(Shared::new(
+            Arc::new(schema.clone()),
+            &self.log,
+            EventId::ZERO,
+        ));
         self.whole.create(&shared);
         self.shared.push(shared);
     }

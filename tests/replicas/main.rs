@@ -1,6 +1,7 @@
 //! Several logs behind one relay: the same events with the same ids, whatever happens to the relay.
 
-#[path = "relays/reading.rs"]
+mod definitions;
+#[path = "../relays/reading.rs"]
 mod reading;
 
 use std::sync::Arc;

@@ -1,0 +1,362 @@
+//! Definitions that all replicas have alike: each change of one is said by way of the relay, and made on every replica in
+//! the relay's order. Whoever comes later makes them again, from the last time that somebody has said all there is.
+
+mod whole;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Duration;
+
+use hyper::StatusCode;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use self::whole::{Part, Whole};
+use super::sql::Plan;
+use super::{Live, Op};
+use crate::event::EventId;
+use crate::log::{Party, Word};
+use crate::problem::Problem;
+
+/// What live SQL is called among the parts of a replica.
+const PARTY: &str = "live";
+
+/// Between two questions whether all is here: a stranger can ask for what is not there as often as it likes.
+const SETTLES: Duration = Duration::from_millis(20);
+
+/// Bytes of a part of all that there is: brokers have limits of their own.
+const PART: usize = 256 << 10;
+
+/// What is said of a definition in addition to what was asked, when all is said anew, in bytes.
+const AROUND: usize = 512;
+
+/// All is said anew when this part of what the relay retains has come since it was said last, or a little later.
+const ANEW: u64 = 4;
+
+/// What is said.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Said {
+    /// A change.
+    Change(Op),
+    /// All that there is, in parts.
+    Whole(Part),
+    /// Nothing: whoever hears it has heard all that was said before.
+    Settle,
+}
+
+/// What a replica knows of what is said.
+pub(super) struct Shared {
+    heard: Mutex<Heard>,
+    /// What was read of queries whose changes are on their way.
+    plans: Mutex<HashMap<String, (usize, Arc<Plan>)>>,
+    settling: tokio::sync::Mutex<Settling>,
+    /// How many questions were begun whether all is here.
+    settles: Mutex<u64>,
+    is_saying: AtomicBool,
+}
+
+#[derive(Default)]
+struct Settling {
+    last: Option<Instant>,
+}
+
+struct Heard {
+    /// Changes that wait until it is known what they change; `None` when that is known.
+    gathered: Option<Vec<Change>>,
+    /// The changes since something was lost, while nobody has said yet what there is.
+    doubted: Option<Vec<Change>>,
+    /// The place of the last change.
+    last: EventId,
+    /// Parts that have come, by who says them.
+    parts: HashMap<String, Vec<Part>>,
+    /// Entries that had passed when all was last said, and now.
+    whole_at: u64,
+    entries: u64,
+    /// After how many more it is said anew: each replica has its own patience, so that one does it.
+    patience: u64,
+}
+
+/// A change, where it was said, and by whom.
+#[derive(Clone)]
+struct Change {
+    place: EventId,
+    by: String,
+    op: Op,
+}
+
+impl Shared {
+    pub(super) fn new() -> Shared {
+        Shared {
+            heard: Mutex::new(Heard {
+                gathered: Some(Vec::new()),
+                doubted: None,
+                last: EventId::ZERO,
+                parts: HashMap::new(),
+                whole_at: 0,
+                entries: 0,
+                patience: fastrand::u64(..1 << 20),
+            }),
+            plans: Mutex::default(),
+            settling: tokio::sync::Mutex::default(),
+            settles: Mutex::default(),
+            is_saying: AtomicBool::new(false),
+        }
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().expect("nothing panics under this lock")
+    }
+
+    fn plans(&self) -> MutexGuard<'_, HashMap<String, (usize, Arc<Plan>)>> {
+        self.plans.lock().expect("nothing panics under this lock")
+    }
+
+    fn settles(&self) -> MutexGuard<'_, u64> {
+        self.settles.lock().expect("nothing panics under this lock")
+    }
+}
+
+impl Live {
+    /// From now on definitions are those of all replicas; before anything is read from the relay.
+    pub fn share(self: &Arc<Live>) {
+        self.log
+            .join(PARTY, Arc::new(Hearing(Arc::downgrade(self))));
+    }
+
+    /// Whether definitions are those of several replicas.
+    pub(super) fn is_shared(&self) -> bool {
+        self.log.is_following()
+    }
+
+    /// Says a change, and waits until it is made here; `plan` is what was read of its query.
+    pub(super) async fn say(&self, op: Op, plan: Option<Arc<Plan>>) -> Result<(), Problem> {
+        let size = serde_json::to_vec(&op).map_or(0, |json| json.len());
+        let most = self.log.word_bytes().saturating_sub(AROUND);
+        if size > most {
+            let detail = format!(
+                "it is {size} bytes with its names, and {most} can be shared with other servers (relay-entry-bytes)"
+            );
+            return Err(Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too-large",
+                detail,
+            ));
+        }
+        let sql = op.sql().map(str::to_owned);
+        if let (Some(sql), Some(plan)) = (&sql, plan) {
+            let mut plans = self.shared.plans();
+            plans.entry(sql.clone()).or_insert((0, plan)).0 += 1;
+        }
+        let done = self.say_it(&Said::Change(op)).await;
+        if let Some(sql) = sql {
+            let mut plans = self.shared.plans();
+            if let Some((users, _)) = plans.get_mut(&sql) {
+                *users -= 1;
+                if *users == 0 {
+                    plans.remove(&sql);
+                }
+            }
+        }
+        done
+    }
+
+    async fn say_it(&self, said: &Said) -> Result<(), Problem> {
+        let word = serde_json::to_string(said).expect("texts and numbers");
+        self.log.say(PARTY, word).await
+    }
+
+    /// Waits until all is here that was there when this was asked, on whichever replica.
+    ///
+    /// # Errors
+    /// 503 when the relay is away.
+    pub async fn settle(&self) -> Result<(), Problem> {
+        if !self.is_shared() {
+            return Ok(());
+        }
+        let before = *self.shared.settles();
+        let mut turn = self.shared.settling.lock().await;
+        // Somebody has asked since then, and has his answer.
+        if *self.shared.settles() > before {
+            return Ok(());
+        }
+        if let Some(last) = turn.last {
+            tokio::time::sleep_until(last + SETTLES).await;
+        }
+        *self.shared.settles() += 1;
+        let done = self.say_it(&Said::Settle).await;
+        turn.last = Some(Instant::now());
+        done
+    }
+
+    /// What was read of a query whose change was said here.
+    fn read_already(&self, op: &Op) -> Option<Arc<Plan>> {
+        let plans = self.shared.plans();
+        plans.get(op.sql()?).map(|(_, plan)| plan.clone())
+    }
+
+    fn hear(self: &Arc<Live>, place: EventId, by: &str, text: &str) -> Result<(), Problem> {
+        let said: Said = serde_json::from_str(text)
+            .map_err(|error| Problem::bad_request("word", format!("it says nothing: {error}")))?;
+        match said {
+            Said::Settle => Ok(()),
+            Said::Whole(part) => {
+                self.hear_part(by, part);
+                Ok(())
+            }
+            Said::Change(op) => {
+                let by = by.to_owned();
+                let change = Change { place, by, op };
+                let mut heard = self.shared.heard();
+                heard.last = place;
+                if let Some(gathered) = &mut heard.gathered {
+                    gathered.push(change);
+                    return Ok(());
+                }
+                if let Some(doubted) = &mut heard.doubted {
+                    doubted.push(change.clone());
+                }
+                drop(heard);
+                self.make(&change)
+            }
+        }
+    }
+
+    fn make(self: &Arc<Live>, Change { place, by, op }: &Change) -> Result<(), Problem> {
+        self.check(op)?;
+        let plan = self.read_already(op);
+        self.apply(op, plan, *place, by)
+    }
+
+    fn hear_part(self: &Arc<Live>, by: &str, part: Part) {
+        let mut heard = self.shared.heard();
+        let is_last = part.is_last();
+        let is_wanted = heard.gathered.is_some() || heard.doubted.is_some() && part.anew;
+        if is_last {
+            heard.whole_at = heard.entries;
+        }
+        if !is_wanted {
+            heard.parts.remove(by);
+            return;
+        }
+        let parts = heard.parts.entry(by.to_owned()).or_default();
+        if parts.last().is_some_and(|last| !part.follows(last))
+            || parts.is_empty() && !part.is_first()
+        {
+            parts.clear();
+        }
+        if parts.is_empty() && !part.is_first() {
+            return;
+        }
+        parts.push(part);
+        if !is_last {
+            return;
+        }
+        let parts = heard.parts.remove(by).unwrap_or_default();
+        heard.parts.clear();
+        let waiting = heard.gathered.take().into_iter().flatten();
+        let waiting: Vec<Change> = waiting
+            .chain(heard.doubted.take().into_iter().flatten())
+            .collect();
+        drop(heard);
+        let whole = Whole::of(parts);
+        let of = whole.of;
+        self.adopt(whole);
+        self.make_all(waiting.into_iter().filter(|change| change.place > of));
+    }
+
+    /// Makes changes whose outcome nobody waits for.
+    fn make_all(self: &Arc<Live>, changes: impl Iterator<Item = Change>) {
+        for change in changes {
+            // What could not be made then can not be made now.
+            let _ = self.make(&change);
+        }
+    }
+
+    /// All that the relay has is here: what there is, is what was said so far.
+    fn heard_all(self: &Arc<Live>) {
+        let gathered = self.shared.heard().gathered.take();
+        self.make_all(gathered.into_iter().flatten());
+        if self.shared.heard().doubted.is_some() {
+            self.say_whole(true);
+        }
+    }
+
+    fn doubt(self: &Arc<Live>) {
+        let mut heard = self.shared.heard();
+        if heard.gathered.is_none() {
+            heard.doubted = Some(Vec::new());
+            drop(heard);
+            self.say_whole(true);
+        }
+    }
+
+    fn passed(self: &Arc<Live>, entries: u64, retained: u64) {
+        let mut heard = self.shared.heard();
+        heard.entries = entries;
+        let patience = retained / ANEW + heard.patience % (retained / ANEW / 2).max(1);
+        let is_due = entries - heard.whole_at > patience && heard.gathered.is_none();
+        drop(heard);
+        if is_due {
+            self.say_whole(false);
+        }
+    }
+
+    /// Says all that there is; what it is, is seen before anything else is heard.
+    fn say_whole(self: &Arc<Live>, anew: bool) {
+        let heard = self.shared.heard();
+        let of = heard.last;
+        drop(heard);
+        if self.shared.is_saying.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let parts = self.whole(of).parts(anew, self.log.word_bytes().min(PART));
+        let live = self.clone();
+        tokio::spawn(async move {
+            for part in parts {
+                if let Err(problem) = live.say_it(&Said::Whole(part)).await {
+                    tracing::debug!("what is defined could not be said anew: {problem}");
+                    break;
+                }
+            }
+            live.shared.is_saying.store(false, Ordering::Release);
+        });
+    }
+
+    /// Says anew what nobody has heard since something was lost.
+    pub(super) fn say_again(self: &Arc<Live>) {
+        if self.shared.heard().doubted.is_some() {
+            self.say_whole(true);
+        }
+    }
+}
+
+/// Hears for it.
+struct Hearing(Weak<Live>);
+
+impl Hearing {
+    fn with<T>(&self, what: impl FnOnce(&Arc<Live>) -> T) -> Option<T> {
+        self.0.upgrade().as_ref().map(what)
+    }
+}
+
+impl Party for Hearing {
+    fn hear(&self, word: &Word) -> Result<(), Problem> {
+        let place = word.place.id().unwrap_or(EventId::ZERO);
+        self.with(|live| live.hear(place, word.by, word.text))
+            .unwrap_or(Ok(()))
+    }
+
+    fn passed(&self, entries: u64, retained: u64) {
+        self.with(|live| live.passed(entries, retained));
+    }
+
+    fn caught_up(&self) {
+        self.with(Live::heard_all);
+    }
+
+    fn lost(&self) {
+        self.with(Live::doubt);
+    }
+}
