@@ -70,8 +70,8 @@ const ARROWS: [Row; 27] = [
     (
         "routes",
         &[
-            "wire", "api", "page", "access", "store", "log", "event", "counts", "body",
-            "openapi", "problem",
+            "wire", "api", "page", "access", "store", "log", "event", "counts", "body", "openapi",
+            "problem",
         ],
         "the one table: what a path is, which wire takes it, and a reader for it, which follows a subscription, a watch or neither",
     ),

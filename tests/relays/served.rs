@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::broker::Broker;
 use crate::support::server::{BINARY, LISTENERS, PATIENCE, Server, new_dir};
@@ -25,8 +25,12 @@ fn serve(broker: &Broker, name: &str) -> Server {
 /// The status and the body of an answer.
 fn asked(server: &Server, method: &str, path: &str, body: &str) -> (u16, Value) {
     let length = body.len();
+    let kind = match body.starts_with('{') {
+        true => "content-type: application/json\r\n",
+        false => "",
+    };
     let (head, body) = server.request(&format!(
-        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{kind}content-length: {length}\r\n\r\n{body}"
     ));
     let status = head
         .split(' ')
@@ -36,6 +40,35 @@ fn asked(server: &Server, method: &str, path: &str, body: &str) -> (u16, Value) 
         status.expect("a status"),
         serde_json::from_str(&body).unwrap_or_default(),
     )
+}
+
+/// The same of what is there; the body is JSON.
+fn done(server: &Server, method: &str, path: &str, body: &Value) -> Value {
+    let (status, answer) = asked(server, method, path, &body.to_string());
+    assert!(
+        (200..300).contains(&status),
+        "{method} {path}: {status} {answer}"
+    );
+    answer
+}
+
+/// What a subscription is told after a cursor, or from the start, once it has told this.
+fn told(server: &Server, subscription: &str, after: Option<&str>, part: &str) -> String {
+    let began = Instant::now();
+    let mut after = after.map(str::to_owned);
+    loop {
+        let cursor = after.map(|cursor| format!("&after={cursor}"));
+        let cursor = cursor.unwrap_or_default();
+        let path = format!("/stream/{subscription}?poll=1&timeout=1{cursor}");
+        let (status, answer) = asked(server, "GET", &path, "");
+        assert_eq!(status, 200, "{answer}");
+        let cursor = answer["cursor"].as_str().expect("a cursor").to_owned();
+        if answer["events"].to_string().contains(part) {
+            return cursor;
+        }
+        assert!(began.elapsed() < PATIENCE, "{part}: {answer}");
+        after = Some(cursor);
+    }
 }
 
 /// Asks until it is answered like this.
@@ -113,6 +146,59 @@ async fn two_servers_are_one_and_say_when_the_broker_is_away() {
     control.start().await;
     let late = starting.await.expect("it starts");
     assert_eq!(events(&late), all);
+}
+
+#[test]
+fn what_is_defined_on_one_server_is_there_on_all() {
+    let Some(broker) = Broker::shared() else {
+        return;
+    };
+    let (a, b) = (serve(&broker, "a"), serve(&broker, "b"));
+    let columns = json!([{ "name": "n", "type": "int64" }]);
+    done(
+        &a,
+        "POST",
+        "/streams",
+        &json!({ "name": "t", "columns": columns }),
+    );
+    let query = json!({ "sql": "select sum(n) as s from t", "every_ms": 50 });
+    done(&b, "POST", "/queries/q", &query);
+    let again = asked(&a, "POST", "/queries/q", &query.to_string());
+    assert_eq!(again.0, 409, "{}", again.1);
+    let made = done(&a, "POST", "/subscriptions", &json!({ "queries": ["q"] }));
+    let id = made["subscription_id"].as_str().expect("an id").to_owned();
+    let row = |server: &Server, n: u64| {
+        let rows = json!({ "columns": ["n"], "data": [[n]] });
+        done(server, "POST", "/streams/t/ingest", &rows);
+    };
+    row(&b, 1);
+    let result = |sum: u64| format!("\"result\":{sum}}}");
+    // Each poll goes to another server, as a proxy sends them.
+    let mut cursor = told(&b, &id, None, &result(1));
+    for n in 1..5 {
+        let (one, other) = if n % 2 == 0 { (&a, &b) } else { (&b, &a) };
+        row(one, 10);
+        cursor = told(other, &id, Some(&cursor), &result(1 + 10 * n));
+    }
+    // The one that made it dies, and another begins.
+    drop(a);
+    let c = serve(&broker, "c");
+    row(&c, 100);
+    cursor = told(&c, &id, Some(&cursor), &result(141));
+    done(
+        &c,
+        "PUT",
+        &format!("/subscriptions/{id}"),
+        &json!({ "topics": ["z"] }),
+    );
+    done(&b, "POST", "/publish/z", &json!("said"));
+    told(&b, &id, Some(&cursor), "said");
+    done(&c, "DELETE", "/queries/q", &Value::Null);
+    done(&b, "DELETE", "/streams/t", &Value::Null);
+    for server in [&b, &c] {
+        until(server, "GET", "/queries/q", 404);
+        until(server, "GET", "/streams/t", 404);
+    }
 }
 
 #[test]
