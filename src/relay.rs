@@ -175,7 +175,9 @@ impl Stream {
 pub fn open(url: &str, stream: Stream, limits: Limits) -> Result<Arc<dyn Relay>, String> {
     let scheme = url.split("://").next().unwrap_or_default();
     match scheme {
-        "redis" | "rediss" | "redis+sentinel" => redis::open(url, stream, limits),
+        "redis" | "rediss" | "redis+sentinel" | "redis+cluster" | "rediss+cluster" => {
+            redis::open(url, stream, limits)
+        }
         #[cfg(feature = "nats")]
         "nats" | "tls" => nats::open(url, stream, limits),
         #[cfg(not(feature = "nats"))]
@@ -184,7 +186,7 @@ pub fn open(url: &str, stream: Stream, limits: Limits) -> Result<Arc<dyn Relay>,
         }
         "postgres" | "postgresql" => postgres::open(url, stream, limits),
         _ => Err(format!(
-            "{scheme}:// is no relay that is known here: redis://, rediss://, redis+sentinel://, nats://, tls://, postgres://"
+            "{scheme}:// is no relay that is known here: redis://, rediss://, redis+sentinel://, redis+cluster://, rediss+cluster://, nats://, tls://, postgres://"
         )),
     }
 }

@@ -122,12 +122,14 @@ pub(super) static STORE: Schemes = Schemes {
 
 /// What names a relay.
 pub(super) static RELAY: Schemes = Schemes {
-    form: "redis://HOST:PORT, rediss://HOST:PORT, redis+sentinel://HOST:PORT,HOST:PORT/MASTER, nats://HOST:PORT, tls://HOST:PORT or \
+    form: "redis://HOST:PORT, rediss://HOST:PORT, redis+sentinel://HOST:PORT,HOST:PORT/MASTER, redis+cluster://HOST:PORT,HOST:PORT, rediss+cluster://, nats://HOST:PORT, tls://HOST:PORT or \
            postgres://USER:PASSWORD@HOST:PORT/DATABASE",
     schemes: &[
         "redis",
         "rediss",
         "redis+sentinel",
+        "redis+cluster",
+        "rediss+cluster",
         "nats",
         "tls",
         "postgres",

@@ -1,5 +1,6 @@
-//! Redis Streams: `redis://[USER:PASSWORD@]HOST:PORT[/DB]`, `rediss://` over TLS (`?cacert=FILE` names the CA to trust), and
-//! `redis+sentinel://HOST:PORT,HOST:PORT/MASTER`. `?stream=NAME` tells several systems on one server apart.
+//! Redis Streams: `redis://[USER:PASSWORD@]HOST:PORT[/DB]`, `rediss://` over TLS (`?cacert=FILE` names the CA to trust),
+//! `redis+sentinel://HOST:PORT,HOST:PORT/MASTER`, `redis+cluster://HOST:PORT,HOST:PORT` and `rediss+cluster://`.
+//! `?stream=NAME` tells several systems on one server apart.
 //!
 //! An entry of ours is an entry of the stream `{NAME}:events` whose field `e` has the bytes; its id is its place. A key
 //! beside it names the stream's life, so that a server that has lost its data is told from one that was quiet.
@@ -23,6 +24,7 @@ use crate::greeting;
 use crate::problem::Problem;
 
 mod answer;
+mod cluster;
 mod sentinel;
 
 /// Entries that are read at once, at first and at most: fewer than a stream keeps, so that a read that brings fewer has
@@ -50,13 +52,18 @@ enum Server {
     Known(Client),
     /// Where the sentinels say.
     Watched(sentinel::Sentinels),
+    /// Where the nodes of a cluster say.
+    Clustered(cluster::Cluster),
 }
 
 pub(super) fn open(url: &str, stream: Stream, limits: Limits) -> Result<Arc<dyn Relay>, String> {
     let (url, asked) = Asked::of(url)?;
-    let server = match url.strip_prefix("redis+sentinel://") {
-        Some(rest) => Server::Watched(sentinel::Sentinels::parse(rest)?),
-        None => Server::Known(client(&url, asked.cacert.as_deref())?),
+    let cluster = |scheme, rest| cluster::Cluster::parse(scheme, rest, asked.cacert.clone());
+    let server = match url.split_once("://") {
+        Some(("redis+sentinel", rest)) => Server::Watched(sentinel::Sentinels::parse(rest)?),
+        Some(("redis+cluster", rest)) => Server::Clustered(cluster("redis", rest)?),
+        Some(("rediss+cluster", rest)) => Server::Clustered(cluster("rediss", rest)?),
+        _ => Server::Known(client(&url, asked.cacert.as_deref())?),
     };
     Ok(Arc::new(Redis {
         server,
@@ -119,15 +126,22 @@ impl Redis {
                     .await
             }
             Server::Watched(sentinels) => sentinels.connect(&config).await,
+            Server::Clustered(cluster) => {
+                return Ok(self.connected(cluster.connect(&self.key, &config).await?));
+            }
         };
         match connection {
-            Ok(connection) => Ok(Connected {
-                connection,
-                key: self.key.clone(),
-                entries: self.entries,
-                at_once: FEW,
-            }),
+            Ok(connection) => Ok(self.connected(connection)),
             Err(error) => Err(self.unconnected(fault(&error)).await),
+        }
+    }
+
+    fn connected(&self, connection: MultiplexedConnection) -> Connected {
+        Connected {
+            connection,
+            key: self.key.clone(),
+            entries: self.entries,
+            at_once: FEW,
         }
     }
 

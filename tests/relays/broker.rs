@@ -88,11 +88,16 @@ impl Broker {
         }
     }
 
+    /// The one that a Redis server wants.
+    pub fn password(&self) -> &str {
+        let (_, rest) = self.url.split_once("://:").expect("a password");
+        rest.split('@').next().expect("a beginning")
+    }
+
     /// Has redis-cli say something.
     pub fn redis_cli(&self, args: &[&str]) {
         let (_, port) = self.address().rsplit_once(':').expect("a port");
-        let (_, rest) = self.url.split_once("://:").expect("a password");
-        let (password, _) = rest.split_once('@').expect("a password");
+        let password = self.password();
         let mut cli = Command::new("redis-cli");
         cli.args(["-p", port])
             .args(args)

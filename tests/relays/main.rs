@@ -8,6 +8,7 @@ mod support;
 
 mod broker;
 mod cable;
+mod cluster;
 mod full;
 mod lost;
 mod one_log;

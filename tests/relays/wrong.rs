@@ -114,6 +114,7 @@ fn a_url_that_is_none_ends_it() {
         ("postgres://u:secret@localhost:1/d?stream=a%20b", "stream"),
         ("postgres://u:secret@localhost:1/d?x=y", "x"),
         ("redis+sentinel://localhost:1", "MASTER"),
+        ("redis+cluster://localhost", "HOST:PORT"),
     ] {
         let words = ends(url);
         assert!(last(&words).contains(word), "{url}: {words}");
