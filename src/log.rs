@@ -12,6 +12,7 @@ mod keys;
 mod notice;
 mod reader;
 mod scan;
+mod tell;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -34,6 +35,7 @@ use self::keys::Keys;
 pub use self::notice::{End, Gap, Lag, Next, Reason, Start};
 pub use self::reader::Reader;
 pub use self::scan::{Batch, Scan};
+pub use self::tell::Told;
 
 /// What the log may hold.
 #[derive(Clone, Copy, Debug)]

@@ -508,10 +508,6 @@ fn values_that_make_no_sense_together() {
             "--document-bytes 5MiB",
             "--document-bytes: is more than page-bytes (4MiB by default)",
         ),
-        (
-            "--store postgres://h/d --relay redis://h",
-            "store and relay: ",
-        ),
     ] {
         let lines = flags(line).mistakes();
         assert_eq!(lines.len(), 1, "{lines:?}");

@@ -232,9 +232,14 @@ fn serve(
 fn say_what_lasts(config: &Config, database: Option<&str>) {
     if config.relay.is_some() {
         tracing::info!(
-            "the log, tables, queries and subscriptions are those of all servers with this relay, and outlive a restart there; \
-             collections are off"
+            "the log, tables, queries and subscriptions are those of all servers with this relay, and outlive a restart there"
         );
+        match database {
+            Some(database) => tracing::info!("documents are in {database}"),
+            None => tracing::info!(
+                "collections are off: servers with one relay share them in Postgres (--store)"
+            ),
+        }
         if config.data.is_some() {
             tracing::warn!("data: nothing is kept there, since there is a relay");
         }

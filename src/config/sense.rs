@@ -56,16 +56,7 @@ pub(super) fn mistakes(config: &Config, sources: &Sources) -> Vec<String> {
     lines.extend(all_off(config, sources));
     lines.extend(collisions(config, sources));
     lines.extend(exposed(config, sources));
-    lines.extend(unshared(config));
     lines
-}
-
-/// Changes of documents are not carried between replicas: a cursor of one would mean something else on another.
-fn unshared(config: &Config) -> Option<String> {
-    let both = config.store.is_some() && config.relay.is_some();
-    both.then(|| {
-        "store and relay: collections are not carried between servers; give one of them".to_owned()
-    })
 }
 
 fn out_of_order(order: &Order, config: &Config, sources: &Sources) -> Option<String> {

@@ -296,9 +296,9 @@ impl Follower for Applying {
     fn lost(&mut self, why: &str) {
         self.link.numbers.gaps.fetch_add(1, Ordering::Relaxed);
         tracing::warn!("relay {}: {why}; readers are told", self.link.relay.kind());
-        self.link
-            .log
-            .lose(Reason::Relay, |topic| !topic.is_reserved());
+        self.link.log.lose(Reason::Relay, |topic| {
+            !topic.is_reserved() || topic.is_of_collection() || topic.is_of_watch()
+        });
         self.link.log.tell_parties(|party| party.lost());
     }
 

@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 use self::watch::{Concerned, Watches};
 use super::write::{Change, Kind};
-use crate::event::{Draft, EventId, EventType, Payload, Topic};
-use crate::log::{Log, Reason};
+use crate::event::{Draft, EventId, EventType, Payload, Place, Topic};
+use crate::log::{Log, Reason, Told};
 
 /// How many events are appended at once: with many watches, a bulk of many documents makes a great many.
 const AT_ONCE: usize = 1000;
@@ -46,6 +46,11 @@ impl Announcer {
         })
     }
 
+    /// Where it tells.
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
     /// The newest id: what is announced from now on has a greater one.
     pub fn head(&self) -> EventId {
         self.log.head()
@@ -59,24 +64,37 @@ impl Announcer {
         let mut drafts = Vec::new();
         let mut own = Vec::new();
         for change in changes {
-            let payload = self.payload(change);
+            let Told { event, also } = self.told(&watches, change);
             own.push(drafts.len());
-            drafts.push(draft(
-                change.collection.topic(),
-                change.kind,
-                payload.clone(),
-            ));
-            let concerned = watches.concerned(change);
-            drafts.extend(concerned.map(|Concerned { topic, kind }| match kind {
-                Kind::Deleted => draft(topic, kind, gone(change)),
-                _ => draft(topic, kind, payload.clone()),
-            }));
+            drafts.push(event);
+            drafts.extend(also);
             if drafts.len() >= AT_ONCE {
                 self.append(&mut drafts, &mut own, &mut events);
             }
         }
         self.append(&mut drafts, &mut own, &mut events);
         events
+    }
+
+    /// Tells of changes that have a place in the relay's order, as every replica does; returns the id of each one's event.
+    pub fn announce_at(&self, at: Place, changes: &[Change]) -> Vec<EventId> {
+        let watches = self.watches();
+        let told = changes.iter().map(|change| self.told(&watches, change));
+        self.log.tell(at, told.collect())
+    }
+
+    /// What is told of a change: on its collection's topic, and on that of each watch that it concerns.
+    fn told(&self, watches: &Watches, change: &Change) -> Told {
+        let payload = self.payload(change);
+        let concerned = watches.concerned(change);
+        let also = concerned.map(|Concerned { topic, kind }| match kind {
+            Kind::Deleted => draft(topic, kind, gone(change)),
+            _ => draft(topic, kind, payload.clone()),
+        });
+        Told {
+            also: also.collect(),
+            event: draft(change.collection.topic(), change.kind, payload),
+        }
     }
 
     /// Appends what there is; the ids of those with these places go to the others.
@@ -101,6 +119,12 @@ impl Announcer {
         self.log.lose(Reason::Expired, |topic| {
             topic.is_of_collection() || topic.is_of_watch()
         });
+    }
+
+    /// The same, at a place in the relay's order: who has come as far as that on one replica has on all.
+    pub fn lose_at(&self, at: Place) {
+        self.log.reach(at);
+        self.lose();
     }
 
     fn payload(&self, change: &Change) -> Payload {

@@ -1,4 +1,5 @@
-//! No store: for a server that is one of several, whose changes would not come to the others.
+//! No store: for a server that is one of several and shares no database with them, so that its changes would not come to the
+//! others.
 
 use std::sync::Arc;
 
@@ -15,8 +16,8 @@ use crate::problem::Problem;
 pub struct Nowhere;
 
 fn refused<'a, T: Send + 'a>() -> BoxFuture<'a, Result<T, Problem>> {
-    let detail = "this server is one of several (relay), and changes of documents are not carried between them; \
-                  ask one that has no relay";
+    let detail = "this server is one of several (relay), which share documents only in Postgres: start all of them with \
+                  --store postgres://…";
     ready(Err(Problem::unavailable("not-shared", detail))).boxed()
 }
 

@@ -7,6 +7,7 @@ mod failure;
 mod index;
 mod list;
 pub mod migrate;
+mod order;
 mod outbox;
 mod pool;
 pub mod prune;
@@ -16,6 +17,7 @@ mod step;
 mod table;
 mod waiting;
 pub mod watch;
+mod word;
 mod write;
 
 use std::collections::HashSet;
@@ -31,6 +33,7 @@ use tokio::time::{Instant, sleep};
 
 use self::definitions::Definitions;
 use self::index::Indexes;
+use self::order::{Hearing, Order};
 use self::outbox::Told;
 use self::pool::Connections;
 use self::prune::Kept;
@@ -44,6 +47,7 @@ use super::schema::Schema;
 use super::write::{Change, Document, Write, Written};
 use super::{Limits, Store};
 use crate::database::{Place, why};
+use crate::event::EventId;
 use crate::problem::Problem;
 
 /// How long a database may take to be there when the server starts: it may start at the same time.
@@ -77,6 +81,8 @@ pub struct Opened {
     definitions: Definitions,
     session: Session,
     begin: outbox::Place,
+    /// Names the database.
+    name: String,
 }
 
 impl Opened {
@@ -99,30 +105,39 @@ impl Opened {
         };
         let definitions = Definitions::new(settings.limits);
         let session = Session::open(&source).await.map_err(failed)?;
-        let begin = session.begin(&definitions).await.map_err(failed)?;
+        let (begin, name) = session.begin(&definitions).await.map_err(failed)?;
         Ok(Opened {
             source,
             definitions,
             session,
             begin,
+            name,
         })
     }
 
-    /// Begins to tell what changes, of what was committed since it was opened.
-    pub fn start(self, announcer: Arc<Announcer>) -> Postgres {
+    /// Begins to tell what changes, of what was committed since it was opened; behind a relay, to all its servers, and from
+    /// where others have left off. What `relay` says tells that relay from others: servers that call it differently get in
+    /// each other's way, and no more.
+    pub fn start(self, announcer: Arc<Announcer>, relay: Option<String>) -> Postgres {
         let Settings { connections, .. } = self.source.settings;
         let shared = Arc::new(Shared {
             connections: Connections::new(&self.source.place, connections),
             source: self.source,
             definitions: self.definitions,
             announcer,
+            order: Order::new(self.name),
             waiting: Waiting::default(),
             commits: AtomicU64::new(0),
             away: Mutex::new(None),
             indexes: Indexes::default(),
             seen: Mutex::new(HashSet::new()),
         });
-        let reading = reader::run(Arc::downgrade(&shared), self.session, self.begin);
+        let weak = Arc::downgrade(&shared);
+        if relay.is_some() {
+            let hearing = Arc::new(Hearing(weak.clone()));
+            shared.announcer.log().join(order::STORE, hearing);
+        }
+        let reading = reader::run(weak, self.session, self.begin, relay);
         let runtime = Handle::current();
         runtime.spawn(reading);
         Postgres { shared, runtime }
@@ -141,6 +156,8 @@ struct Shared {
     connections: Connections,
     definitions: Definitions,
     announcer: Arc<Announcer>,
+    /// What servers behind the same relay have told.
+    order: Order,
     waiting: Waiting,
     /// How often something was committed here.
     commits: AtomicU64,
@@ -305,9 +322,9 @@ impl Shared {
     }
 
     /// Tells changes, and whoever waits for them.
-    fn tell(&self, told: Vec<Told>) {
+    fn tell(&self, told: Vec<Told>, announce: impl FnOnce(&[Change]) -> Vec<EventId>) {
         let (changes, tokens): (Vec<Change>, Vec<Option<i64>>) = told.into_iter().unzip();
-        let ids = self.announcer.announce(&changes);
+        let ids = announce(&changes);
         for ((change, token), id) in changes.iter().zip(tokens).zip(ids) {
             if let Some(token) = token {
                 self.waiting.told(token, change, id);
@@ -316,8 +333,8 @@ impl Shared {
     }
 
     /// Changes were made that nobody has told here.
-    fn lose(&self) {
-        self.announcer.lose();
+    fn lose(&self, announce: impl FnOnce()) {
+        announce();
         tracing::error!(
             "store: changes in {} were not told: this server was away for longer than they are kept (store-outbox-age, store-outbox-changes), or the database has lost its newest",
             self.source.place.shown()

@@ -59,6 +59,12 @@ impl Database {
         })
     }
 
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        let (_, name) = self.url.rsplit_once('/').expect("it names a database");
+        name
+    }
+
     /// The one of the same server that is always there.
     pub fn admin(&self) -> Database {
         let (base, _) = self.url.rsplit_once('/').expect("it names a database");

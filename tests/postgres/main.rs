@@ -17,6 +17,8 @@ mod changes;
 mod database;
 mod order;
 mod outbox;
+mod relayed;
+mod replicas;
 mod rest;
 mod start;
 mod tables;
@@ -30,4 +32,12 @@ fn the_contract_holds_in_postgres() {
         return;
     };
     contract::holds(&database.server(&[]));
+}
+
+#[test]
+fn the_contract_holds_behind_a_relay() {
+    let Some(database) = database::Database::migrated() else {
+        return;
+    };
+    contract::holds(&database.server(&["--relay", &database.url]));
 }

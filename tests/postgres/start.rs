@@ -57,7 +57,7 @@ fn migrating_twice_does_nothing_and_says_so() {
     assert!(
         database
             .told(&["migrate"])
-            .contains("was made, in version 1")
+            .contains("was made, in version 2")
     );
     assert!(database.told(&["migrate"]).contains("nothing was done"));
     let server = database.server(&[]);

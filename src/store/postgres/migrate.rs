@@ -7,7 +7,7 @@ use super::pool::SESSION;
 use crate::database::{Place, why};
 
 /// The schema's versions: what makes the first of nothing, and each of the one before.
-const STEPS: [&str; 1] = [include_str!("schema.sql")];
+const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("replicas.sql")];
 
 /// The version that this program knows.
 pub(super) const VERSION: i32 = STEPS.len() as i32;

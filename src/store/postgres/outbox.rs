@@ -5,16 +5,18 @@
 //! written since: those that began later, and those that ran at that time. It is read in the order of numbers, in which
 //! the changes of one document are, since a number is drawn while its row is locked.
 
-use std::collections::HashSet;
-use std::pin::pin;
+mod place;
+
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Row, Statement};
+use tokio_postgres::{Client, Row, RowStream, Statement};
 
+pub(super) use self::place::Place;
 use crate::database::why;
 use crate::store::name::{Collection, Id};
 use crate::store::write::{Change, Kind};
@@ -33,6 +35,8 @@ const SILENT: Duration = Duration::from_secs(10);
 /// The row with number 0 tells the snapshot that all was read in, how often definitions have changed, the greatest number
 /// that there is, and whether something may be gone that was not read: because it was taken away, or because what was
 /// told last never was here, in a database that was put in the place of another which it had not all of.
+///
+/// A reading that has broken off is finished before there is another: what its snapshot shows, after the last number.
 const READ: &str = "
     with last as materialized (select $1::text::pg_snapshot as s),
     fresh as materialized (
@@ -44,7 +48,7 @@ const READ: &str = "
         select o.* from triwire.outbox o
         where o.seq > $2 and pg_visible_in_snapshot(o.xid, (select s from last))
     )
-    select 0::bigint as seq, coalesce((select max(o.seq) from triwire.outbox o), 0), 'S', pg_current_snapshot()::text,
+    select 0::bigint as seq, coalesce((select max(o.seq) from triwire.outbox o), 0), 'S', coalesce($5::text, pg_current_snapshot()::text),
         m.definitions::text, 0::bigint,
         (
             pg_snapshot_xmax(m.pruned) > pg_snapshot_xmax(l.s)
@@ -60,6 +64,7 @@ const READ: &str = "
         case when octet_length(before::text) <= $3 then before::text end,
         patch::text, xid::text
     from fresh
+    where $5::text is null or seq > $6 and pg_visible_in_snapshot(xid, $5::text::pg_snapshot)
     order by seq";
 
 /// Where reading begins: now.
@@ -71,25 +76,20 @@ const NOW: &str = "
 /// and are nothing new here.
 const MEND: &str = "
     delete from triwire.outbox where xid >= pg_snapshot_xmax(pg_current_snapshot());
-    update triwire.meta set pruned = default where pg_snapshot_xmax(pruned) > pg_snapshot_xmax(pg_current_snapshot())";
+    update triwire.meta set pruned = default where pg_snapshot_xmax(pruned) > pg_snapshot_xmax(pg_current_snapshot());
+    delete from triwire.told where pg_snapshot_xmax(split_part(place, '/', 1)::pg_snapshot) > pg_snapshot_xmax(pg_current_snapshot())";
 
-/// How far it was read.
-#[derive(Clone, Debug)]
-pub(super) struct Place {
-    /// All that is visible in it was told.
-    pub(super) snapshot: String,
-    /// The greatest number that was told, and its transaction's; transaction 0 is before all others.
-    newest: i64,
-    newest_in: String,
-    /// Numbers that were told and are not visible in it: those of a reading that broke off.
-    beyond: HashSet<i64>,
+/// What a reading has found, and the place after it.
+pub(super) struct Found {
+    pub(super) what: What,
+    pub(super) after: Place,
 }
 
-/// What a reading finds, in this order.
-pub(super) enum Found {
-    /// Changes may be gone that were not read.
+/// What was found.
+pub(super) enum What {
+    /// Changes may be gone that were not read. It comes first.
     Loss,
-    /// Some changes.
+    /// Some changes, maybe none.
     Changes(Vec<Told>),
 }
 
@@ -128,110 +128,125 @@ impl Outbox {
                 snapshot: row.try_get(0)?,
                 newest: row.try_get(1)?,
                 newest_in: row.try_get(2)?,
-                beyond: HashSet::new(),
+                partly: None,
             })
         };
         row.and_then(read).map_err(|error| why(&error))
     }
 
-    /// Tells what is new since a place, and moves it; returns how often definitions have changed. When it breaks off, what
-    /// was told is remembered.
-    pub(super) async fn read(
-        &self,
-        client: &Client,
-        place: &mut Place,
-        mut tell: impl FnMut(Found),
-    ) -> Result<i64, String> {
-        let last = place.clone();
-        let asked: [&(dyn ToSql + Sync); 4] = [
-            &last.snapshot,
-            &last.newest,
+    /// Begins to read what is new since a place.
+    pub(super) async fn read(&self, client: &Client, place: &Place) -> Result<Reading, String> {
+        let (until, above) = place.partly.clone().unzip();
+        let asked: [&(dyn ToSql + Sync); 6] = [
+            &place.snapshot,
+            &place.newest,
             &self.document_bytes,
-            &last.newest_in,
+            &place.newest_in,
+            &until,
+            &above,
         ];
         let opening = client.query_raw(&self.read, asked);
         let rows = timeout(SILENT, opening).await.map_err(|_| silent())?;
-        let mut rows = pin!(rows.map_err(|error| why(&error))?);
-        let (mut head, mut batch) = (None, Batch::default());
-        while let Some(row) = timeout(SILENT, rows.next()).await.map_err(|_| silent())? {
-            let row = row.map_err(|error| why(&error))?;
-            if head.is_none() {
-                if is_lost(&row).map_err(|error| why(&error))? {
-                    tell(Found::Loss);
-                    // What is here is all that there is, also where there was more.
-                    place.newest = row.try_get(1).map_err(|error| why(&error))?;
-                    place.newest_in = row.try_get(9).map_err(|error| why(&error))?;
-                }
-                head = Some(row);
-                continue;
-            }
-            let added = batch.add(&row, &place.beyond);
-            added.map_err(|error| why(&error))?;
-            if batch.is_full() {
-                tell(Found::Changes(place.pass(&mut batch)));
-            }
-        }
-        tell(Found::Changes(place.pass(&mut batch)));
+        let mut rows = Box::pin(rows.map_err(|error| why(&error))?);
+        let head = next(&mut rows).await?;
         let head = head.ok_or("the database did not say what it read")?;
-        place.snapshot = head.try_get(3).map_err(|error| why(&error))?;
-        place.beyond.clear();
-        let definitions: &str = head.try_get(4).map_err(|error| why(&error))?;
-        Ok(definitions.parse().unwrap_or_default())
+        Reading::of(rows, &head, place.clone()).map_err(|error| why(&error))
     }
 }
 
-impl Place {
-    /// What is in a batch is told now.
-    fn pass(&mut self, batch: &mut Batch) -> Vec<Told> {
-        let Batch {
-            changes,
-            numbers,
-            last_in,
-            ..
-        } = std::mem::take(batch);
-        if let Some(last) = numbers.last().filter(|last| **last > self.newest) {
-            self.newest = *last;
-            self.newest_in = last_in;
+/// What is new, as the database hands it out.
+pub(super) struct Reading {
+    rows: Pin<Box<RowStream>>,
+    place: Place,
+    /// What it is read in.
+    snapshot: String,
+    /// How often definitions had changed.
+    pub(super) definitions: i64,
+    is_lossy: bool,
+    is_over: bool,
+}
+
+impl Reading {
+    fn of(
+        rows: Pin<Box<RowStream>>,
+        head: &Row,
+        mut place: Place,
+    ) -> Result<Reading, tokio_postgres::Error> {
+        let is_lossy = head.try_get::<_, &str>(6)? == "true";
+        if is_lossy {
+            // What is here is all that there is, also where there was more.
+            place.newest = head.try_get(1)?;
+            place.newest_in = head.try_get(9)?;
         }
-        self.beyond.extend(numbers);
-        changes
+        Ok(Reading {
+            rows,
+            place,
+            snapshot: head.try_get(3)?,
+            definitions: head.try_get::<_, &str>(4)?.parse().unwrap_or_default(),
+            is_lossy,
+            is_over: false,
+        })
     }
+
+    /// What is next, to the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Found>, String> {
+        if std::mem::take(&mut self.is_lossy) {
+            return Ok(Some(self.found(What::Loss)));
+        }
+        if self.is_over {
+            return Ok(None);
+        }
+        let mut batch = Batch::default();
+        while !batch.is_full() {
+            let Some(row) = next(&mut self.rows).await? else {
+                self.is_over = true;
+                break;
+            };
+            batch.add(&row).map_err(|error| why(&error))?;
+        }
+        self.place
+            .pass(&self.snapshot, batch.last, &batch.last_in, self.is_over);
+        Ok(Some(self.found(What::Changes(batch.changes))))
+    }
+
+    fn found(&self, what: What) -> Found {
+        let after = self.place.clone();
+        Found { what, after }
+    }
+}
+
+async fn next(rows: &mut Pin<Box<RowStream>>) -> Result<Option<Row>, String> {
+    let row = timeout(SILENT, rows.next()).await.map_err(|_| silent())?;
+    row.transpose().map_err(|error| why(&error))
 }
 
 /// Rows that were read and are not told yet.
 #[derive(Default)]
 struct Batch {
     changes: Vec<Told>,
-    /// Of these and of those that are not to be told.
-    numbers: Vec<i64>,
-    /// The last one's transaction.
+    /// How many there are, those that are not to be told among them; the last one's number, and its transaction.
+    count: usize,
+    last: i64,
     last_in: String,
     bytes: usize,
 }
 
 impl Batch {
-    fn add(&mut self, row: &Row, told: &HashSet<i64>) -> Result<(), tokio_postgres::Error> {
-        let number = row.try_get(0)?;
-        if told.contains(&number) {
-            return Ok(());
-        }
+    fn add(&mut self, row: &Row) -> Result<(), tokio_postgres::Error> {
         if let Some(change) = change(row)? {
             let parts = [&change.document, &change.before, &change.patch];
             self.bytes += parts.into_iter().flatten().map(Bytes::len).sum::<usize>();
             self.changes.push((change, row.try_get(1)?));
         }
-        self.numbers.push(number);
+        self.count += 1;
+        self.last = row.try_get(0)?;
         self.last_in = row.try_get(9)?;
         Ok(())
     }
 
     fn is_full(&self) -> bool {
-        self.numbers.len() >= MOST || self.bytes >= BYTES
+        self.count >= MOST || self.bytes >= BYTES
     }
-}
-
-fn is_lost(head: &Row) -> Result<bool, tokio_postgres::Error> {
-    Ok(head.try_get::<_, &str>(6)? == "true")
 }
 
 fn silent() -> String {

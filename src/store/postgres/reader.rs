@@ -1,6 +1,10 @@
 //! The one who reads the outbox and tells what is in it, for as long as the server lives: woken by the database, by
 //! writes of this server, and by the clock. A connection that is lost is made again, and reading goes on from where it
 //! was.
+//!
+//! Of several servers behind a relay, one tells all ([`holder`]); the others look what is defined.
+
+mod holder;
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -14,8 +18,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::{AsyncMessage, Client};
 
-use super::definitions::Definitions;
-use super::outbox::{Found, Outbox, Place as Told};
+use self::holder::Holder;
+use super::definitions::{COUNTED, Definitions};
+use super::outbox::{Found, Outbox, Place as Told, What};
 use super::pool::SESSION;
 use super::prune::Pruning;
 use super::{Shared, Source, migrate};
@@ -32,9 +37,15 @@ const LONGEST: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(100);
 const AGAIN_AT_MOST: Duration = Duration::from_secs(3);
 
-/// Reads until the store is gone.
-pub(super) async fn run(store: Weak<Shared>, first: Session, mut place: Told) {
+/// Reads until the store is gone; behind a relay, for all its servers.
+pub(super) async fn run(
+    store: Weak<Shared>,
+    first: Session,
+    mut place: Told,
+    relay: Option<String>,
+) {
     let (mut session, mut pause) = (Some(first), AGAIN);
+    let mut holder = relay.map(Holder::new);
     loop {
         let Some(shared) = store.upgrade() else {
             return;
@@ -47,7 +58,8 @@ pub(super) async fn run(store: Weak<Shared>, first: Session, mut place: Told) {
             Ok(session) => {
                 let woken = shared.source.woken.clone();
                 drop(shared);
-                let read = session.read(&store, &woken, &mut place, &mut pause).await;
+                let at = (&mut place, &mut pause);
+                let read = session.read(&store, &woken, at, holder.as_mut()).await;
                 let Err(ended) = read else { return };
                 ended
             }
@@ -128,11 +140,17 @@ impl Session {
         })
     }
 
-    /// The place of one who begins now, when all that is defined is known.
-    pub(super) async fn begin(&self, definitions: &Definitions) -> Result<Told, String> {
+    /// The place of one who begins now, when all that is defined is known; and what names the database.
+    pub(super) async fn begin(&self, definitions: &Definitions) -> Result<(Told, String), String> {
+        const NAME: &str = "select store::text from triwire.meta";
         let known = definitions.read(&self.client).await;
         known.map_err(|error| why(&error))?;
-        Outbox::begin(&self.client).await
+        let name = self.client.query_one(NAME, &[]).await;
+        let name = name.and_then(|row| row.try_get(0));
+        Ok((
+            Outbox::begin(&self.client).await?,
+            name.map_err(|error| why(&error))?,
+        ))
     }
 
     /// Ends well when the store is gone.
@@ -140,48 +158,86 @@ impl Session {
         &self,
         store: &Weak<Shared>,
         woken: &Arc<Notify>,
-        place: &mut Told,
-        pause: &mut Duration,
+        (place, pause): (&mut Told, &mut Duration),
+        mut holder: Option<&mut Holder>,
     ) -> Result<(), String> {
         let mut pruning = Pruning::default();
         // Since then nobody else was told that this server has written.
         let mut written = 0;
+        if let Some(holder) = &mut holder {
+            holder.begin(self).await?;
+        }
         loop {
             let Some(shared) = store.upgrade() else {
                 return Ok(());
             };
             let (began, now) = (Instant::now(), shared.committed());
-            // Said together: others have not to wait until it is told here.
-            let (told, others) =
-                join(self.tell(&shared, place), self.wake_others(now != written)).await;
-            told.and(others)?;
+            let wait = match &mut holder {
+                None => {
+                    // Said together: others have not to wait until it is told here.
+                    let (told, others) =
+                        join(self.tell(&shared, place), self.wake_others(now != written)).await;
+                    told.and(others)?;
+                    LOOKS
+                }
+                Some(holder) => {
+                    // Nobody else has to know who tells all himself.
+                    let is_others = now != written && !holder.tells();
+                    self.wake_others(is_others).await?;
+                    holder.go(self, &shared, place).await?
+                }
+            };
             written = now;
             shared.here();
             *pause = AGAIN;
-            let kept = &shared.source.settings.outbox;
-            let pruned = pruning.go(&self.client, kept, &place.snapshot).await;
-            match pruned {
-                Err(why) if self.client.is_closed() => return Err(why),
-                Err(why) => tracing::warn!("store: the outbox is not pruned: {why}"),
-                Ok(()) => {}
+            if holder.as_ref().is_none_or(|holder| holder.tells()) {
+                let kept = &shared.source.settings.outbox;
+                let pruned = pruning.go(&self.client, kept, &place.snapshot).await;
+                match pruned {
+                    Err(why) if self.client.is_closed() => return Err(why),
+                    Err(why) => tracing::warn!("store: the outbox is not pruned: {why}"),
+                    Ok(()) => {}
+                }
             }
             drop(shared);
             let next = pin!(woken.notified());
-            let _ = timeout(LOOKS.saturating_sub(began.elapsed()), next).await;
+            let _ = timeout(wait.saturating_sub(began.elapsed()), next).await;
         }
     }
 
     /// Tells what is new.
     async fn tell(&self, shared: &Shared, place: &mut Told) -> Result<(), String> {
-        let tell = |found| match found {
-            Found::Loss => shared.lose(),
-            Found::Changes(told) => shared.tell(told),
-        };
-        let definitions = self.outbox.read(&self.client, place, tell).await?;
+        let announcer = &shared.announcer;
+        loop {
+            let was_partial = place.is_partial();
+            let mut reading = self.outbox.read(&self.client, place).await?;
+            while let Some(Found { what, after }) = reading.next().await? {
+                *place = after;
+                match what {
+                    What::Loss => shared.lose(|| announcer.lose()),
+                    What::Changes(told) => shared.tell(told, |changes| announcer.announce(changes)),
+                }
+            }
+            if !was_partial {
+                return self.learn(shared, reading.definitions).await;
+            }
+        }
+    }
+
+    /// Looks whether something else is defined.
+    async fn look(&self, shared: &Shared) -> Result<(), String> {
+        let counted = timeout(LONGEST, self.client.query_one(COUNTED, &[])).await;
+        let counted = counted.map_err(|_| silent())?;
+        let counted = counted.and_then(|row| row.try_get(0));
+        self.learn(shared, counted.map_err(|error| why(&error))?)
+            .await
+    }
+
+    /// Looks at all that is defined, when it has changed so often.
+    async fn learn(&self, shared: &Shared, definitions: i64) -> Result<(), String> {
         if definitions != shared.definitions.known().counted {
             let read = timeout(LONGEST, shared.definitions.read(&self.client)).await;
-            let read = read.map_err(|_| format!("it says nothing for {LONGEST:?}"))?;
-            read.map_err(|error| why(&error))?;
+            read.map_err(|_| silent())?.map_err(|error| why(&error))?;
         }
         Ok(())
     }
@@ -192,7 +248,11 @@ impl Session {
             return Ok(());
         }
         let woken = timeout(LONGEST, self.client.batch_execute("notify triwire")).await;
-        let woken = woken.map_err(|_| format!("it says nothing for {LONGEST:?}"))?;
+        let woken = woken.map_err(|_| silent())?;
         woken.map_err(|error| why(&error))
     }
+}
+
+fn silent() -> String {
+    format!("it says nothing for {LONGEST:?}")
 }

@@ -38,6 +38,8 @@ pub(super) const LONGER: usize = 4;
 pub(super) async fn write(shared: &Shared, writes: Vec<Write>) -> Result<Vec<Written>, Problem> {
     let (mut last, mut looked) = (None, false);
     for round in 0..TRIES {
+        // Nothing is committed that could not be told.
+        shared.announcer.log().ready()?;
         if round > 0 {
             // Whoever came in between is likely to be there still.
             sleep(Duration::from_millis(fastrand::u64(0..10 << round))).await;
@@ -77,6 +79,10 @@ async fn attempt(
         kind: one.applied.kind,
         version: one.applied.version,
     });
+    if let Err(problem) = shared.announcer.log().ready() {
+        turn.roll_back().await;
+        return Err(Failed::For(problem));
+    }
     let ticket = shared.waiting.expect(token, expected.collect());
     let number = kept.first().map_or("", |(_, number)| number);
     let committed = turn.commit().await;

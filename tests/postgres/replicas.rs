@@ -1,0 +1,432 @@
+//! Servers that are one behind a relay: a change of a document is told once, with the same id, on all of them, whoever
+//! makes it and whichever server dies meanwhile.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use super::database::Database;
+use super::rest::{Rest, change, post, told, watch};
+use crate::support::client::ask::Ask;
+use crate::support::client::link::{Link, Target};
+use crate::support::client::message::{Id, Message};
+use crate::support::client::publisher::Publisher;
+use crate::support::client::{Framing, Reader, Transport};
+use crate::support::raw::until;
+use crate::support::server::{PATIENCE, Server};
+
+/// What the server says whose turn it is.
+const TELLS: &str = "this server tells all others";
+
+/// A server whose relay is another database.
+fn serve(database: &Database, relay: &Database, name: &str) -> Server {
+    let args = [
+        "--relay",
+        &relay.url,
+        "--name",
+        name,
+        "--relay-timeout",
+        "2s",
+    ];
+    database.server(&args)
+}
+
+/// Several that have all in one database.
+fn servers<const N: usize>(database: &Database) -> [Server; N] {
+    ["a", "b", "c", "d"][..N]
+        .iter()
+        .map(|name| serve(database, database, name))
+        .collect::<Vec<_>>()
+        .try_into()
+        .unwrap_or_else(|_| panic!("there are as many"))
+}
+
+/// Who watches the documents that are on.
+async fn filtered(server: &Server, framing: Framing, after: Option<Id>) -> Reader {
+    let link = Link::Http1;
+    let ask = Ask::default().at("/api/v2/items").with("watch", 1);
+    let ask = ask.with("filter[on]", true);
+    let ask = match after {
+        Some(cursor) => ask.after(cursor),
+        None => ask,
+    };
+    let transport = Transport { framing, link };
+    let mut reader = transport.open(&Target::of(server), ask).await;
+    reader.ready().await;
+    reader
+}
+
+fn insert(rows: &str, on: &str) -> String {
+    format!(
+        "insert into triwire.documents (collection, id, document)
+            select 'items', n::text, jsonb_build_object('n', n, 'on', {on}) from generate_series({rows}) n"
+    )
+}
+
+/// Ids of events, and the documents that they are about.
+async fn next(reader: &mut Reader, count: usize) -> Vec<(Id, Value)> {
+    let events = reader.events(count).await;
+    events.iter().map(|e| (e.id, change(e).1)).collect()
+}
+
+#[tokio::test]
+async fn a_change_is_one_event_on_every_replica() {
+    let Some(database) = Database::migrated() else {
+        return;
+    };
+    let [a, b, c] = servers(&database);
+    let mut readers = vec![
+        watch(&a, Framing::LongPoll, "items").await,
+        watch(&b, Framing::Sse, "items").await,
+        watch(&c, Framing::WebSocket, "items").await,
+    ];
+    for server in [&a, &b, &c] {
+        readers.push(filtered(server, Framing::Sse, None).await);
+    }
+    let mut ids = Vec::new();
+    for (n, server) in [&a, &b, &c].into_iter().cycle().take(9).enumerate() {
+        let mut client = Rest::of(server).await;
+        let put = client.put(&format!("items/{n}"), r#"{"on": true}"#).await;
+        assert_eq!(put.status, 201, "{put:?}");
+        ids.push((told(&put), json!(n)));
+        // Whoever answers has it in its log, and what it lists is not told again.
+        let list = client.get("items").await;
+        let cursor = list.body["cursor"].as_str().expect("text");
+        let cursor: Id = cursor.parse().expect("an id");
+        assert!(cursor >= told(&put));
+    }
+    assert!(ids.is_sorted_by_key(|(id, _)| *id));
+    for reader in &mut readers {
+        assert_eq!(next(reader, ids.len()).await, ids);
+    }
+    database.sql(&insert("100, 399", "true"));
+    let first = next(&mut readers[0], 300).await;
+    assert_eq!(first[299].1, json!(399));
+    for reader in &mut readers[1..] {
+        assert_eq!(next(reader, 300).await, first);
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_goes_on_anywhere_also_in_the_middle_of_a_transaction() {
+    let Some(database) = Database::migrated() else {
+        return;
+    };
+    let [a, b, c] = servers(&database);
+    let mut all = watch(&a, Framing::Sse, "items").await;
+    let mut before = filtered(&b, Framing::Sse, None).await;
+    // One who watches something else makes no difference to ids.
+    let other = Ask::default().at("/api/v2/items").with("watch", 1);
+    let other = other.with("filter[n][gt]", 10);
+    let transport = Transport {
+        framing: Framing::Sse,
+        link: Link::Http1,
+    };
+    let mut other = transport.open(&Target::of(&a), other).await;
+    other.ready().await;
+    database.sql(&insert("1, 1000", "n % 2 = 0"));
+    let all = next(&mut all, 1000).await;
+    let on: Vec<(Id, Value)> = all.iter().skip(1).step_by(2).cloned().collect();
+    assert_eq!(next(&mut before, 500).await, on);
+    // Where there is a watch, and where there is none yet.
+    for (taken, server) in [(1, &a), (77, &b), (130, &c), (400, &a), (499, &c)] {
+        let cursor = on[taken - 1].0;
+        for framing in [Framing::Sse, Framing::WebSocket] {
+            let mut rest = filtered(server, framing, Some(cursor)).await;
+            assert_eq!(next(&mut rest, 500 - taken).await, on[taken..]);
+        }
+    }
+    let newcomer = serve(&database, &database, "d");
+    let mut rest = filtered(&newcomer, Framing::Sse, Some(on[200].0)).await;
+    assert_eq!(next(&mut rest, 299).await, on[201..]);
+    let ask = Ask::of(["collections/items"]).after("0-0");
+    let mut rest = transport.open(&Target::of(&newcomer), ask).await;
+    rest.ready().await;
+    assert_eq!(next(&mut rest, 1000).await, all);
+}
+
+/// Writers at these servers, until so many documents are acknowledged; and these, with their events.
+struct Load {
+    acknowledged: Arc<AtomicUsize>,
+    writers: Vec<JoinHandle<HashMap<i64, Id>>>,
+}
+
+impl Load {
+    fn start(servers: &[&Server], goal: usize) -> Load {
+        let acknowledged = Arc::new(AtomicUsize::new(0));
+        let writers = (0..8).map(|number| {
+            let target = Target::of(servers[number % servers.len()]);
+            let count = acknowledged.clone();
+            tokio::spawn(async move {
+                let mut client = Publisher::new(&target).await;
+                let mut written = HashMap::new();
+                while count.load(Ordering::Relaxed) < goal {
+                    let answer = client.call(post("items", r#"{"name": "x"}"#)).await;
+                    if answer.status == 201 {
+                        count.fetch_add(1, Ordering::Relaxed);
+                        let id = answer.body["id"].as_i64().expect("an id");
+                        assert!(written.insert(id, told(&answer)).is_none());
+                    } else {
+                        assert_eq!(answer.status, 503, "{answer:?}");
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                }
+                written
+            })
+        });
+        Load {
+            writers: writers.collect(),
+            acknowledged,
+        }
+    }
+
+    async fn come_to(&self, count: usize) {
+        let deadline = Instant::now() + 2 * PATIENCE;
+        while self.acknowledged.load(Ordering::Relaxed) < count {
+            assert!(Instant::now() < deadline, "nothing is acknowledged");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    async fn end(self) -> HashMap<i64, Id> {
+        let mut all = HashMap::new();
+        for writer in self.writers {
+            all.extend(writer.await.expect("it wrote"));
+        }
+        all
+    }
+}
+
+/// Reads all up to the document `end`, in the order of ids.
+fn read(mut reader: Reader) -> JoinHandle<Vec<(Id, Value)>> {
+    tokio::spawn(async move {
+        let mut seen: Vec<(Id, Value)> = Vec::new();
+        loop {
+            let event = match reader.next().await {
+                Message::Event(event) => event,
+                Message::Heartbeat => continue,
+                other => panic!("no event, but {other:?}"),
+            };
+            assert!(seen.last().is_none_or(|(last, _)| *last < event.id));
+            let (_, id, version, _) = change(&event);
+            assert_eq!(version, 1);
+            if id == json!("end") {
+                return seen;
+            }
+            seen.push((event.id, id));
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_tells_may_die_under_load() {
+    let Some(database) = Database::migrated() else {
+        return;
+    };
+    let [a, b, c] = servers(&database);
+    let all = [&a, &b, &c];
+    until("somebody tells", || {
+        all.iter().any(|server| server.stderr().contains(TELLS))
+    });
+    let first = all
+        .iter()
+        .position(|server| server.stderr().contains(TELLS));
+    let mut rest: Vec<Server> = vec![a, b, c];
+    let first = rest.remove(first.expect("somebody tells"));
+    let [one, other] = &rest[..] else {
+        panic!("two are left");
+    };
+    let readers = [
+        read(watch(one, Framing::Sse, "items").await),
+        read(watch(other, Framing::WebSocket, "items").await),
+    ];
+    let load = Load::start(&[one, other], 1_000);
+    load.come_to(200).await;
+    let _ = first.kill();
+    load.come_to(300).await;
+    until("another tells", || {
+        rest.iter().any(|server| server.stderr().contains(TELLS))
+    });
+    // And once more, where the one is there that died.
+    let again = serve(&database, &database, "again");
+    let late = read(watch(&again, Framing::Sse, "items").await);
+    let acknowledged = load.end().await;
+    assert!(acknowledged.len() >= 1_000);
+    database.sql(
+        r#"insert into triwire.documents (collection, document) values ('items', '{"id": "end"}')"#,
+    );
+    let [one, other] = readers;
+    let (one, other) = (one.await.expect("it read"), other.await.expect("it read"));
+    assert_eq!(one, other);
+    let late = late.await.expect("it read");
+    assert!(one.ends_with(&late), "one that comes later has the same");
+    let told: HashMap<i64, Id> = one
+        .iter()
+        .map(|(event, id)| (id.as_i64().expect("a number"), *event))
+        .collect();
+    assert_eq!(told.len(), one.len(), "nothing is told twice");
+    for (id, event) in &acknowledged {
+        assert_eq!(told.get(id), Some(event), "{id}");
+    }
+    let count = database.sql("select count(*) from triwire.documents where id <> 'end'");
+    assert_eq!(count, told.len().to_string());
+}
+
+/// Takes a database away, or gives it back.
+fn allow(database: &Database, is_there: bool) {
+    let name = database.name();
+    let admin = database.admin();
+    admin.sql(&format!(
+        "alter database {name} allow_connections {is_there}"
+    ));
+    if !is_there {
+        admin.sql(&format!(
+            "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = '{name}'"
+        ));
+    }
+}
+
+/// Writes until it is answered so; what was said last.
+async fn until_answered(client: &mut Rest, status: u16) -> Value {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = client.put("items/again", "{}").await;
+        if answer.status == status {
+            return answer.body;
+        }
+        assert!(Instant::now() < deadline, "{answer:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn without_the_relay_nothing_is_written_and_nothing_lost() {
+    let (Some(database), Some(relay)) = (Database::migrated(), Database::empty()) else {
+        return;
+    };
+    let servers = ["a", "b"].map(|name| serve(&database, &relay, name));
+    let mut readers = Vec::new();
+    for server in &servers {
+        readers.push(watch(server, Framing::Sse, "items").await);
+    }
+    let mut clients = [Rest::of(&servers[0]).await, Rest::of(&servers[1]).await];
+    assert_eq!(clients[0].put("items/1", "{}").await.status, 201);
+    allow(&relay, false);
+    for server in &servers {
+        until("it is known", || {
+            let ask = "GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+            server.request(ask).0.starts_with("HTTP/1.1 503")
+        });
+    }
+    let there = "select count(*) from triwire.documents";
+    for client in &mut clients {
+        let refused = client.put("items/2", "{}").await;
+        assert_eq!(refused.status, 503, "{refused:?}");
+        assert_eq!(refused.body["type"], json!("/problems/relay-away"));
+        // What is read is there.
+        assert_eq!(client.get("items/1").await.status, 200);
+    }
+    assert_eq!(database.sql(there), "1");
+    // Others can not be kept from it.
+    database.sql(&insert("10, 12", "true"));
+    allow(&relay, true);
+    until_answered(&mut clients[1], 201).await;
+    let told = next(&mut readers[0], 5).await;
+    let ids: Vec<&Value> = told.iter().map(|(_, id)| id).collect();
+    assert_eq!(
+        ids,
+        [
+            &json!(1),
+            &json!(10),
+            &json!(11),
+            &json!(12),
+            &json!("again")
+        ]
+    );
+    assert_eq!(next(&mut readers[1], 5).await, told);
+}
+
+#[tokio::test]
+async fn what_is_changed_while_no_server_is_there_is_told_later() {
+    let Some(database) = Database::migrated() else {
+        return;
+    };
+    let [a, b] = servers(&database);
+    let mut reader = watch(&b, Framing::Sse, "items").await;
+    let put = Rest::of(&a).await.put("items/1", "{}").await;
+    assert_eq!(put.status, 201);
+    let cursor = reader.event().await.id;
+    // One that told nothing for a while has not written down more than it has told.
+    drop((a, b));
+    database.sql(&insert("2, 4", "true"));
+    let [c, d] = servers(&database);
+    for server in [&c, &d] {
+        let transport = Transport {
+            framing: Framing::Sse,
+            link: Link::Http1,
+        };
+        let ask = Ask::of(["collections/items"]).after(cursor);
+        let mut reader = transport.open(&Target::of(server), ask).await;
+        reader.ready().await;
+        let ids: Vec<Value> = next(&mut reader, 3)
+            .await
+            .into_iter()
+            .map(|e| e.1)
+            .collect();
+        assert_eq!(ids, [json!(2), json!(3), json!(4)]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_defined_is_known_to_all() {
+    let Some(database) = Database::migrated() else {
+        return;
+    };
+    let [a, b] = servers(&database);
+    let (mut one, mut other) = (Rest::of(&a).await, Rest::of(&b).await);
+    let schema = r#"{"required": ["name"]}"#;
+    for (client, path) in [(&mut one, "items/$schema"), (&mut other, "others/$schema")] {
+        let put = client.put(path, schema).await;
+        assert!(matches!(put.status, 200 | 201), "{put:?}");
+    }
+    for (client, path) in [(&mut other, "items/1"), (&mut one, "others/1")] {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let put = client.put(path, "{}").await;
+            if put.status == 400 {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{put:?}");
+        }
+    }
+}
+
+#[test]
+fn two_databases_are_no_store_of_one_relay() {
+    let (Some(one), Some(other)) = (Database::migrated(), Database::migrated()) else {
+        return;
+    };
+    let (a, b) = (serve(&one, &one, "a"), serve(&other, &one, "b"));
+    until("they notice", || {
+        a.stderr().contains("in another database") && b.stderr().contains("in another database")
+    });
+}
+
+#[test]
+fn without_a_database_they_share_nothing() {
+    let Some(database) = Database::empty() else {
+        return;
+    };
+    let server = Server::start(&["--relay", &database.url]);
+    let ask = "GET /api/v2/items HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    let (head, body) = server.request(ask);
+    assert!(head.starts_with("HTTP/1.1 503"), "{head}");
+    assert!(
+        body.contains("not-shared") && body.contains("--store"),
+        "{body}"
+    );
+}
