@@ -23,6 +23,7 @@ mod rest;
 mod start;
 mod tables;
 mod tls;
+mod turns;
 mod watch_table;
 mod writes;
 

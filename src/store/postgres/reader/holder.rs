@@ -39,6 +39,16 @@ const SESSION: &str = "
 const LOCK: &str = "select pg_try_advisory_lock(hashtextextended('triwire ' || $1::text, 0))";
 const UNLOCK: &str = "select pg_advisory_unlock(hashtextextended('triwire ' || $1::text, 0))";
 
+/// Ends the session that has the lock when it has not been heard of for long, though it is to ask something every second:
+/// its server hangs. A long reading is not one that hangs.
+const FREE: &str = "
+    select count(pg_terminate_backend(a.pid)) > 0
+    from pg_locks l join pg_stat_activity a using (pid), hashtextextended('triwire ' || $1::text, 0) key
+    where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+        and l.database = (select d.oid from pg_database d where d.datname = current_database())
+        and (l.classid::bigint << 32 | l.objid::bigint) = key
+        and a.state_change < now() - interval '10 s' * case a.state when 'idle' then 1 else 12 end";
+
 const FIND: &str = "select at, place from triwire.told where relay = $1";
 const KEEP: &str = "
     insert into triwire.told values ($1, $2, $3)
@@ -122,6 +132,11 @@ impl Holder {
             self.leave(session).await?;
         } else if !self.has_lock && self.left_until.is_none_or(|until| until < Instant::now()) {
             self.has_lock = asked(session, LOCK, &self.relay).await?;
+            if !self.has_lock && asked(session, FREE, &self.relay).await? {
+                tracing::warn!(
+                    "store: the server that told all others hangs; another takes its place"
+                );
+            }
         }
         if !self.has_lock {
             session.look(shared).await?;
