@@ -35,7 +35,7 @@ use self::keys::Keys;
 pub use self::notice::{End, Gap, Lag, Next, Reason, Start};
 pub use self::reader::Reader;
 pub use self::scan::{Batch, Scan};
-pub use self::tell::Told;
+pub use self::tell::{Told, mark};
 
 /// What the log may hold.
 #[derive(Clone, Copy, Debug)]
@@ -383,12 +383,6 @@ impl Log {
     /// An event that is in no log: for readers who must be told what was before they came.
     pub fn unlogged(&self, draft: Draft) -> Arc<Event> {
         Arc::new(Event::new(EventId::ZERO, 0, draft, self.origin.clone()))
-    }
-
-    /// An event of the log as it is told elsewhere: it has its place, and says something else.
-    pub fn retold(&self, event: &Event, draft: Draft) -> Arc<Event> {
-        let (id, seq) = (event.id, event.seq);
-        Arc::new(Event::new(id, seq, draft, self.origin.clone()))
     }
 
     /// Whether the event with this id is still retained, if it ever was one of the topic.

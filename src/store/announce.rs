@@ -67,7 +67,7 @@ impl Announcer {
             let Told { event, also } = self.told(&watches, change);
             own.push(drafts.len());
             drafts.push(event);
-            drafts.extend(also);
+            drafts.extend(also.into_iter().map(|(_, draft)| draft));
             if drafts.len() >= AT_ONCE {
                 self.append(&mut drafts, &mut own, &mut events);
             }
@@ -87,9 +87,9 @@ impl Announcer {
     fn told(&self, watches: &Watches, change: &Change) -> Told {
         let payload = self.payload(change);
         let concerned = watches.concerned(change);
-        let also = concerned.map(|Concerned { topic, kind }| match kind {
-            Kind::Deleted => draft(topic, kind, gone(change)),
-            _ => draft(topic, kind, payload.clone()),
+        let also = concerned.map(|Concerned { topic, kind, mark }| match kind {
+            Kind::Deleted => (mark, draft(topic, kind, gone(change))),
+            _ => (mark, draft(topic, kind, payload.clone())),
         });
         Told {
             also: also.collect(),

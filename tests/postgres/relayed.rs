@@ -18,6 +18,7 @@ use triwire::replica::entry;
 use triwire::replica::link::Link;
 use triwire::replica::replicas::Replicas;
 use triwire::store::announce::{self, Announcer};
+use triwire::store::ask::filter::Filter;
 use triwire::store::name::{Collection, Id};
 use triwire::store::postgres::prune::Kept;
 use triwire::store::postgres::{Opened, Settings};
@@ -169,6 +170,16 @@ impl Replica {
 }
 
 fn reader(log: &Arc<Log>, after: EventId) -> Reader {
+    let mut reader = fresh(log);
+    let topic = Topic::of_collection("items").expect("a topic");
+    reader
+        .begin(&[topic], Start::After(after))
+        .expect("it is one topic");
+    reader
+}
+
+/// One that reads nothing yet.
+fn fresh(log: &Arc<Log>) -> Reader {
     let facts = ListenerFacts {
         name: "http1",
         addr: String::new(),
@@ -177,12 +188,7 @@ fn reader(log: &Arc<Log>, after: EventId) -> Reader {
     };
     let connection = Connection::new(Counts::new(1, vec![facts]), 0, 0);
     let seat = Seat::new(connection, WireName::SseHttp1);
-    let mut reader = Reader::new(log, 0, Bell::alone(), seat, Lag::Gap, None);
-    let topic = Topic::of_collection("items").expect("a topic");
-    reader
-        .begin(&[topic], Start::After(after))
-        .expect("it is one topic");
-    reader
+    Reader::new(log, 0, Bell::alone(), seat, Lag::Gap, None)
 }
 
 async fn until(what: &str, mut is: impl FnMut() -> bool) {
@@ -294,6 +300,67 @@ async fn a_full_relay_keeps_nothing_from_being_told_later() {
     let last = a.put_at_last(3).await;
     a.has(last).await;
     assert_eq!(ids(&a.all(EventId::ZERO)), [1, 2, 3]);
+}
+
+/// What a stream is told of all documents, and of those that these words ask for: topics without what each replica calls
+/// its own by, and ids.
+async fn told(replica: &Replica, filters: &[&str], cursor: EventId) -> Vec<(bool, EventId)> {
+    let collection = Collection::new("items").expect("a name");
+    let mut reader = reader(&replica.log, cursor);
+    let mut all = Vec::new();
+    for filter in filters {
+        let filter = Filter::parse("filter[text]", filter).expect("it is one");
+        let start = Start::After(cursor);
+        let watched = replica.collections.watch(&collection, vec![filter], start);
+        let mut watching = fresh(&replica.log);
+        let set = watched.await.expect("there is room").set(&mut watching);
+        set.expect("it is one topic");
+        all.extend(events(&mut watching));
+    }
+    all.extend(events(&mut reader));
+    all.sort();
+    all
+}
+
+fn events(reader: &mut Reader) -> Vec<(bool, EventId)> {
+    let next = || match reader.try_next()? {
+        Next::Event(event) => Some((event.draft.topic.is_of_watch(), event.id)),
+        other => panic!("{other:?}"),
+    };
+    std::iter::from_fn(next).collect()
+}
+
+#[tokio::test]
+async fn who_watches_goes_on_anywhere_from_any_of_its_events() {
+    let Some(database) = Database::migrated() else {
+        return;
+    };
+    let relay = Relay::new();
+    let (a, b) = (
+        Replica::new(&database, &relay).await,
+        Replica::new(&database, &relay).await,
+    );
+    a.put_at_last(100).await;
+    let before = a.log.head();
+    told(&a, &["x", "y"], before).await;
+    for id in 0..6 {
+        let text = if id % 3 == 2 { "y" } else { "x" };
+        a.put(id, text).await.expect("it is taken");
+    }
+    b.has(a.log.head()).await;
+    let all = told(&a, &["x", "y"], before).await;
+    assert_eq!(all.len(), 12, "{all:?}");
+    let mut ids: Vec<EventId> = all.iter().map(|(_, id)| *id).collect();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 12, "each has an id of its own: {all:?}");
+    for cursor in ids {
+        let rest = all.iter().filter(|(_, id)| *id > cursor).copied();
+        let rest: Vec<_> = rest.collect();
+        // The first time b has no such watch yet.
+        assert_eq!(told(&b, &["x", "y"], cursor).await, rest, "{cursor}");
+        assert_eq!(told(&a, &["x", "y"], cursor).await, rest, "{cursor}");
+    }
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 
 use super::{Announcer, draft, payload};
 use crate::event::{Event, EventId, Topic};
-use crate::log::{Guide, Limits, Log, News, Reader, Scan, Start};
+use crate::log::{Guide, Limits, Log, News, Reader, Scan, Start, mark};
 use crate::problem::Problem;
 use crate::store::ask::filter::Filter;
 use crate::store::name::Collection;
@@ -38,6 +38,8 @@ struct Watch {
     filters: Arc<[Filter]>,
     /// The same, as they could be asked for.
     asked: String,
+    /// What its events are told apart by from those of others.
+    mark: u64,
     /// Keeps its topic remembered.
     scan: Scan,
     used: Instant,
@@ -47,6 +49,7 @@ struct Watch {
 pub(super) struct Concerned {
     pub(super) topic: Topic,
     pub(super) kind: Kind,
+    pub(super) mark: u64,
 }
 
 /// Where a reader of a watch is set.
@@ -82,7 +85,8 @@ impl Watches {
             };
             let kind = seen(kind, was, is)?;
             let topic = watch.scan.topic().clone();
-            Some(Concerned { topic, kind })
+            let mark = watch.mark;
+            Some(Concerned { topic, kind, mark })
         };
         watches.into_iter().flatten().filter_map(concerned)
     }
@@ -116,6 +120,7 @@ struct Begun {
     topic: Topic,
     filters: Arc<[Filter]>,
     missed: Option<Missed>,
+    mark: u64,
 }
 
 /// What was told before a watch, and is retained.
@@ -142,6 +147,7 @@ impl Announcer {
             topic,
             filters,
             missed,
+            mark,
         } = self.begin(collection, filters, start)?;
         let Some(missed) = missed else {
             let told = None;
@@ -150,7 +156,7 @@ impl Announcer {
         let (log, of, events) = (self.log.clone(), topic.clone(), missed.events);
         let is_little = events.len() <= FEW;
         let tell = move || -> VecDeque<Arc<Event>> {
-            let told = |event: &Arc<Event>| retold(&log, &of, event, &filters);
+            let told = |event: &Arc<Event>| retold(&log, &of, event, &filters, mark);
             events.iter().filter_map(told).collect()
         };
         let told = match is_little {
@@ -189,6 +195,7 @@ impl Announcer {
                 let topic = Topic::of_watch(&format!("{collection}/{made}"))?;
                 of.push(Watch {
                     filters: filters.into(),
+                    mark: mark(&asked),
                     asked,
                     scan: self.log.begin(&topic),
                     used: Instant::now(),
@@ -202,7 +209,8 @@ impl Announcer {
         let missed = match start {
             Start::After(cursor) if cursor < since => {
                 let all = self.log.scan(&collection.topic());
-                let events = all.between(cursor, since, Limits::WATCH_TOPIC_EVENTS);
+                let after = self.log.told_after(cursor, watch.mark);
+                let events = all.between(after, since, Limits::WATCH_TOPIC_EVENTS);
                 events.map(|events| Missed {
                     cursor,
                     since,
@@ -215,6 +223,7 @@ impl Announcer {
             topic: watch.scan.topic().clone(),
             filters: watch.filters.clone(),
             missed,
+            mark: watch.mark,
         })
     }
 }
@@ -258,7 +267,13 @@ impl Guide for Told {
 }
 
 /// An event of a collection's topic as a watch would have told it.
-fn retold(log: &Log, topic: &Topic, event: &Event, filters: &[Filter]) -> Option<Arc<Event>> {
+fn retold(
+    log: &Log,
+    topic: &Topic,
+    event: &Event,
+    filters: &[Filter],
+    mark: u64,
+) -> Option<Arc<Event>> {
     /// What the announcer has written.
     #[derive(Deserialize)]
     struct Said<'s> {
@@ -281,7 +296,7 @@ fn retold(log: &Log, topic: &Topic, event: &Event, filters: &[Filter]) -> Option
         )),
         _ => event.draft.payload.clone(),
     };
-    Some(log.retold(event, draft(topic.clone(), kind, payload)))
+    Some(log.retold(event, draft(topic.clone(), kind, payload), mark))
 }
 
 /// What a change is for who sees only what is asked for.
