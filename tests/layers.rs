@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 type Row = (&'static str, &'static [&'static str], &'static str);
 
 /// From the bottom to the top.
-const ARROWS: [Row; 27] = [
+const ARROWS: [Row; 28] = [
     (
         "problem",
         &[],
@@ -114,13 +114,18 @@ const ARROWS: [Row; 27] = [
         "says hello in several languages, and knows no more of any",
     ),
     (
+        "pace",
+        &[],
+        "how long to wait, for whoever tries again",
+    ),
+    (
         "relay",
         &["event", "problem", "database", "greeting"],
         "carries bytes and gives them places; it knows no log",
     ),
     (
         "replica",
-        &["relay", "log", "event", "problem"],
+        &["relay", "log", "event", "problem", "pace"],
         "the one loop between a relay and the log, and who else there is",
     ),
     (

@@ -10,8 +10,8 @@ use futures_util::future::{BoxFuture, FutureExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use super::pace::Pace;
 use super::pull::within;
+use crate::pace::Pace;
 use crate::problem::Problem;
 use crate::relay::{Fault, Relay, Writing};
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::pace::Pace;
 use crate::event::Place;
+use crate::pace::Pace;
 use crate::relay::{Batch, Bounds, Entry, Fault, Reading, Relay, WAIT};
 
 /// Who reads a stream.
