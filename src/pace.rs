@@ -13,7 +13,7 @@ pub struct Pace {
 
 impl Pace {
     /// How long to wait before the next try.
-    pub fn next(&mut self) -> Duration {
+    pub fn wait(&mut self) -> Duration {
         let longest = (FIRST * 2u32.saturating_pow(self.tries)).min(LONGEST);
         self.tries = (self.tries + 1).min(16);
         longest.mul_f64(0.5 + fastrand::f64() / 2.0)

@@ -82,11 +82,6 @@ const ARROWS: [Row; 28] = [
         ],
         "connections: of wire it names the carrier that it makes of each, of the log the end of all readers",
     ),
-    (
-        "source",
-        &["event", "log"],
-        "publishes by itself, not as a peer",
-    ),
     ("certs", &[], "files and keys"),
     (
         "client",
@@ -113,10 +108,11 @@ const ARROWS: [Row; 28] = [
         &[],
         "says hello in several languages, and knows no more of any",
     ),
+    ("pace", &[], "how long to wait, for whoever tries again"),
     (
-        "pace",
-        &[],
-        "how long to wait, for whoever tries again",
+        "source",
+        &["event", "log", "counts", "problem", "greeting", "pace"],
+        "publishes by itself, not as a peer, or what it hears elsewhere, which may be away, or something else",
     ),
     (
         "relay",

@@ -164,7 +164,7 @@ impl<T: Clone + Send + 'static> Outbox<T> {
             if fault.is_final && !was_there {
                 return fault;
             }
-            tokio::time::sleep(pace.next()).await;
+            tokio::time::sleep(pace.wait()).await;
         }
     }
 

@@ -49,7 +49,7 @@ pub(super) async fn run(
         if fault.is_final && at.is_none() {
             return fault;
         }
-        tokio::time::sleep(pace.next()).await;
+        tokio::time::sleep(pace.wait()).await;
     }
 }
 
