@@ -27,6 +27,10 @@ use crate::event::{EventType, Topic};
 /// How long a source may take to answer.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The same where it is found out then who is there instead.
+#[cfg(any(feature = "amqp", feature = "mqtt"))]
+const ANSWER: Duration = Duration::from_millis(2500);
+
 /// How often a source that says nothing is asked whether it is there.
 const LOOK: Duration = Duration::from_secs(15);
 

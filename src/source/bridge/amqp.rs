@@ -71,14 +71,7 @@ impl Bridge for Amqp {
 
     fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Subscribed>, Fault>> {
         async {
-            let pipe = Pipe::to(self.place.connect().await?).await?;
-            let properties = ConnectionProperties::default().with_connection_name("triwire".into());
-            let connected = Connection::connect_uri(self.uri(pipe.port), properties).await;
-            let connection = match connected {
-                Ok(connection) => connection,
-                Err(error) if error.is_amqp_error() => return Err(Fault::new(error)),
-                Err(error) => return Err(self.place.judged("AMQP", Fault::new(error)).await),
-            };
+            let (pipe, connection) = self.place.judged("AMQP", self.connect()).await?;
             let (channel, consumer) = self.consume(&connection).await.map_err(Fault::new)?;
             Ok(Box::new(Consuming {
                 queue: self.queue.clone(),
@@ -93,6 +86,18 @@ impl Bridge for Amqp {
 }
 
 impl Amqp {
+    /// A connection; or why not, and whether it was a broker that said it.
+    async fn connect(&self) -> Result<(Pipe, Connection), (Fault, bool)> {
+        let unheard = |fault| (fault, false);
+        let line = self.place.connect().await.map_err(unheard)?;
+        let pipe = Pipe::to(line).await.map_err(unheard)?;
+        let properties = ConnectionProperties::default().with_connection_name("triwire".into());
+        match Connection::connect_uri(self.uri(pipe.port), properties).await {
+            Ok(connection) => Ok((pipe, connection)),
+            Err(error) => Err((Fault::new(&error), error.is_amqp_error())),
+        }
+    }
+
     async fn consume(&self, connection: &Connection) -> Result<(Channel, Consumer), Error> {
         let channel = connection.create_channel().await?;
         let options = BasicQosOptions::default();

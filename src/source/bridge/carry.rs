@@ -119,7 +119,10 @@ impl Carrying {
             let went = tokio::select! {
                 biased;
                 Some(done) = self.publishing.next(), if !self.publishing.is_empty() => {
-                    self.done(done, Some(&mut *subscribed)).await
+                    match self.done(done, Some(&mut *subscribed)).await {
+                        Ok(()) if !self.held.is_empty() => self.give_back(subscribed).await,
+                        went => went,
+                    }
                 }
                 arrival = subscribed.next(), if takes => match arrival {
                     Ok(Arrival::Message(message)) => self.take(message, subscribed).await,
@@ -298,35 +301,29 @@ impl Carrying {
             (Promise::AtMostOnce, _) if problem.kind == "relay-unknown" => {
                 self.drop(1, "the relay did not say whether it has them");
             }
-            (Promise::AtMostOnce, _) => self.hold(message),
             (Promise::AtLeastOnce, None) => {
                 self.counts.returned.fetch_add(1, Relaxed);
             }
-            (Promise::AtLeastOnce, Some(source)) => self.give_back(message, source).await?,
+            _ => {
+                self.bytes += size(&message);
+                self.held.push_back(message);
+            }
         }
         Ok(())
     }
 
-    fn hold(&mut self, message: Message) {
-        self.bytes += size(&message);
-        self.held.push_back(message);
-    }
-
-    /// It goes back, with all that are behind it, so that they come again in their order; or it waits here.
-    async fn give_back(
-        &mut self,
-        message: Message,
-        source: &mut dyn Subscribed,
-    ) -> Result<(), Fault> {
-        if !source.give_back(message.receipt).await? {
-            self.hold(message);
-            return Ok(());
-        }
-        self.counts.returned.fetch_add(1, Relaxed);
-        while let Some(later) = self.waiting.pop_front() {
-            self.bytes -= size(&later);
+    /// All that can not be published goes back, if the source takes it: all at once, and with what is behind it, so that it
+    /// comes again in its order.
+    async fn give_back(&mut self, source: &mut dyn Subscribed) -> Result<(), Fault> {
+        while self.publishing.is_empty()
+            && let Some(first) = self.held.front().or(self.waiting.front())
+        {
+            if !source.give_back(first.receipt).await? {
+                break;
+            }
+            let first = self.held.pop_front().or_else(|| self.waiting.pop_front());
+            self.bytes -= first.as_ref().map_or(0, size);
             self.counts.returned.fetch_add(1, Relaxed);
-            source.give_back(later.receipt).await?;
         }
         Ok(())
     }

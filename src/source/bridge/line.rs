@@ -5,13 +5,14 @@ use std::sync::Arc;
 use rustls_native_certs::load_native_certs;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::Fault;
 use super::asked::Asked;
+use super::{ANSWER, Fault};
 use crate::greeting;
 
 /// Both directions.
@@ -55,8 +56,25 @@ impl Place {
         })
     }
 
-    /// Why it did not answer as it should: it may be something else.
-    pub(super) async fn judged(&self, wanted: &str, fault: Fault) -> Fault {
+    /// What is answered, or why it is not as it should be: it may be something else. Whether it is what it should be, a
+    /// fault says itself.
+    pub(super) async fn judged<T>(
+        &self,
+        wanted: &str,
+        answer: impl Future<Output = Result<T, (Fault, bool)>>,
+    ) -> Result<T, Fault> {
+        match timeout(ANSWER, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err((fault, true))) => Err(fault),
+            Ok(Err((fault, false))) => Err(self.other(wanted, fault).await),
+            Err(_) => {
+                let fault = Fault::new(format!("no answer within {ANSWER:?}"));
+                Err(self.other(wanted, fault).await)
+            }
+        }
+    }
+
+    async fn other(&self, wanted: &str, fault: Fault) -> Fault {
         // What is encrypted tells nothing of itself.
         if self.tls.is_some() {
             return fault;

@@ -67,11 +67,8 @@ impl Bridge for Mqtt {
 
     fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Subscribed>, Fault>> {
         async {
-            match self.begin().await {
-                Ok(session) => Ok(Box::new(session) as Box<dyn Subscribed>),
-                Err((fault, true)) => Err(fault),
-                Err((fault, false)) => Err(self.place.judged("MQTT", fault).await),
-            }
+            let session = self.place.judged("MQTT", self.begin()).await?;
+            Ok(Box::new(session) as Box<dyn Subscribed>)
         }
         .boxed()
     }
