@@ -270,7 +270,17 @@ fn describe_stats() -> Value {
         "rss_bytes": count(),
         "open_fds": count(),
     }));
-    let one = object(json!({
+    let bridge = object(json!({
+        "name": text(),
+        "up": { "type": "boolean" },
+        "received": count(),
+        "published": count(),
+        "refused": count(),
+        "dropped": count(),
+        "returned": count(),
+        "lost": count(),
+    }));
+    let mut one = object(json!({
         "server": text(),
         "version": text(),
         "uptime_s": number(),
@@ -279,6 +289,8 @@ fn describe_stats() -> Value {
         "log": log,
         "process": process,
     }));
+    // Only where there are some.
+    one["properties"]["bridges"] = json!({ "type": "array", "items": bridge });
     let replica = object(json!({
         "server": text(),
         "age_ms": count(),
