@@ -5,6 +5,10 @@
 
 #[cfg(feature = "amqp")]
 mod amqp;
+#[cfg_attr(
+    not(all(feature = "amqp", feature = "mqtt", feature = "nats")),
+    allow(dead_code, reason = "some sources need what others do not")
+)]
 mod asked;
 pub mod carry;
 #[cfg(any(feature = "amqp", feature = "mqtt"))]
@@ -180,6 +184,10 @@ struct What {
 }
 
 /// What is known of the names of messages before they come.
+#[cfg_attr(
+    not(all(feature = "amqp", feature = "mqtt", feature = "nats")),
+    allow(dead_code, reason = "some sources need what others do not")
+)]
 enum Names {
     /// All have this one.
     Only(String),
