@@ -111,9 +111,10 @@ pub enum Settled {
 pub struct Fault(String);
 
 impl Fault {
-    /// In these words.
+    /// In these words, on one line.
     pub fn new(words: impl fmt::Display) -> Fault {
-        Fault(words.to_string())
+        let words = words.to_string();
+        Fault(words.split_whitespace().collect::<Vec<_>>().join(" "))
     }
 }
 

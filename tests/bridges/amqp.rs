@@ -88,6 +88,7 @@ async fn queues() {
     what_the_relay_does_not_take_goes_back_and_comes_once(&broker, &publisher).await;
     a_queue_that_is_not_there_is_waited_for(&broker, &publisher).await;
     who_is_refused_is_told(&broker);
+    who_speaks_something_else_is_told(&broker);
     over_tls(&broker, &publisher).await;
     drop(publisher);
     a_broker_that_comes_again_is_used(&mut broker).await;
@@ -200,6 +201,22 @@ fn who_is_refused_is_told(broker: &Broker) {
         "{}",
         server.stderr()
     );
+}
+
+fn who_speaks_something_else_is_told(broker: &Broker) {
+    for (scheme, rest) in [
+        ("redis", "channel=a"),
+        ("nats", "subject=a"),
+        ("mqtt", "filter=a"),
+    ] {
+        let known = scheme == "redis"
+            || scheme == "nats" && cfg!(feature = "nats")
+            || scheme == "mqtt" && cfg!(feature = "mqtt");
+        if known {
+            let server = begin(&format!("{scheme}://127.0.0.1:{}?{rest}", broker.port), &[]);
+            until_said(&server, "it speaks AMQP there, not");
+        }
+    }
 }
 
 async fn over_tls(broker: &Broker, publisher: &Publisher) {

@@ -47,17 +47,21 @@ pub(super) fn open(asked: &mut Asked) -> Opened {
     let prefetch = prefetch.and_then(|count| asked.sound(count));
     let vhost = asked.path().filter(|path| !path.is_empty());
     let vhost = vhost.map(|path| percent_decode_str(path).decode_utf8_lossy().into_owned());
+    let shown = match &vhost {
+        Some(vhost) => format!("{vhost}/{queue}"),
+        None => queue.clone(),
+    };
     let guest = || ("guest".to_owned(), "guest".to_owned());
     let bridge = Amqp {
         place: Place::of(asked, (5672, 5671)),
         who: asked.who().unwrap_or_else(guest),
         vhost: vhost.unwrap_or_else(|| "/".to_owned()),
-        queue: queue.clone(),
+        queue,
         prefetch: prefetch.unwrap_or(PREFETCH),
     };
     Opened {
         what: What {
-            shown: queue,
+            shown,
             names: Names::Any,
         },
         bridge: Box::new(bridge),
