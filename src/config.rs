@@ -42,6 +42,8 @@ pub struct Config {
     pub relay: Option<Secret>,
     /// How that is used.
     pub relaying: Relaying,
+    /// What is published elsewhere and comes here too.
+    pub subscribe: Vec<Secret>,
     /// The replica's name; `None` asks for the host's, see [`Config::name_or`].
     pub name: Option<String>,
     /// How lines on stderr are written.
@@ -187,6 +189,8 @@ pub struct Limits {
     pub poll_events: usize,
     /// Bytes of one long poll's answer, unless its first event alone is larger.
     pub poll_bytes: usize,
+    /// Bytes of messages that a bridge holds.
+    pub bridge_bytes: usize,
     /// Sessions of Socket.IO.
     pub socket_io_sessions: usize,
     /// Of live SQL.
@@ -364,6 +368,7 @@ impl Config {
             postgres: Postgres::default(),
             relay: None,
             relaying: Relaying::default(),
+            subscribe: Vec::new(),
             name: None,
             log_format: LogFormat::default(),
             metrics_every: None,

@@ -2,6 +2,8 @@
 //!
 //! Every shard counts for itself, so that two cores never fight over a counter; reading sums the shards.
 
+pub mod bridges;
+
 use std::array;
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};

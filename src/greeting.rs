@@ -20,8 +20,11 @@ pub async fn heard(host: &str, port: u16) -> Option<&'static str> {
     if !greeting.is_empty() {
         return greeting.starts_with(b"INFO ").then_some("NATS");
     }
-    if let b"S" | b"N" = &*said(host, port, &ENCRYPTS).await? {
-        return Some("Postgres");
+    match &*said(host, port, &ENCRYPTS).await? {
+        b"S" | b"N" => return Some("Postgres"),
+        // Who sends it as much as it begins with, and not that, is told the version that it speaks.
+        b"AMQP\0\0\x09\x01" => return Some("AMQP"),
+        _ => {}
     }
     let answer = said(host, port, b"PING\r\n").await?;
     let begins = |with: &[u8]| answer.starts_with(with);
@@ -53,6 +56,7 @@ mod tests {
             (&b""[..], &b"INFO {}\r\n"[..], Some("NATS")),
             (&ENCRYPTS, b"N", Some("Postgres")),
             (b"PING\r\n", b"+PONG\r\n", Some("Redis")),
+            (&ENCRYPTS, b"AMQP\0\0\x09\x01", Some("AMQP")),
             (b"PING\r\n", b"HTTP/1.1 400 Bad Request\r\n", Some("HTTP")),
             (b"", b"220 mail\r\n", None),
             (b"nothing at all", b"", None),

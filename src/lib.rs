@@ -40,6 +40,8 @@ pub mod server;
 
 pub mod greeting;
 
+pub mod pace;
+
 pub mod relay;
 
 pub mod replica;

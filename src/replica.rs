@@ -7,7 +7,6 @@
 pub mod entry;
 pub mod link;
 pub mod outbox;
-mod pace;
 mod pull;
 pub mod replicas;
 pub mod sender;

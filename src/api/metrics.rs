@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use hyper::body::Incoming;
@@ -59,6 +60,7 @@ fn answer(context: &Context) -> Response<Body> {
     registry.register_collector(Box::new(Snapshot(context.stats.clone())));
     registry.register_collector(Box::new(LiveSql(context.live.clone())));
     registry.register_collector(Box::new(Relay(context.stats.clone())));
+    registry.register_collector(Box::new(Bridges(context.stats.clone())));
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).expect("a String takes all");
     let mut response = Response::new(Body::from(text));
@@ -213,13 +215,51 @@ impl Collector for Relay {
     }
 }
 
+/// What bridges have carried, if there are any.
+struct Bridges(Arc<Stats>);
+
+impl fmt::Debug for Bridges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bridges")
+    }
+}
+
+impl Collector for Bridges {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let bridges = &self.0.bridges;
+        let Some(first) = bridges.first() else {
+            return Ok(());
+        };
+        let help = "Whether the bridge is subscribed";
+        let metric_type = ConstGauge::new(0u64).metric_type();
+        let mut family = encoder.encode_descriptor("bridge_up", help, None, metric_type)?;
+        for bridge in bridges {
+            let labels = [("bridge", &*bridge.name)];
+            let up = u64::from(bridge.is_up.load(Ordering::Relaxed));
+            ConstGauge::new(up).encode(family.encode_family(&labels)?)?;
+        }
+        for (at, (name, help, _)) in first.rows().into_iter().enumerate() {
+            let rows = bridges.iter();
+            let rows = rows.map(|bridge| (&*bridge.name, bridge.rows()[at].2));
+            counters(
+                &mut encoder,
+                &format!("bridge_{name}"),
+                help,
+                "bridge",
+                rows,
+            )?;
+        }
+        Ok(())
+    }
+}
+
 /// What only grows, by one label.
-fn counters(
+fn counters<'a>(
     encoder: &mut DescriptorEncoder,
     name: &str,
     help: &str,
     label: &'static str,
-    rows: impl Iterator<Item = (&'static str, u64)>,
+    rows: impl Iterator<Item = (&'a str, u64)>,
 ) -> fmt::Result {
     let metric_type = ConstCounter::new(0u64).metric_type();
     let mut family = encoder.encode_descriptor(name, help, None, metric_type)?;

@@ -15,6 +15,7 @@ use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 use super::{Api, Context};
 use crate::body::Body;
 use crate::counts::Counts;
+use crate::counts::bridges::BridgeCounts;
 use crate::event::{Draft, EventType, Payload, Topic};
 use crate::log::Log;
 use crate::openapi::{Path, answer, count, cursor, object, parameter, problem, text};
@@ -29,6 +30,8 @@ pub struct Stats {
     /// The log.
     pub log: Arc<Log>,
     started: Instant,
+    /// What bridges have carried.
+    pub bridges: Vec<Arc<BridgeCounts>>,
     others: OnceLock<Others>,
     /// `None` where the machine does not tell.
     system: Mutex<Option<System>>,
@@ -50,11 +53,17 @@ pub struct Process {
 
 impl Stats {
     /// Starts the clock of `uptime_s`.
-    pub fn new(server: &str, counts: Arc<Counts>, log: Arc<Log>) -> Stats {
+    pub fn new(
+        server: &str,
+        counts: Arc<Counts>,
+        log: Arc<Log>,
+        bridges: Vec<Arc<BridgeCounts>>,
+    ) -> Stats {
         Stats {
             server: server.to_owned(),
             counts,
             log,
+            bridges,
             others: OnceLock::new(),
             started: Instant::now(),
             system: Mutex::new(System::new().ok()),
@@ -119,6 +128,9 @@ impl Stats {
                 "gaps": carried.gaps,
                 "probe_us": carried.probe_us,
             });
+        }
+        if !self.bridges.is_empty() {
+            all["bridges"] = self.bridges.iter().map(|bridge| bridge.json()).collect();
         }
         all
     }
@@ -258,7 +270,17 @@ fn describe_stats() -> Value {
         "rss_bytes": count(),
         "open_fds": count(),
     }));
-    let one = object(json!({
+    let bridge = object(json!({
+        "name": text(),
+        "up": { "type": "boolean" },
+        "received": count(),
+        "published": count(),
+        "refused": count(),
+        "dropped": count(),
+        "returned": count(),
+        "lost": count(),
+    }));
+    let mut one = object(json!({
         "server": text(),
         "version": text(),
         "uptime_s": number(),
@@ -267,6 +289,8 @@ fn describe_stats() -> Value {
         "log": log,
         "process": process,
     }));
+    // Only where there are some.
+    one["properties"]["bridges"] = json!({ "type": "array", "items": bridge });
     let replica = object(json!({
         "server": text(),
         "age_ms": count(),

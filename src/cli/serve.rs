@@ -1,6 +1,7 @@
 //! `triwire serve`: from settings to bound listeners, certificates, a log and a running server.
 
 mod bind;
+mod bridges;
 mod documents;
 mod identity;
 mod replicated;
@@ -24,6 +25,7 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use self::bridges::Bridges;
 use self::documents::Documents;
 use self::identity::Identities;
 use self::replicated::Replicated;
@@ -84,16 +86,18 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
         identity::find(&config),
         bind::all(&config.listeners),
         kept(&config, &runtime),
+        Bridges::open(&config),
     );
-    let (identities, bound, kept) = match found {
-        (Ok(identities), Ok(bound), Ok(kept)) => (identities, bound, kept),
-        (identities, bound, kept) => {
-            let mistakes = [identities.err(), bound.err(), kept.err()];
+    let (identities, bound, kept, bridges) = match found {
+        (Ok(identities), Ok(bound), Ok(kept), Ok(bridges)) => (identities, bound, kept, bridges),
+        (identities, bound, kept, bridges) => {
+            let mistakes = [identities.err(), bound.err(), kept.err(), bridges.err()];
             return super::fail(&mistakes.into_iter().flatten().flatten().collect::<Vec<_>>());
         }
     };
     let listeners = bind::listeners(bound, &identities);
-    match serve(&config, descriptors, identities, listeners, kept, &runtime) {
+    let found = (identities, listeners, kept, bridges);
+    match serve(&config, descriptors, found, &runtime) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => super::fail(&[format!("the server could not run: {error}")]),
     }
@@ -125,9 +129,7 @@ fn kept(config: &Config, runtime: &Runtime) -> Result<Kept, Vec<String>> {
 fn serve(
     config: &Config,
     descriptors: u64,
-    identities: Identities,
-    listeners: Vec<Listener>,
-    kept: Kept,
+    (identities, listeners, kept, bridges): (Identities, Vec<Listener>, Kept, Bridges),
     runtime: &Runtime,
 ) -> std::io::Result<()> {
     let name = config.name_or(
@@ -169,7 +171,8 @@ fn serve(
         )),
         collections: Arc::new(collections),
     });
-    let stats = Arc::new(Stats::new(&name, counts.clone(), log.clone()));
+    let stats = Stats::new(&name, counts.clone(), log.clone(), bridges.counts());
+    let stats = Arc::new(stats);
     let timeplus = Registry::new(settings::timeplus_limits(config));
     let routes = Arc::new(Routes {
         access: access.clone(),
@@ -209,6 +212,7 @@ fn serve(
             }
         }
         live.restore(stored.unwrap_or_default()).await;
+        bridges.start(config, &services.publisher);
         tokio::spawn(live.tidy());
         tokio::spawn(announcer.tidy());
         tokio::spawn(timeplus.tidy());
@@ -300,9 +304,10 @@ fn log_to_stderr(format: LogFormat) {
         .with_target(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_max_level(tracing::Level::INFO);
-    // A client of NATS tells each of its steps, and calls what the relay mends an error; what is to be known of it the
-    // relay says.
-    let ours = filter_fn(|line| !line.target().starts_with("async_nats"))
+    // Clients of brokers tell each of their steps, and call what is mended here an error; what is to be known of it the
+    // relay and the bridges say.
+    let foreign = ["async_nats", "lapin", "amq_protocol", "tcp_stream"];
+    let ours = filter_fn(move |line| !foreign.iter().any(|name| line.target().starts_with(name)))
         .with_max_level_hint(tracing::Level::INFO);
     match format {
         LogFormat::Human => lines.finish().with(ours).init(),

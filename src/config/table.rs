@@ -115,6 +115,7 @@ enum Kind {
     Hosts(Field<Vec<String>>),
     Keys(Field<Vec<Secret>>),
     Url(&'static Schemes, Field<Option<Secret>>),
+    Urls(&'static Schemes, Field<Vec<Secret>>),
 }
 
 /// A row that only `--help` and the documentation show.
@@ -177,6 +178,7 @@ impl Setting {
             Kind::Hosts(_) => "names without a port, any number".to_owned(),
             Kind::Keys(_) => value::KEYS.to_owned(),
             Kind::Url(schemes, _) => schemes.form.to_owned(),
+            Kind::Urls(schemes, _) => format!("{}, any number", schemes.form),
         }
     }
 
@@ -194,7 +196,7 @@ impl Setting {
             Kind::Origins(_) => "ORIGIN",
             Kind::Hosts(_) => "HOST",
             Kind::Keys(_) => "KEY",
-            Kind::Url(..) => "URL",
+            Kind::Url(..) | Kind::Urls(..) => "URL",
         }
     }
 
@@ -232,6 +234,7 @@ impl Setting {
             }
             Kind::Hosts(field) => list(values, host::host).map(|hosts| *field(config) = hosts),
             Kind::Keys(field) => keys(values).map(|keys| *field(config) = keys),
+            Kind::Urls(schemes, field) => urls(values, schemes).map(|urls| *field(config) = urls),
             Kind::Url(schemes, field) => match values {
                 [url] if schemes.take(url.trim()) => {
                     *field(config) = Some(Secret::new(url.trim()));
@@ -273,7 +276,7 @@ impl Setting {
             Kind::DirectoryOrNone(field) => *field(config) = Some(PathBuf::from(text)),
             Kind::Name(field) => *field(config) = Some(value::name(text)?),
             Kind::LogFormat(field) => *field(config) = log_format(text)?,
-            Kind::Origins(_) | Kind::Hosts(_) | Kind::Keys(_) | Kind::Url(..) => {
+            Kind::Origins(_) | Kind::Hosts(_) | Kind::Keys(_) | Kind::Url(..) | Kind::Urls(..) => {
                 unreachable!("lists and secrets are stored whole")
             }
         }
@@ -340,6 +343,29 @@ fn keys(values: &[String]) -> Result<Vec<Secret>, Vec<String>> {
             value::KEYS
         )]),
         None => Ok(keys.into_iter().map(Secret::new).collect()),
+    }
+}
+
+/// The same of URLs, which may have passwords, and commas: in one text they stand apart by spaces.
+fn urls(values: &[String], schemes: &Schemes) -> Result<Vec<Secret>, Vec<String>> {
+    let urls: Vec<&str> = values.iter().flat_map(|v| v.split_whitespace()).collect();
+    let wrong = urls
+        .iter()
+        .enumerate()
+        .filter(|(_, url)| !schemes.take(url));
+    let wrong: Vec<String> = wrong
+        .map(|(at, _)| {
+            format!(
+                "URL {} of {} is none; write {}",
+                at + 1,
+                urls.len(),
+                schemes.form
+            )
+        })
+        .collect();
+    match wrong.is_empty() {
+        true => Ok(urls.into_iter().map(Secret::new).collect()),
+        false => Err(wrong),
     }
 }
 

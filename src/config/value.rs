@@ -137,6 +137,14 @@ pub(super) static RELAY: Schemes = Schemes {
     ],
 };
 
+/// What names a bridge.
+pub(super) static BRIDGES: Schemes = Schemes {
+    form: "redis://HOST:PORT?channel=NAME, nats://HOST:PORT?subject=NAME, mqtt://HOST:PORT?filter=NAME or amqp://HOST:PORT/VHOST?queue=NAME",
+    schemes: &[
+        "redis", "rediss", "nats", "tls", "mqtt", "mqtts", "amqp", "amqps",
+    ],
+};
+
 impl Schemes {
     /// Whether it is one of these.
     pub(super) fn take(&self, text: &str) -> bool {

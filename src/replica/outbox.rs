@@ -10,8 +10,8 @@ use futures_util::future::{BoxFuture, FutureExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use super::pace::Pace;
 use super::pull::within;
+use crate::pace::Pace;
 use crate::problem::Problem;
 use crate::relay::{Fault, Relay, Writing};
 
@@ -164,7 +164,7 @@ impl<T: Clone + Send + 'static> Outbox<T> {
             if fault.is_final && !was_there {
                 return fault;
             }
-            tokio::time::sleep(pace.next()).await;
+            tokio::time::sleep(pace.wait()).await;
         }
     }
 

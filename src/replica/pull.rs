@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::pace::Pace;
 use crate::event::Place;
+use crate::pace::Pace;
 use crate::relay::{Batch, Bounds, Entry, Fault, Reading, Relay, WAIT};
 
 /// Who reads a stream.
@@ -49,7 +49,7 @@ pub(super) async fn run(
         if fault.is_final && at.is_none() {
             return fault;
         }
-        tokio::time::sleep(pace.next()).await;
+        tokio::time::sleep(pace.wait()).await;
     }
 }
 

@@ -8,6 +8,7 @@ use crate::live::engine;
 use crate::log;
 use crate::relay;
 use crate::server;
+use crate::source::bridge::carry;
 use crate::store;
 use crate::store::announce;
 use crate::store::embedded;
@@ -36,6 +37,13 @@ pub(super) fn relay_limits(config: &Config) -> relay::Limits {
         timeout: relaying.timeout,
         waiting: relaying.waiting,
         entry_bytes: relaying.entry_bytes,
+    }
+}
+
+pub(super) fn bridge_limits(config: &Config) -> carry::Limits {
+    carry::Limits {
+        event_bytes: config.limits.event_bytes,
+        held_bytes: config.limits.bridge_bytes,
     }
 }
 

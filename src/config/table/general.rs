@@ -84,6 +84,12 @@ pub(super) static SERVER: &[Setting] = &[
         "What carries the log between replicas; without it, this is the only one. Rather in the file or the variable, since others see flags",
     ),
     shown(
+        "subscribe",
+        "",
+        Kind::Urls(&value::BRIDGES, |config| &mut config.subscribe),
+        "What others publish already, as events here; repeatable. Rather in the file or the variable, since others see flags",
+    ),
+    shown(
         "name",
         "",
         Kind::Name(|config| &mut config.name),

@@ -195,6 +195,14 @@ pub(super) static LIMITS: &[Setting] = &[
         "Bytes of one long poll's answer; one event is always sent",
     ),
     row(
+        "bridge-bytes",
+        "16MiB",
+        Kind::Size(64 * KIB..=16 * GIB, |config| {
+            &mut config.limits.bridge_bytes
+        }),
+        "Bytes of messages that a bridge holds which are not published yet; one is always taken",
+    ),
+    row(
         "socket-io-sessions",
         "10_000",
         Kind::Number(1..=1_000_000, |config| {
