@@ -13,7 +13,7 @@ use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use hyper::StatusCode;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use self::feed::Feed;
 use self::kept::Kept;
@@ -66,6 +66,7 @@ pub(super) fn open(url: &str, stream: Stream, limits: Limits) -> Result<Arc<dyn 
             entries: stream.entries(&limits),
             replicas,
             is_warned: AtomicBool::new(false),
+            making: Mutex::new(()),
         },
         limits,
     }))

@@ -41,6 +41,32 @@ async fn a_broker_that_comes_back_has_lost_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_several_make_at_once_is_one_and_stays_the_same() {
+    let Some((broker, control)) = Broker::fragile().await else {
+        return;
+    };
+    let making = (0..4).map(|_| Replica::new(&broker));
+    let all = futures_util::future::join_all(making).await;
+    for (number, replica) in all.iter().enumerate() {
+        replica
+            .publish(&number.to_string())
+            .await
+            .expect("it is there");
+    }
+    control.kill().await;
+    for replica in &all {
+        replica.goes_away().await;
+    }
+    control.start().await;
+    let last = all[3].publish_at_last("4").await.last;
+    for replica in &all {
+        replica.has(last).await;
+        assert_eq!(texts(&replica.all()), ["0", "1", "2", "3", "4"]);
+        assert_eq!(replica.gaps(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_has_forgotten_all_is_a_gap() {
     let Some((broker, control)) = Broker::fragile().await else {
         return;
