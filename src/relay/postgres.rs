@@ -91,11 +91,9 @@ const RAISE: &str = "
     insert into triwire_relay.entries (stream, ms, number, nth, entry)
     select $1, ms, number, entries, $4::bytea from place";
 
-/// Whether an entry is there.
-const HAS: &str = "
-    select exists (
-        select 1 from triwire_relay.entries where stream = $1 and ms = $2::bigint and number = $3::bigint
-    )";
+/// What is at a place.
+const ENTRY: &str = "
+    select entry from triwire_relay.entries where stream = $1 and ms = $2::bigint and number = $3::bigint";
 
 /// Lets go of what is too much, not too much of it at once.
 const TRIM: &str = "
@@ -337,12 +335,12 @@ impl Reading for Follows {
         .boxed()
     }
 
-    fn has(&mut self, place: Place) -> BoxFuture<'_, Result<bool, Fault>> {
+    fn entry(&mut self, place: Place) -> BoxFuture<'_, Result<Option<Bytes>, Fault>> {
         async move {
             let (ms, number) = (place.ms as i64, place.number as i64);
             let values: [&(dyn ToSql + Sync); 3] = [&self.session.name, &ms, &number];
-            let rows = self.session.rows(HAS, &values).await?;
-            Ok(rows.first().is_some_and(|row| row.get(0)))
+            let rows = self.session.rows(ENTRY, &values).await?;
+            Ok(rows.first().map(|row| Bytes::copy_from_slice(row.get(0))))
         }
         .boxed()
     }

@@ -15,7 +15,7 @@ use redis::{
     RedisResult, ServerErrorKind, TlsCertificates, Value, cmd,
 };
 
-use self::answer::{Ends, entries, list, text};
+use self::answer::{Ends, entries, list, read, text};
 use super::{
     Batch, Bounds, Fault, LOST, Limits, Reading, Relay, Stream, Taken, WAIT, Writing, stream_name,
 };
@@ -281,11 +281,12 @@ impl Reading for Connected {
         .boxed()
     }
 
-    fn has(&mut self, place: Place) -> BoxFuture<'_, Result<bool, Fault>> {
+    fn entry(&mut self, place: Place) -> BoxFuture<'_, Result<Option<Bytes>, Fault>> {
         async move {
             let (id, mut range) = (place.to_string(), cmd("XRANGE"));
             range.arg(&*self.key).arg(&id).arg(&id);
-            Ok(!list(&self.ask(range).await?).is_empty())
+            let found = read(&self.ask(range).await?)?;
+            Ok(found.into_iter().next().map(|entry| entry.bytes))
         }
         .boxed()
     }

@@ -169,6 +169,39 @@ async fn a_broker_that_is_an_older_copy_of_itself_is_a_gap() {
     assert_eq!((a.gaps(), b.gaps()), gaps);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_copy_that_has_gone_on_without_us_is_a_gap() {
+    let Some((broker, control)) = Broker::fragile().await else {
+        return;
+    };
+    let cable = Cable::to(broker.address()).await;
+    let a = Replica::new(&broker.by(&cable.address())).await;
+    a.publish("1").await.expect("it is there");
+    cable.cut();
+    control.kill().await;
+    control.save().await;
+    control.start().await;
+    cable.mend();
+    let last = a.publish_at_last("forgotten").await.last;
+    let (mut reader, gaps) = (a.reader(Start::Head), a.gaps());
+    cable.cut();
+    a.goes_away().await;
+    control.kill().await;
+    control.restore().await;
+    control.start().await;
+    // Others have had the places of what is forgotten before it can be asked for them.
+    let other = br#"{"events":[{"topic":"a","text":"other"}]}"#;
+    broker.put(&[other, other, other]).await;
+    cable.mend();
+    a.comes_back().await;
+    let next = a.publish_at_last("2").await.last;
+    assert!(next > last, "{last} {next}");
+    let told = rest(&mut reader);
+    assert!(told[0].1.contains(r#""reason":"relay""#), "{told:?}");
+    assert_eq!(texts(&told).last(), Some(&"2"), "{told:?}");
+    assert!(a.gaps() > gaps);
+}
+
 #[tokio::test]
 async fn a_broker_that_says_nothing_is_as_one_that_is_away() {
     let Some(broker) = Broker::shared() else {

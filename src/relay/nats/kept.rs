@@ -15,6 +15,7 @@ use async_nats::jetstream::stream::{
     Config, DiscardPolicy, Info, RawMessageErrorKind, RetentionPolicy, StorageType, Stream,
 };
 use async_nats::jetstream::{Context, ErrorCode};
+use bytes::Bytes;
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
@@ -145,11 +146,11 @@ impl Kept {
         };
         let (mut first, mut last) = (here, here);
         if state.messages > 0 {
-            last = self.found(state.last_sequence).await?.unwrap_or(here);
+            last = self.place_of(state.last_sequence).await?.unwrap_or(here);
             let ms = match state.subjects_count {
                 1 => last.ms,
                 _ => {
-                    let first = self.found(state.first_sequence).await?;
+                    let first = self.place_of(state.first_sequence).await?;
                     first
                         .ok_or_else(|| Fault::passing("its first entry has gone"))?
                         .ms
@@ -167,13 +168,21 @@ impl Kept {
         })
     }
 
-    /// Where the message with this number is, if it is there.
-    pub(super) async fn found(&self, sequence: u64) -> Result<Option<Place>, Fault> {
+    /// The message with this number and its place, if it is there.
+    pub(super) async fn found(&self, sequence: u64) -> Result<Option<(Place, Bytes)>, Fault> {
         match self.stream.get_raw_message(sequence).await {
-            Ok(message) => Ok(self.place(&message.subject, sequence)),
+            Ok(message) => {
+                let place = self.place(&message.subject, sequence);
+                Ok(place.map(|place| (place, message.payload)))
+            }
             Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
             Err(error) => Err(Fault::passing(chain(&error))),
         }
+    }
+
+    /// Where the message with this number is.
+    async fn place_of(&self, sequence: u64) -> Result<Option<Place>, Fault> {
+        Ok(self.found(sequence).await?.map(|(place, _)| place))
     }
 
     /// Begins a new life, if this one has no greater places. Two who do so at once begin the same one.
