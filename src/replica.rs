@@ -8,6 +8,7 @@ pub mod entry;
 pub mod link;
 pub mod outbox;
 mod pace;
+mod publishers;
 mod pull;
 pub mod replicas;
 pub mod sender;
