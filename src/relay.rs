@@ -103,7 +103,7 @@ impl Fault {
     /// One that may pass.
     pub fn passing(words: impl fmt::Display) -> Fault {
         Fault {
-            words: words.to_string(),
+            words: one_line(words),
             is_final: false,
         }
     }
@@ -111,7 +111,7 @@ impl Fault {
     /// One that will stay.
     pub fn lasting(words: impl fmt::Display) -> Fault {
         Fault {
-            words: words.to_string(),
+            words: one_line(words),
             is_final: true,
         }
     }
@@ -121,6 +121,13 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.words)
     }
+}
+
+/// What a broker says may have several, and stands in a log.
+fn one_line(words: impl fmt::Display) -> String {
+    let words = words.to_string();
+    let parts: Vec<&str> = words.split_whitespace().collect();
+    parts.join(" ")
 }
 
 /// How long a relay waits for an entry before it says that there is none.

@@ -317,10 +317,6 @@ impl Applying {
     fn apply(&mut self, found: &Entry) {
         let numbers = &self.link.numbers;
         numbers.entries.fetch_add(1, Ordering::Relaxed);
-        // A place, and nothing there.
-        if found.bytes.is_empty() {
-            return;
-        }
         // Whoever begins here can not know it by itself; and a cursor of what was lost may be after all that is here.
         if found.bytes == LOST {
             self.link.log.begin_after(found.place);

@@ -373,7 +373,7 @@ async fn foreign_entries_are_passed_over() {
     memory.put((&br#"{"events":[{"topic":"a","text":"by any program"}]}"#[..]).into());
     a.publish("1").await.expect("it is there");
     assert_eq!(texts(&a.all()), ["by any program", "1"]);
-    assert_eq!(a.log.carried().map(|c| c.foreign), Some(2));
+    assert_eq!(a.log.carried().map(|c| c.foreign), Some(3));
 }
 
 #[tokio::test(start_paused = true)]
