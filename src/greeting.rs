@@ -14,6 +14,15 @@ const PATIENCE: Duration = Duration::from_millis(300);
 /// What Postgres is asked first: whether it encrypts. Nobody else answers with this one letter.
 const ENCRYPTS: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
+/// The beginning of TLS: the least that a client can offer. Whoever speaks it answers with a record of its own, be it an alert.
+const HELLO: &[u8] = &[
+    22, 3, 1, 0, 45, 1, 0, 0, 41, 3,
+    3, // A record of a handshake; a hello of 41 bytes, TLS 1.2.
+    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, // What is to be random.
+    16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, //
+    0, 0, 2, 0xc0, 0x2f, 1, 0, // No session, one cipher, no compression.
+];
+
 /// What is spoken there, if it is one of a few.
 pub async fn heard(host: &str, port: u16) -> Option<&'static str> {
     let greeting = said(host, port, b"").await?;
@@ -31,7 +40,11 @@ pub async fn heard(host: &str, port: u16) -> Option<&'static str> {
     if begins(b"HTTP/") {
         return Some("HTTP");
     }
-    (begins(b"+PONG\r\n") || begins(b"-NOAUTH ") || begins(b"-DENIED ")).then_some("Redis")
+    if begins(b"+PONG\r\n") || begins(b"-NOAUTH ") || begins(b"-DENIED ") {
+        return Some("Redis");
+    }
+    let is_tls = |answer: &[u8]| matches!(answer, [21 | 22, 3, ..]);
+    (is_tls(&answer) || is_tls(&said(host, port, HELLO).await?)).then_some("TLS")
 }
 
 /// The beginning of what is answered; nothing is silence.
@@ -58,6 +71,8 @@ mod tests {
             (b"PING\r\n", b"+PONG\r\n", Some("Redis")),
             (&ENCRYPTS, b"AMQP\0\0\x09\x01", Some("AMQP")),
             (b"PING\r\n", b"HTTP/1.1 400 Bad Request\r\n", Some("HTTP")),
+            (b"PING\r\n", b"\x15\x03\x03\0\x02\x02\x46", Some("TLS")),
+            (HELLO, b"\x15\x03\x03\0\x02\x02\x46", Some("TLS")),
             (b"", b"220 mail\r\n", None),
             (b"nothing at all", b"", None),
         ] {

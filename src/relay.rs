@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, FutureExt, ready};
+use futures_util::future::BoxFuture;
 
 use crate::event::Place;
 use crate::problem::Problem;
@@ -40,11 +40,9 @@ pub trait Reading: Send {
     /// The entries after this place, in order, some of them: waits for the first, but not for ever.
     fn next(&mut self, after: Place) -> BoxFuture<'_, Result<Batch, Fault>>;
 
-    /// Whether the entry that was read at this place is still there: an older copy of the stream may have gone on without
-    /// it. Who can not tell says that it is.
-    fn has(&mut self, _: Place) -> BoxFuture<'_, Result<bool, Fault>> {
-        ready(Ok(true)).boxed()
-    }
+    /// What is at this place, if there is something: an older copy of the stream may have gone on without what was read there,
+    /// or with something else.
+    fn entry(&mut self, place: Place) -> BoxFuture<'_, Result<Option<Bytes>, Fault>>;
 
     /// Sees to it that whatever comes from now on has a greater place: the broker has forgotten what it had. Leaves an
     /// entry that says so, [`LOST`], for those who were not there.
@@ -105,7 +103,7 @@ impl Fault {
     /// One that may pass.
     pub fn passing(words: impl fmt::Display) -> Fault {
         Fault {
-            words: words.to_string(),
+            words: one_line(words),
             is_final: false,
         }
     }
@@ -113,7 +111,7 @@ impl Fault {
     /// One that will stay.
     pub fn lasting(words: impl fmt::Display) -> Fault {
         Fault {
-            words: words.to_string(),
+            words: one_line(words),
             is_final: true,
         }
     }
@@ -123,6 +121,13 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.words)
     }
+}
+
+/// What a broker says may have several, and stands in a log.
+fn one_line(words: impl fmt::Display) -> String {
+    let words = words.to_string();
+    let parts: Vec<&str> = words.split_whitespace().collect();
+    parts.join(" ")
 }
 
 /// How long a relay waits for an entry before it says that there is none.

@@ -7,6 +7,7 @@
 pub mod entry;
 pub mod link;
 pub mod outbox;
+mod publishers;
 mod pull;
 pub mod replicas;
 pub mod sender;

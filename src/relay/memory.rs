@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, FutureExt, ready};
+use futures_util::future::{BoxFuture, FutureExt, pending, ready};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -30,6 +30,7 @@ struct Kept {
     clock_ms: u64,
     is_away: bool,
     is_full: bool,
+    is_silent: bool,
     /// How many appends it takes and does not answer.
     unanswered: usize,
 }
@@ -47,6 +48,7 @@ impl Memory {
                 clock_ms: 1,
                 is_away: false,
                 is_full: false,
+                is_silent: false,
                 unanswered: 0,
             }),
             changed: watch::Sender::new(0),
@@ -61,6 +63,11 @@ impl Memory {
     /// Takes no more, or does again.
     pub fn fill(&self, is_full: bool) {
         self.change(|kept| kept.is_full = is_full);
+    }
+
+    /// Answers no append, or does again.
+    pub fn silence(&self, is_silent: bool) {
+        self.change(|kept| kept.is_silent = is_silent);
     }
 
     /// Loses the answers to so many appends, and the connections with them.
@@ -192,9 +199,10 @@ impl Reading for Connection {
         .boxed()
     }
 
-    fn has(&mut self, place: Place) -> BoxFuture<'_, Result<bool, Fault>> {
-        let has = |kept: &Kept| kept.entries.iter().any(|(at, _)| *at == place);
-        ready(Ok(has(&self.0.kept()))).boxed()
+    fn entry(&mut self, place: Place) -> BoxFuture<'_, Result<Option<Bytes>, Fault>> {
+        let kept = self.0.kept();
+        let found = kept.entries.iter().find(|(at, _)| *at == place);
+        ready(Ok(found.map(|(_, bytes)| bytes.clone()))).boxed()
     }
 
     fn raise(&mut self, above: Place) -> BoxFuture<'_, Result<(), Fault>> {
@@ -227,6 +235,9 @@ impl Writing for Connection {
         let mut done = Vec::new();
         if let Err(fault) = kept.here() {
             return ready(Err(fault)).boxed();
+        }
+        if kept.is_silent {
+            return pending().boxed();
         }
         for bytes in entries {
             done.push(match kept.is_full {

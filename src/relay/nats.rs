@@ -13,7 +13,7 @@ use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use hyper::StatusCode;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use self::feed::Feed;
 use self::kept::Kept;
@@ -66,6 +66,7 @@ pub(super) fn open(url: &str, stream: Stream, limits: Limits) -> Result<Arc<dyn 
             entries: stream.entries(&limits),
             replicas,
             is_warned: AtomicBool::new(false),
+            making: Mutex::new(()),
         },
         limits,
     }))
@@ -136,6 +137,12 @@ impl Nats {
                 });
             }
         };
+        let version = client.server_info().version;
+        if is_too_old(&version) {
+            return Err(Fault::lasting(format!(
+                "the server is too old: it is NATS {version}, and JetStream is used as it is from 2.9"
+            )));
+        }
         let mut context = jetstream::new(client.clone());
         context.set_timeout(self.limits.timeout);
         Ok(Connection {
@@ -268,6 +275,15 @@ fn too_large(most: usize) -> Problem {
          max_msg_size of the stream); send several"
     );
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
+}
+
+/// Whether it is before 2.9; what says no version is let be.
+fn is_too_old(version: &str) -> bool {
+    let mut numbers = version.split('.').map(|number| number.parse::<u32>().ok());
+    match (numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(major), Some(minor)) => (major, minor) < (2, 9),
+        _ => false,
+    }
 }
 
 /// An error, and what it came from.

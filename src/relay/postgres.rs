@@ -17,6 +17,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, Row, Statement};
 
+use self::statements::{APPEND, BEGIN, BOUNDS, ENTRY, MAKE, RAISE, READ, TRIM};
 use super::{
     Batch, Bounds, Entry, Fault, LOST, Limits, Reading, Relay, Stream, Taken, WAIT, Writing,
     stream_name,
@@ -27,89 +28,10 @@ use crate::event::Place;
 use crate::greeting;
 use crate::problem::Problem;
 
-/// Makes what is missing; two who do it at once would be in each other's way.
-const MAKE: &str = concat!(
-    "begin; select pg_advisory_xact_lock(7953769336341); ",
-    include_str!("postgres.sql"),
-    " commit"
-);
+mod statements;
 
-/// A stream that is new begins now. Entries never have smaller places than those before, whatever the clock does.
-const BEGIN: &str = "
-    insert into triwire_relay.streams (name, epoch, ms, number, first_ms, first_number)
-    select $1, md5(random()::text || clock_timestamp()::text), now.ms, 0, now.ms, 0
-    from (select (extract(epoch from now()) * 1000)::bigint as ms) now
-    on conflict (name) do nothing";
-
-const BOUNDS: &str = "
-    select epoch, first_ms, first_number, ms, number from triwire_relay.streams where name = $1";
-
-/// The next entries, a thousand of them or 8 MiB, and what the stream is then.
-const READ: &str = "
-    select s.epoch, s.first_ms, s.first_number, s.ms, s.number, e.ms, e.number, e.entry
-    from triwire_relay.streams s left join lateral (
-        select ms, number, entry from (
-            select ms, number, entry, sum(octet_length(entry)) over (order by ms, number) - octet_length(entry) as before
-            from (
-                select ms, number, entry from triwire_relay.entries
-                where stream = s.name and (ms, number) > ($2::bigint, $3::bigint) order by ms, number limit 1000
-            ) next
-        ) sized where before < 8388608
-    ) e on true
-    where s.name = $1 order by e.ms, e.number";
-
-/// Of those who append at once, one waits here for the other, and then sees what that one has made of the row.
-const APPEND: &str = "
-    with now as (
-        select (extract(epoch from now()) * 1000)::bigint as ms
-    ), place as (
-        update triwire_relay.streams s set
-            ms = greatest(s.ms, now.ms),
-            number = case when now.ms > s.ms then 0 else s.number + 1 end + $3::bigint - 1,
-            entries = s.entries + $3::bigint
-        from now where s.name = $1 returning s.ms, s.number, s.entries
-    ), added as (
-        insert into triwire_relay.entries (stream, ms, number, nth, entry)
-        select $1, place.ms, place.number - $3::bigint + e.nth, place.entries - $3::bigint + e.nth, e.entry
-        from place, unnest($2::bytea[]) with ordinality as e (entry, nth) returning 1
-    )
-    select count(*), pg_notify($4, '') from added";
-
-/// An entry that says that something is gone, beyond a place: whoever comes back later learns of it by that.
-const RAISE: &str = "
-    with place as (
-        update triwire_relay.streams set
-            ms = greatest(ms, $2::bigint),
-            number = case
-                when ms > $2::bigint then number
-                when ms = $2::bigint then greatest(number, $3::bigint)
-                else $3::bigint
-            end + 1,
-            entries = entries + 1
-        where name = $1 returning ms, number, entries
-    )
-    insert into triwire_relay.entries (stream, ms, number, nth, entry)
-    select $1, ms, number, entries, $4::bytea from place";
-
-/// Whether an entry is there.
-const HAS: &str = "
-    select exists (
-        select 1 from triwire_relay.entries where stream = $1 and ms = $2::bigint and number = $3::bigint
-    )";
-
-/// Lets go of what is too much, not too much of it at once.
-const TRIM: &str = "
-    with too_old as (
-        select least(s.entries - $2::bigint, (select min(nth) + 9999 from triwire_relay.entries where stream = $1)) as nth
-        from triwire_relay.streams s where s.name = $1
-    ), gone as (
-        delete from triwire_relay.entries e using too_old where e.stream = $1 and e.nth <= too_old.nth
-        returning e.ms, e.number
-    ), newest as (
-        select ms, number from gone order by ms desc, number desc limit 1
-    )
-    update triwire_relay.streams s set first_ms = newest.ms, first_number = newest.number from newest
-    where s.name = $1 and (s.first_ms, s.first_number) < (newest.ms, newest.number)";
+/// The version of the server.
+const OLDEST: u32 = 12;
 
 /// A stream in a database.
 struct Postgres {
@@ -153,6 +75,12 @@ impl Postgres {
                 return Err(self.unconnected(fault).await);
             }
         };
+        let version = connection.parameter("server_version").unwrap_or_default();
+        if is_too_old(version) {
+            return Err(Fault::lasting(format!(
+                "the server is too old: it is Postgres {version}, and the oldest that will do is {OLDEST}"
+            )));
+        }
         let woken = Arc::new(Notify::new());
         let wake = woken.clone();
         // Ends with the session, or with the connection; who waits for an answer then is told.
@@ -337,12 +265,12 @@ impl Reading for Follows {
         .boxed()
     }
 
-    fn has(&mut self, place: Place) -> BoxFuture<'_, Result<bool, Fault>> {
+    fn entry(&mut self, place: Place) -> BoxFuture<'_, Result<Option<Bytes>, Fault>> {
         async move {
             let (ms, number) = (place.ms as i64, place.number as i64);
             let values: [&(dyn ToSql + Sync); 3] = [&self.session.name, &ms, &number];
-            let rows = self.session.rows(HAS, &values).await?;
-            Ok(rows.first().is_some_and(|row| row.get(0)))
+            let rows = self.session.rows(ENTRY, &values).await?;
+            Ok(rows.first().map(|row| Bytes::copy_from_slice(row.get(0))))
         }
         .boxed()
     }
@@ -428,6 +356,15 @@ fn place(ms: i64, number: i64) -> Place {
 
 fn gone() -> Fault {
     Fault::passing("the stream is not what it was; it is looked at anew")
+}
+
+/// What says no version is let be.
+fn is_too_old(version: &str) -> bool {
+    let major = version
+        .split('.')
+        .next()
+        .and_then(|major| major.parse().ok());
+    major.is_some_and(|major: u32| major < OLDEST)
 }
 
 /// Whether there is no room for what is new.

@@ -15,7 +15,7 @@ use redis::{
     RedisResult, ServerErrorKind, TlsCertificates, Value, cmd,
 };
 
-use self::answer::{Ends, entries, list, text};
+use self::answer::{Ends, entries, list, read, text};
 use super::{
     Batch, Bounds, Fault, LOST, Limits, Reading, Relay, Stream, Taken, WAIT, Writing, stream_name,
 };
@@ -150,11 +150,18 @@ impl Redis {
         let Server::Known(client) = &self.server else {
             return fault;
         };
-        let ConnectionAddr::Tcp(host, port) = client.get_connection_info().addr() else {
-            return fault;
+        let (host, port, wanted) = match client.get_connection_info().addr() {
+            ConnectionAddr::Tcp(host, port) => (host, *port, "Redis"),
+            ConnectionAddr::TcpTls { host, port, .. } => (host, *port, "TLS"),
+            _ => return fault,
         };
-        match greeting::heard(host, *port).await {
-            None | Some("Redis") => fault,
+        match greeting::heard(host, port).await {
+            None => fault,
+            Some(heard) if heard == wanted => fault,
+            Some("TLS") => Fault::lasting("it speaks TLS there, for which the URL is rediss://"),
+            Some("Redis") => {
+                Fault::lasting("it speaks Redis there without TLS, for which the URL is redis://")
+            }
             Some(other) => Fault::lasting(format!("it speaks {other} there, not Redis")),
         }
     }
@@ -281,11 +288,12 @@ impl Reading for Connected {
         .boxed()
     }
 
-    fn has(&mut self, place: Place) -> BoxFuture<'_, Result<bool, Fault>> {
+    fn entry(&mut self, place: Place) -> BoxFuture<'_, Result<Option<Bytes>, Fault>> {
         async move {
             let (id, mut range) = (place.to_string(), cmd("XRANGE"));
             range.arg(&*self.key).arg(&id).arg(&id);
-            Ok(!list(&self.ask(range).await?).is_empty())
+            let found = read(&self.ask(range).await?)?;
+            Ok(found.into_iter().next().map(|entry| entry.bytes))
         }
         .boxed()
     }
@@ -357,7 +365,6 @@ fn fault(error: &RedisError) -> Fault {
         || matches!(
             error.kind(),
             ErrorKind::AuthenticationFailed
-                | ErrorKind::Parse
                 | ErrorKind::InvalidClientConfig
                 | ErrorKind::RESP3NotSupported
                 | ErrorKind::Server(ServerErrorKind::NoPerm)
@@ -367,7 +374,12 @@ fn fault(error: &RedisError) -> Fault {
             "the server is too old, streams came with Redis 5.0: {words}"
         ));
     }
-    match lasts {
+    if error.kind() == ErrorKind::Parse {
+        return Fault::lasting(format!(
+            "it does not answer as a Redis server does: {words}"
+        ));
+    }
+    match lasts || words.contains("invalid peer certificate") {
         true => Fault::lasting(words),
         false => Fault::passing(words),
     }

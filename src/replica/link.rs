@@ -1,6 +1,6 @@
 //! A log and a relay: what is published goes out by an [`Outbox`], what comes back is appended, on every replica alike.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -13,14 +13,12 @@ use tokio::sync::watch;
 
 use super::entry::{self, Published, What};
 use super::outbox::{Jobs, Outbox, Terms};
+use super::publishers::Publishers;
 use super::pull::{self, Follower};
 use crate::event::{Draft, Place};
 use crate::log::{Appended, Carried, Log, Outlet, Reason, Word};
 use crate::problem::Problem;
 use crate::relay::{Bounds, Entry, Fault, LOST, Limits, Relay};
-
-/// Publishers whose last number is remembered, so that what they send twice is taken once.
-const PUBLISHERS: usize = 10_000;
 
 /// What goes around an event or a word in an entry, in bytes.
 const AROUND: usize = 320;
@@ -319,10 +317,6 @@ impl Applying {
     fn apply(&mut self, found: &Entry) {
         let numbers = &self.link.numbers;
         numbers.entries.fetch_add(1, Ordering::Relaxed);
-        // A place, and nothing there.
-        if found.bytes.is_empty() {
-            return;
-        }
         // Whoever begins here can not know it by itself; and a cursor of what was lost may be after all that is here.
         if found.bytes == LOST {
             self.link.log.begin_after(found.place);
@@ -373,40 +367,5 @@ impl Applying {
         {
             self.link.outbox.done(number, done);
         }
-    }
-}
-
-/// The last number of each publisher: one that has lost its connection sends again what was not answered.
-#[derive(Default)]
-struct Publishers {
-    last: HashMap<String, (u64, u64)>,
-    by_age: BTreeMap<u64, String>,
-    turn: u64,
-}
-
-impl Publishers {
-    /// Whether this was not there before.
-    fn is_new(&mut self, by: &str, number: u64) -> bool {
-        self.turn += 1;
-        match self.last.get_mut(by) {
-            Some((last, _)) if number <= *last => return false,
-            Some((last, turn)) => {
-                *last = number;
-                let by = self.by_age.remove(turn);
-                *turn = self.turn;
-                self.by_age
-                    .insert(self.turn, by.expect("each has its turn"));
-            }
-            None => {
-                self.last.insert(by.to_owned(), (number, self.turn));
-                self.by_age.insert(self.turn, by.to_owned());
-            }
-        }
-        if self.last.len() > PUBLISHERS
-            && let Some((_, oldest)) = self.by_age.pop_first()
-        {
-            self.last.remove(&oldest);
-        }
-        true
     }
 }

@@ -45,6 +45,8 @@ pub struct Terms {
 struct Given<T> {
     /// The number of the last one.
     last: u64,
+    /// The number of the last one that a broker was handed.
+    handed: u64,
     waiting: BTreeMap<u64, oneshot::Sender<Result<T, Problem>>>,
 }
 
@@ -66,6 +68,7 @@ impl<T: Clone + Send + 'static> Outbox<T> {
             terms,
             given: Mutex::new(Given {
                 last: 0,
+                handed: 0,
                 waiting: BTreeMap::new(),
             }),
             jobs,
@@ -110,8 +113,12 @@ impl<T: Clone + Send + 'static> Outbox<T> {
             match timeout_at(until, told).await {
                 Ok(Ok(done)) => done,
                 _ => {
-                    outbox.given().waiting.remove(&number);
-                    Err(unknown(outbox.terms.done))
+                    let mut given = outbox.given();
+                    given.waiting.remove(&number);
+                    Err(match number <= given.handed {
+                        true => unknown(outbox.terms.done),
+                        false => outbox.unavailable("it has not taken yet what came before this"),
+                    })
                 }
             }
         };
@@ -179,14 +186,7 @@ impl<T: Clone + Send + 'static> Outbox<T> {
             if pending.is_empty() && jobs.recv_many(pending, AT_ONCE).await == 0 {
                 std::future::pending::<()>().await;
             }
-            // Whoever waits no more was told that it is not known whether it was appended: it must not be now.
-            self.forget(pending);
-            let mut bytes = 0;
-            let fits = pending.iter().take_while(|job| {
-                bytes += job.bytes.len();
-                bytes <= BYTES_AT_ONCE
-            });
-            let count = fits.count().max(1).min(pending.len());
+            let count = self.hand_out(pending);
             if count == 0 {
                 continue;
             }
@@ -205,9 +205,21 @@ impl<T: Clone + Send + 'static> Outbox<T> {
         }
     }
 
-    fn forget(&self, pending: &mut Vec<Job>) {
-        let given = self.given();
+    /// How many of them are next.
+    fn hand_out(&self, pending: &mut Vec<Job>) -> usize {
+        let mut given = self.given();
+        // Whoever waits no more was told that it is not there, or that nobody knows: it must not be appended now.
         pending.retain(|job| given.waiting.contains_key(&job.number));
+        let mut bytes = 0;
+        let fits = pending.iter().take_while(|job| {
+            bytes += job.bytes.len();
+            bytes <= BYTES_AT_ONCE
+        });
+        let count = fits.count().max(1).min(pending.len());
+        if let Some(last) = pending[..count].last() {
+            given.handed = given.handed.max(last.number);
+        }
+        count
     }
 
     fn given(&self) -> MutexGuard<'_, Given<T>> {

@@ -1,5 +1,6 @@
 //! The one loop that reads a relay, whichever it is: connects, tries again, notices what was lost, and hands out entries.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,8 +32,8 @@ pub(super) trait Follower: Send {
 struct At {
     epoch: String,
     place: Place,
-    /// Whether an entry was read there, and not only begun there.
-    is_read: bool,
+    /// What was read there, in short; nothing when it was only begun there.
+    read: Option<u64>,
 }
 
 /// Reads for ever, or to a fault that will stay before anything was read.
@@ -81,14 +82,14 @@ async fn connected(
     };
     let (mut is_behind, mut is_more) = (true, true);
     // What was read by another connection is there, or that was noticed.
-    let mut is_read = at
+    let mut read = at
         .as_ref()
-        .is_some_and(|at| at.is_read && at.place == place);
+        .and_then(|at| at.read.filter(|_| at.place == place));
     loop {
         *at = Some(At {
             epoch: bounds.epoch.clone(),
             place,
-            is_read,
+            read,
         });
         // What was last may have been taken out by hand.
         if is_behind && (place >= bounds.last || !is_more) {
@@ -106,7 +107,7 @@ async fn connected(
                 is_more = !entries.is_empty();
                 if let Some(last) = entries.last() {
                     place = last.place;
-                    is_read = true;
+                    read = Some(digest(&last.bytes));
                     follower.take(entries);
                 }
             }
@@ -132,8 +133,14 @@ async fn go_on(
         return Ok((bounds, first));
     }
     // Others may have appended to the older copy already, so that its end says nothing.
-    let is_known = bounds.first >= at.place || !at.is_read;
-    if bounds.last < at.place || !is_known && !within(wait, reading.has(at.place)).await? {
+    let is_gone = match at.read {
+        Some(read) if bounds.first < at.place => {
+            let entry = within(wait, reading.entry(at.place)).await?;
+            entry.is_none_or(|bytes| digest(&bytes) != read)
+        }
+        _ => false,
+    };
+    if bounds.last < at.place || is_gone {
         follower.lost("the relay has forgotten the newest of what it had");
         return Ok((raised(reading, wait, at.place).await?, at.place));
     }
@@ -143,6 +150,13 @@ async fn go_on(
     // Not before what is gone: it would be missed once more.
     let place = at.place.max(bounds.first);
     Ok((bounds, place))
+}
+
+/// Enough of an entry to tell it from another.
+fn digest(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
 }
 
 /// What the stream is when its places are greater than this one: it may have another epoch since.

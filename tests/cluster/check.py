@@ -95,7 +95,7 @@ def cluster_stats(cluster):
 
 def away(cluster):
     """Without the broker: no publishing, and readers who come are let in all the same."""
-    cluster.redis.kill()
+    cluster.broker.kill()
     url = cluster.url(host="127.0.0.1")
     until("/readyz to be red", lambda: not any(replica.is_ready() for replica in cluster.replicas))
 
@@ -110,7 +110,7 @@ def away(cluster):
         return answer and answer[0] == 200 and b"event: ready" in answer[1] and b"hello" in answer[1]
 
     until("a new reader to be let in", let_in)
-    cluster.redis.start()
+    cluster.broker.start()
     until("publishing to go on", lambda: _answer(cluster, "/publish/check", "hello")[0] == 201)
     until("/readyz to be green", lambda: all(replica.is_ready() for replica in cluster.replicas))
     return "without Redis publishing gets 503, and a reader who comes is let in and given what is retained; with it all goes on"

@@ -1,13 +1,14 @@
-"""What compose.yaml runs in containers, as processes on loopback: Redis, replicas, a generator, HAProxy in front."""
+"""What compose.yaml runs in containers, as processes on loopback: a broker, replicas, a generator, HAProxy in front."""
 
+import glob
 import json
 import os
-import shutil
 import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
 
+from broker import Redis, program
 from ports import free_port
 from process import Process, until
 from wire import Wire
@@ -28,15 +29,6 @@ def binary():
     raise SystemExit("there is no triwire; run: cargo build --release")
 
 
-def program(name):
-    """Where it is; Debian's users do not have /usr/sbin in their path."""
-    path = os.environ.get("PATH", "") + ":/usr/sbin"
-    found = shutil.which(name, path=path)
-    if found is None:
-        raise SystemExit(f"there is no {name}")
-    return found
-
-
 def ask(url, timeout=5):
     """The status and the body, whatever the status is; `None` when nobody answers."""
     try:
@@ -48,32 +40,12 @@ def ask(url, timeout=5):
         return None
 
 
-class Redis:
-    """Debian's, which has on its disk what it was given, before it says so."""
-
-    def __init__(self, dir):
-        self.dir = dir / "redis"
-        self.port = free_port()
-        self.process = None
-        self.start()
-
-    def start(self):
-        self.dir.mkdir(exist_ok=True)
-        argv = [program("redis-server"), "--port", self.port, "--bind", "127.0.0.1", "--dir", self.dir, "--save", ""]
-        argv += ["--appendonly", "yes", "--appendfsync", "always"]
-        self.process = Process("redis-server", argv, self.dir.parent)
-        until("redis to answer", lambda: self.cli("PING") == "PONG")
-
-    def cli(self, *words):
-        argv = [program("redis-cli"), "-p", str(self.port), *map(str, words)]
-        return subprocess.run(argv, capture_output=True, text=True, timeout=20).stdout.strip()
-
-    def kill(self):
-        self.process.kill()
-
-    def forget(self):
-        """What it has on its disk; only while it does not run."""
-        shutil.rmtree(self.dir)
+def faketime():
+    """What shifts a program's clock."""
+    found = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
+    if not found:
+        raise SystemExit("there is no libfaketime; on Debian: apt-get install faketime")
+    return found[0]
 
 
 class Replica:
@@ -85,16 +57,18 @@ class Replica:
         self.called = called or name
         self.ports = {listener: free_port() for listener in LISTENERS}
         # It reaches the broker by a piece of network of its own.
-        self.wire = Wire(free_port(), cluster.redis.port)
+        self.wire = Wire(free_port(), cluster.broker.port)
         self.process = None
 
-    def start(self):
+    def start(self, clock=None):
+        """With the machine's clock, or one that is so much before or behind it: `+1h`."""
         argv = [binary(), "serve", "--name", self.called, "--certs", self.cluster.certs, "--log-format", "json", "--drain", "5s"]
-        argv += ["--relay", f"redis://127.0.0.1:{self.wire.port}", *self.cluster.flags]
+        argv += ["--relay", self.cluster.broker.url(self.wire.port), *self.cluster.flags]
         argv += [f"--{listener}=127.0.0.1:{port}" for listener, port in self.ports.items()]
         for origin in self.cluster.origins():
             argv += ["--allow-origin", origin]
-        self.process = Process(f"replica-{self.name}", argv, self.cluster.dir)
+        env = {**os.environ, "LD_PRELOAD": faketime(), "FAKETIME": clock, "DONT_FAKE_MONOTONIC": "1"} if clock else None
+        self.process = Process(f"replica-{self.name}", argv, self.cluster.dir, env=env)
 
     def is_ready(self):
         return self.answers("/readyz")
@@ -113,13 +87,13 @@ class Replica:
 class Cluster:
     """All of it, in a directory that goes with it."""
 
-    def __init__(self, dir, replicas=2, flags=(), http=None, https=None):
+    def __init__(self, dir, replicas=2, flags=(), http=None, https=None, broker=Redis):
         self.dir = dir
         self.flags = list(flags)
         self.certs = dir / "certs"
         self.http = http or free_port()
         self.https = https or free_port()
-        self.redis = Redis(dir)
+        self.broker = broker(dir)
         self.replicas = []
         self.haproxy = None
         self.others = []
@@ -163,7 +137,7 @@ class Cluster:
         return process
 
     def end(self):
-        processes = [*self.others, self.haproxy, *(replica.process for replica in self.replicas), self.redis.process]
+        processes = [*self.others, self.haproxy, *(replica.process for replica in self.replicas), self.broker.process]
         for process in processes:
             if process is not None:
                 process.end()

@@ -12,8 +12,11 @@ import shutil
 import sys
 import tempfile
 import time
+import urllib.request
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
+from broker import BROKERS
 from cluster import Cluster, Replica, ask
 from process import until
 from publisher import TOPIC, Publisher
@@ -24,6 +27,7 @@ RATE = 2_000
 WIRES = (
     ("sse-http1", False), ("sse-h2c", False), ("ws", False), ("ws-h2c", False), ("long-poll", False),
     ("sse-http1s", True), ("sse-http2", True), ("wss", True), ("ws-http2", True),
+    ("socket-io-polling", False), ("socket-io-websocket", True),
 )
 FLAGS = ("--relay-timeout", "2s", "--metrics-every", "off")
 
@@ -31,10 +35,10 @@ FLAGS = ("--relay-timeout", "2s", "--metrics-every", "off")
 class Stage:
     """The cluster with its publisher and its readers."""
 
-    def __init__(self, dir, replicas, seed, quick):
+    def __init__(self, dir, replicas, seed, quick, broker):
         self.random = random.Random(seed)
         self.quick = quick
-        self.cluster = Cluster(dir, replicas, FLAGS)
+        self.cluster = Cluster(dir, replicas, FLAGS, broker=broker)
         self.rows = []
         self.readers = []
         self.publisher = None
@@ -138,45 +142,45 @@ def kill_a_replica(stage):
     return replica.name
 
 
-def redis_with_its_data(stage):
-    stage.cluster.redis.kill()
+def broker_with_its_data(stage):
+    stage.cluster.broker.kill()
     stage.wait(2, 4)
     says_why(stage)
-    stage.cluster.redis.start()
+    stage.cluster.broker.start()
 
 
-def kill_a_replica_while_redis_is_away(stage):
-    """It starts before Redis does, and waits for it."""
+def kill_a_replica_while_the_broker_is_away(stage):
+    """It starts before the broker does, and waits for it."""
     replica = stage.any_replica()
-    stage.cluster.redis.kill()
+    stage.cluster.broker.kill()
     stage.wait(1, 2)
     replica.process.kill()
     replica.start()
     stage.wait(2, 3)
-    stage.cluster.redis.start()
+    stage.cluster.broker.start()
     return replica.name
 
 
-def redis_without_its_data(stage):
-    stage.cluster.redis.kill()
+def broker_without_its_data(stage):
+    stage.cluster.broker.kill()
     stage.wait(2, 4)
-    stage.cluster.redis.forget()
-    stage.cluster.redis.start()
+    stage.cluster.broker.forget()
+    stage.cluster.broker.start()
 
 
-def redis_comes_back_older(stage):
+def broker_comes_back_older(stage):
     """As by a failover to a copy that was behind; then a replica that never saw what is gone takes a reader over."""
-    redis, aside = stage.cluster.redis, stage.cluster.dir / "older"
-    redis.kill()
-    shutil.copytree(redis.dir, aside)
-    redis.start()
+    broker, aside = stage.cluster.broker, stage.cluster.dir / "older"
+    broker.kill()
+    broker.copy(aside)
+    broker.start()
     stage.all_ready()
     cursor, number = place_now(stage)
     stage.published(RATE // 2)
-    redis.kill()
-    redis.forget()
-    aside.rename(redis.dir)
-    redis.start()
+    broker.kill()
+    broker.forget()
+    aside.rename(broker.dir)
+    broker.start()
     stage.all_ready()
     stage.published(RATE // 2)
     replica = stage.any_replica()
@@ -224,7 +228,7 @@ def trim_behind_a_replica(stage):
     replica = stage.any_replica()
     replica.wire.cut()
     stage.wait(2, 3)
-    stage.cluster.redis.cli("XTRIM", "{triwire}:events", "MAXLEN", 0)
+    stage.cluster.broker.cli("XTRIM", "{triwire}:events", "MAXLEN", 0)
     replica.wire.mend()
     return replica.name
 
@@ -270,12 +274,7 @@ def two_of_one_name(stage):
         twin.start()
         twin.until_ready()
 
-        def both():
-            status, body = ask(twin.url() + "/stats?scope=cluster")
-            names = [replica["server"] for replica in json.loads(body)["replicas"]]
-            return status == 200 and names.count(first.called) == 2
-
-        until("both to be in the cluster's stats", both)
+        until("both to be in the cluster's stats", lambda: seen_by(twin).count(first.called) == 2)
         until("a warning", lambda: "is called" in twin.process.said() + first.process.said())
         stage.wait(1, 2)
     finally:
@@ -284,13 +283,51 @@ def two_of_one_name(stage):
         twin.wire.end()
 
 
+def clocks_apart(stage):
+    """Two of three have another time than the third, and the broker; ids are the broker's, so all have the same."""
+    shifted = dict(zip(stage.random.sample(stage.replicas, 2), ("+1h", "-1h")))
+    for replica, clock in shifted.items():
+        replica.process.term()
+        replica.start(clock)
+        replica.until_ready()
+    cursor, _ = place_now(stage)
+    stage.published(RATE)
+    url = f"/poll?topic={TOPIC}&after={cursor}&timeout=1"
+    ids = [[event["id"] for event in json.loads(ask(replica.url() + url)[1])["events"]] for replica in stage.replicas]
+    common = min(map(len, ids))
+    if common == 0 or len({tuple(some[:common]) for some in ids}) != 1:
+        raise AssertionError(f"replicas whose clocks are apart have ids of their own: {[some[:3] for some in ids]}")
+    ages = [abs(clock_of(replica) - time.time()) for replica in shifted]
+    if min(ages) < 3_000:
+        raise AssertionError(f"the clocks are not apart: {ages} s")
+    # The lives that ended are seen to have ended, and those there are to be there, whatever time they have.
+    for replica in stage.replicas:
+        until("each to see all and no more", lambda: seen_by(replica) == sorted(replica.called for replica in stage.replicas))
+    for replica in shifted:
+        replica.process.term()
+        replica.start()
+        replica.until_ready()
+    return " and ".join(f"{replica.name} by {clock}" for replica, clock in shifted.items())
+
+
+def seen_by(replica):
+    """The names of all, as one says them."""
+    return sorted(other["server"] for other in json.loads(ask(replica.url() + "/stats?scope=cluster")[1])["replicas"])
+
+
+def clock_of(replica):
+    """What a replica says that the time is."""
+    with urllib.request.urlopen(replica.url() + "/healthz", timeout=5) as response:
+        return parsedate_to_datetime(response.headers["date"]).timestamp()
+
+
 FAULTS = {
     "none": nothing,
     "kill -9 a replica": kill_a_replica,
-    "Redis stops and starts": redis_with_its_data,
-    "kill -9 while Redis is away": kill_a_replica_while_redis_is_away,
-    "Redis loses its data": redis_without_its_data,
-    "Redis comes back older": redis_comes_back_older,
+    "the broker stops and starts": broker_with_its_data,
+    "kill -9 while the broker is away": kill_a_replica_while_the_broker_is_away,
+    "the broker loses its data": broker_without_its_data,
+    "the broker comes back older": broker_comes_back_older,
     "a replica cut from the broker": cut_a_replica,
     "trimmed while it was cut": trim_behind_a_replica,
     "the broker never answers": a_broker_that_never_answers,
@@ -298,13 +335,16 @@ FAULTS = {
     "a slow broker": a_slow_broker,
     "rolling restart": a_rolling_restart,
     "two replicas with one name": two_of_one_name,
+    "clocks apart": clocks_apart,
 }
-QUICK = ("kill -9 a replica", "Redis stops and starts", "Redis loses its data", "a replica cut from the broker", "rolling restart")
+#: What can be done by Redis' own means alone.
+OF_REDIS = ("trimmed while it was cut",)
+QUICK = ("kill -9 a replica", "the broker stops and starts", "the broker loses its data", "a replica cut from the broker", "rolling restart")
 
 
-def schedule(seed, quick, only):
+def schedule(seed, quick, only, relay):
     """The order of the faults; the first row is without one."""
-    names = [name for name in FAULTS if name != "none"]
+    names = [name for name in FAULTS if name != "none" and (relay == "redis" or name not in OF_REDIS)]
     if quick:
         names = list(QUICK)
     if only:
@@ -318,17 +358,18 @@ def main():
     parser.add_argument("--quick", action="store_true", help="fewer faults, and shorter ones: below a minute")
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="the same schedule again")
     parser.add_argument("--only", metavar="WORDS", help="only faults whose names have this in them")
+    parser.add_argument("--relay", choices=BROKERS, default="redis", help="the broker")
     parser.add_argument("--json", type=Path, metavar="FILE", help="the rows, with the seed")
     asked = parser.parse_args()
     dir = Path(tempfile.mkdtemp(prefix="triwire-cluster-"))
-    stage = Stage(dir, 3, asked.seed, asked.quick)
+    stage = Stage(dir, 3, asked.seed, asked.quick, BROKERS[asked.relay])
     began, is_well = time.monotonic(), False
-    print(f"--seed {asked.seed} makes the same schedule again; {RATE} events a second, "
+    print(f"--relay {asked.relay} --seed {asked.seed} makes the same schedule again; {RATE} events a second, "
           f"{len(WIRES)} readers through the proxy and one at each of 3 replicas", flush=True)
     try:
         stage.begin()
         print(head(), flush=True)
-        for name in schedule(asked.seed, asked.quick, asked.only):
+        for name in schedule(asked.seed, asked.quick, asked.only, asked.relay):
             stage.row(name, FAULTS[name])
         is_well = not any(row["wrong"] or row["late"] for row in stage.rows)
     except (AssertionError, TimeoutError) as error:
@@ -337,7 +378,7 @@ def main():
         stage.end()
         if asked.json:
             asked.json.parent.mkdir(parents=True, exist_ok=True)
-            asked.json.write_text(json.dumps({"seed": asked.seed, "quick": asked.quick, "rows": stage.rows}, indent=1) + "\n")
+            asked.json.write_text(json.dumps({"seed": asked.seed, "relay": asked.relay, "quick": asked.quick, "rows": stage.rows}, indent=1) + "\n")
         if is_well:
             shutil.rmtree(dir)
         else:

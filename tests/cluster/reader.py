@@ -1,13 +1,16 @@
-"""A reader of the numbered events, by `triwire subscribe`, and what is to be said of what it was given."""
+"""A reader of the numbered events, by `triwire subscribe` or by Socket.IO, and what is to be said of what it was given."""
 
 import json
 import re
+import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from cluster import binary
 from process import Process
 from publisher import TOPIC
 
+SOCKET_IO = Path(__file__).with_name("socket_io.py")
 NUMBER = re.compile(rb'"data":\{"n":(\d+)\}')
 
 
@@ -29,8 +32,10 @@ class Reader:
     """One process, whose output is read as it grows."""
 
     def __init__(self, name, cluster, wire, url):
-        argv = [binary(), "subscribe", TOPIC, "--wire", wire, "--url", url, "--cacert", cluster.certs / "ca.pem"]
-        argv += ["--after", "0-0", "--idle", "25s"]
+        ca = cluster.certs / "ca.pem"
+        argv = [binary(), "subscribe", TOPIC, "--wire", wire, "--url", url, "--cacert", ca, "--after", "0-0", "--idle", "25s"]
+        if wire.startswith("socket-io-"):
+            argv = [sys.executable, "-B", SOCKET_IO, wire.removeprefix("socket-io-"), url, TOPIC, ca]
         self.process = cluster.also(Process(f"reader-{name}", argv, cluster.dir))
         self.name = name
         self._file = open(self.process.out, "rb")

@@ -15,7 +15,7 @@ from process import Process
 
 def generator(cluster, rate):
     """Calls of a call centre, published without any server."""
-    argv = [binary(), "generate", "call-center", "--rate", rate, "--relay", f"redis://127.0.0.1:{cluster.redis.port}"]
+    argv = [binary(), "generate", "call-center", "--rate", rate, "--relay", cluster.broker.url()]
     return cluster.also(Process("generator", argv, cluster.dir))
 
 
@@ -26,7 +26,7 @@ def say(cluster):
     for replica in cluster.replicas:
         pid = replica.process.child.pid
         print(f"replica {replica.called}    {replica.url(host='localhost')}  {replica.url('http2', 'localhost')}  kill -9 {pid}")
-    print(f"Redis        redis://127.0.0.1:{cluster.redis.port}", flush=True)
+    print(f"Redis        {cluster.broker.url()}", flush=True)
 
 
 def stay(cluster):

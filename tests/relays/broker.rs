@@ -106,6 +106,20 @@ impl Broker {
         assert_eq!(done.stdout, b"OK\n", "{done:?}");
     }
 
+    /// What another program of NATS has of it.
+    #[cfg(feature = "nats")]
+    pub async fn jetstream(&self) -> async_nats::jetstream::Context {
+        let (who, _) = self.url.split_once('@').expect("a user and a password");
+        let (_, who) = who.split_once("://").expect("a URL");
+        let (user, password) = who.split_once(':').expect("a password");
+        let options = async_nats::ConnectOptions::with_user_and_password(
+            user.to_owned(),
+            password.to_owned(),
+        );
+        let client = options.connect(self.address()).await;
+        async_nats::jetstream::new(client.expect("it is there"))
+    }
+
     pub fn relay(&self, limits: Limits) -> Arc<dyn Relay> {
         relay::open(&self.url, Stream::Events, limits).expect("a good URL")
     }

@@ -52,3 +52,107 @@ async fn a_full_redis_says_so_and_is_used_again_when_it_has_room() {
     a.publish("2").await.expect("there is room again");
     assert_eq!(texts(&a.all()), ["1", "2"]);
 }
+
+#[tokio::test]
+async fn a_full_postgres_says_so_and_is_used_again_when_it_has_room() {
+    let Some((broker, _control)) = Broker::fragile().await else {
+        return;
+    };
+    if broker.kind() != "postgres" {
+        return;
+    }
+    let a = Replica::new(&broker).await;
+    a.publish("1").await.expect("there is room");
+    let (url, _) = broker.url.split_once('?').expect("a stream");
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
+        .await
+        .expect("it is there");
+    tokio::spawn(connection);
+    // As it says when its disk is full.
+    let full = "
+        create function triwire_relay.no_room() returns trigger language plpgsql as $$
+            begin raise exception 'could not extend file: No space left on device' using errcode = '53100'; end
+        $$;
+        create trigger no_room before insert on triwire_relay.entries execute function triwire_relay.no_room()";
+    client.batch_execute(full).await.expect("it is well-formed");
+    let refused = a.publish("not there").await.expect_err("it is full");
+    assert_eq!((refused.status.as_u16(), refused.kind), (503, "relay-full"));
+    assert!(
+        refused.detail.contains("No space left"),
+        "{}",
+        refused.detail
+    );
+    let empty = "drop function triwire_relay.no_room cascade";
+    client.batch_execute(empty).await.expect("it is there");
+    a.publish("2").await.expect("there is room again");
+    assert_eq!(texts(&a.all()), ["1", "2"]);
+    assert_eq!(a.log.carried().map(|carried| carried.lost), Some(0));
+}
+
+#[cfg(feature = "nats")]
+#[tokio::test]
+async fn a_nats_stream_that_gets_other_limits_says_so_and_is_used_again_without_them() {
+    use async_nats::jetstream::stream::{Config, DiscardPolicy};
+
+    let Some(broker) = Broker::shared().filter(|broker| broker.kind() == "nats") else {
+        return;
+    };
+    let a = Replica::new(&broker).await;
+    a.publish("1").await.expect("there is room");
+    let jetstream = broker.jetstream().await;
+    let (_, name) = broker.url.split_once("?stream=").expect("a stream");
+    let stream = jetstream.get_stream(format!("{name}-events")).await;
+    let was = stream.expect("it is there").cached_info().config.clone();
+    let new = DiscardPolicy::New;
+    for (config, status, kind) in [
+        (
+            Config {
+                discard: new,
+                max_messages: 1,
+                ..was.clone()
+            },
+            503,
+            "relay-full",
+        ),
+        (
+            Config {
+                discard: new,
+                max_bytes: 300,
+                ..was.clone()
+            },
+            503,
+            "relay-full",
+        ),
+        (
+            Config {
+                max_message_size: 200,
+                ..was.clone()
+            },
+            413,
+            "too-large",
+        ),
+    ] {
+        jetstream
+            .update_stream(config)
+            .await
+            .expect("it is a good one");
+        let refused = a
+            .publish(&"x".repeat(200))
+            .await
+            .expect_err("it is too much");
+        assert_eq!(
+            (refused.status.as_u16(), refused.kind),
+            (status, kind),
+            "{}",
+            refused.detail
+        );
+        assert!(refused.detail.contains("NATS"), "{}", refused.detail);
+    }
+    jetstream
+        .update_stream(was)
+        .await
+        .expect("it is a good one");
+    a.publish("2").await.expect("there is room again");
+    assert_eq!(texts(&a.all()), ["1", "2"]);
+    assert_eq!(a.log.carried().map(|carried| carried.lost), Some(0));
+}

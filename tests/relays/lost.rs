@@ -41,6 +41,32 @@ async fn a_broker_that_comes_back_has_lost_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_several_make_at_once_is_one_and_stays_the_same() {
+    let Some((broker, control)) = Broker::fragile().await else {
+        return;
+    };
+    let making = (0..4).map(|_| Replica::new(&broker));
+    let all = futures_util::future::join_all(making).await;
+    for (number, replica) in all.iter().enumerate() {
+        replica
+            .publish(&number.to_string())
+            .await
+            .expect("it is there");
+    }
+    control.kill().await;
+    for replica in &all {
+        replica.goes_away().await;
+    }
+    control.start().await;
+    let last = all[3].publish_at_last("4").await.last;
+    for replica in &all {
+        replica.has(last).await;
+        assert_eq!(texts(&replica.all()), ["0", "1", "2", "3", "4"]);
+        assert_eq!(replica.gaps(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_has_forgotten_all_is_a_gap() {
     let Some((broker, control)) = Broker::fragile().await else {
         return;
@@ -141,6 +167,39 @@ async fn a_broker_that_is_an_older_copy_of_itself_is_a_gap() {
     let last = b.publish_at_last("7").await.last;
     a.has(last).await;
     assert_eq!((a.gaps(), b.gaps()), gaps);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_copy_that_has_gone_on_without_us_is_a_gap() {
+    let Some((broker, control)) = Broker::fragile().await else {
+        return;
+    };
+    let cable = Cable::to(broker.address()).await;
+    let a = Replica::new(&broker.by(&cable.address())).await;
+    a.publish("1").await.expect("it is there");
+    cable.cut();
+    control.kill().await;
+    control.save().await;
+    control.start().await;
+    cable.mend();
+    let last = a.publish_at_last("forgotten").await.last;
+    let (mut reader, gaps) = (a.reader(Start::Head), a.gaps());
+    cable.cut();
+    a.goes_away().await;
+    control.kill().await;
+    control.restore().await;
+    control.start().await;
+    // Others have had the places of what is forgotten before it can be asked for them.
+    let other = br#"{"events":[{"topic":"a","text":"other"}]}"#;
+    broker.put(&[other, other, other]).await;
+    cable.mend();
+    a.comes_back().await;
+    let next = a.publish_at_last("2").await.last;
+    assert!(next > last, "{last} {next}");
+    let told = rest(&mut reader);
+    assert!(told[0].1.contains(r#""reason":"relay""#), "{told:?}");
+    assert_eq!(texts(&told).last(), Some(&"2"), "{told:?}");
+    assert!(a.gaps() > gaps);
 }
 
 #[tokio::test]

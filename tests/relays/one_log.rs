@@ -96,7 +96,7 @@ async fn foreign_entries_are_passed_over() {
     let last = a.publish("1").await.expect("it is there").last;
     a.has(last).await;
     assert_eq!(texts(&a.all()), ["by any program", "1"]);
-    assert_eq!(a.log.carried().map(|carried| carried.foreign), Some(3));
+    assert_eq!(a.log.carried().map(|carried| carried.foreign), Some(4));
 }
 
 #[tokio::test]

@@ -1,12 +1,14 @@
 //! What is no relay, or one that does not want us: a server ends at the start, with one line that says why.
 
+use std::io::Write;
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use crate::broker::Broker;
-use crate::support::server::{BINARY, LISTENERS, new_dir};
+use crate::support::server::{BINARY, LISTENERS, Server, new_dir};
 
 /// What a server says that ends at once.
-fn ends(url: &str) -> String {
+pub fn ends(url: &str) -> String {
     let dir = new_dir();
     let mut serve = Command::new(BINARY);
     serve.arg("serve").arg("--certs").arg(dir.join("certs"));
@@ -25,7 +27,7 @@ fn ends(url: &str) -> String {
 }
 
 /// The line that is no log line.
-fn last(words: &str) -> &str {
+pub fn last(words: &str) -> &str {
     words.trim_end().lines().last().expect("a line")
 }
 
@@ -67,8 +69,10 @@ fn what_speaks_another_language_ends_it() {
     let Some(broker) = Broker::shared() else {
         return;
     };
-    // An address of each kind, by the script; what is encrypted tells nothing of itself.
-    let others = Broker::variable("TRIWIRE_TEST_OTHERS").unwrap_or_default();
+    // An address of each kind, by the script, and one of ours.
+    let mut others = Broker::variable("TRIWIRE_TEST_OTHERS").unwrap_or_default();
+    let web = Server::start(&[]);
+    others += &format!(" HTTP={}", web.addr("http1"));
     for other in others.split_whitespace() {
         let (spoken, address) = other.split_once('=').expect("SPOKEN=ADDRESS");
         let url = match broker.kind() {
@@ -82,7 +86,37 @@ fn what_speaks_another_language_ends_it() {
             last(&words).contains(&format!("it speaks {spoken} there")),
             "{url}: {words}"
         );
+        if broker.kind() == "redis" && spoken == "TLS" {
+            assert!(last(&words).contains("rediss://"), "{words}");
+        }
     }
+    if broker.kind() == "redis" {
+        let words = ends(&broker.url.replace("redis://", "rediss://"));
+        assert!(
+            last(&words).contains("it speaks Redis there without TLS"),
+            "{words}"
+        );
+    }
+}
+
+#[test]
+fn what_speaks_nothing_that_is_known_ends_it() {
+    // One whose words are several lines, which are one in a log.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let _ = stream.write_all(b"220 mail\r\n\r\n220 more mail\r\n");
+        }
+    });
+    let words = ends(&format!("redis://localhost:{port}"));
+    let line = last(&words);
+    assert!(
+        line.contains("it does not answer as a Redis server does"),
+        "{words}"
+    );
+    let mut lines = words.lines().filter(|line| !line.contains(" made "));
+    assert!(lines.all(|line| line.contains("relay")), "{words}");
 }
 
 #[test]
@@ -124,7 +158,6 @@ fn a_url_that_is_none_ends_it() {
 
 #[cfg(feature = "nats")]
 mod nats {
-    use async_nats::jetstream;
     use async_nats::jetstream::stream::{Config, DiscardPolicy};
 
     use super::{ends, last};
@@ -132,25 +165,13 @@ mod nats {
 
     /// A stream that somebody has made.
     async fn made(broker: &Broker, config: Config) {
-        let (base, stream) = broker.url.split_once("?stream=").expect("a stream");
-        let mut options = async_nats::ConnectOptions::new();
-        if let Some((user, password)) = base
-            .split_once("://")
-            .and_then(|(_, rest)| rest.split_once('@'))
-            .and_then(|(who, _)| who.split_once(':'))
-        {
-            options = options.user_and_password(user.to_owned(), password.to_owned());
-        }
-        let client = options
-            .connect(broker.address())
-            .await
-            .expect("it is there");
+        let (_, stream) = broker.url.split_once("?stream=").expect("a stream");
         let config = Config {
             name: format!("{stream}-events"),
             subjects: vec![format!("{stream}.events.{}", config.subjects.join("."))],
             ..config
         };
-        let made = jetstream::new(client).create_stream(config).await;
+        let made = broker.jetstream().await.create_stream(config).await;
         made.expect("it is a good one");
     }
 

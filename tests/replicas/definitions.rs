@@ -315,8 +315,8 @@ async fn what_the_relay_forgets_the_replicas_know() {
     b.settled().await;
     // All that it had.
     memory.cut(true);
-    until("a knows", || a.log.ready().is_err()).await;
-    until("b knows", || b.log.ready().is_err()).await;
+    until("a knows", || a.link.hears().is_err()).await;
+    until("b knows", || b.link.hears().is_err()).await;
     assert_eq!(
         a.query("p", "select 1").await.expect_err("it is away").kind,
         "relay-away"

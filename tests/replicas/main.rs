@@ -183,8 +183,8 @@ async fn what_was_sent_twice_is_there_once() {
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     };
-    // One who has heard nothing of it sends it again.
-    for number in [1, 2, 1, 2, 3] {
+    // One who has heard nothing of it sends it again, and so what the relay did not take when it took what came behind it.
+    for number in [1, 2, 1, 2, 4, 3, 4, 3, 5] {
         memory.put(entry::write(
             "other",
             number,
@@ -195,10 +195,37 @@ async fn what_was_sent_twice_is_there_once() {
     let last = a.publish("4").await.expect("it is there").last;
     assert!(last > third);
     b.follow(last).await;
-    let once = ["1", "2", "3", "other 1", "other 2", "other 3", "4"];
-    assert_eq!(texts(&a.all()), once);
+    let others = ["other 1", "other 2", "other 4", "other 3", "other 5"];
+    assert_eq!(
+        texts(&a.all()),
+        [&["1", "2", "3"], &others[..], &["4"]].concat()
+    );
     assert_eq!(a.all(), b.all());
     assert_eq!(a.all()[1].0, second);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_silent_relay_was_not_handed_is_known_not_to_be_there() {
+    let memory = Memory::new(1_000);
+    let a = Replica::new(&memory).await;
+    memory.silence(true);
+    let (first, second) = tokio::join!(a.publish("1"), async {
+        // This clock goes on when nobody has anything to do any more: the first has been handed over.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        a.publish("2").await
+    });
+    let kinds = [first, second].map(|done| done.expect_err("nobody answers").kind);
+    assert_eq!(kinds, ["relay-unknown", "relay-away"]);
+    memory.silence(false);
+    let last = loop {
+        match a.publish("3").await {
+            Ok(done) => break done.last,
+            Err(problem) => assert_eq!(problem.kind, "relay-away"),
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    };
+    a.follow(last).await;
+    assert_eq!(texts(&a.all()), ["3"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -346,7 +373,7 @@ async fn foreign_entries_are_passed_over() {
     memory.put((&br#"{"events":[{"topic":"a","text":"by any program"}]}"#[..]).into());
     a.publish("1").await.expect("it is there");
     assert_eq!(texts(&a.all()), ["by any program", "1"]);
-    assert_eq!(a.log.carried().map(|c| c.foreign), Some(2));
+    assert_eq!(a.log.carried().map(|c| c.foreign), Some(3));
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 //!
 //! Servers of their own for each case; requests and streams come from this process, which is not measured, but has the
 //! same processors. In the order of reading: `alone` (who is measured), `broker` (what it does by itself), `latency`
-//! with its `watchers`, and `rate`.
+//! with its `watchers`, `rate`, and `singles`.
 
 #![forbid(unsafe_code)]
 
@@ -14,9 +14,11 @@ mod broker;
 mod command;
 mod latency;
 mod rate;
+mod singles;
 #[path = "../collections/watchers.rs"]
 mod watchers;
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -30,7 +32,7 @@ struct Options {
     broker: String,
 }
 
-const CASES: [&str; 2] = ["latency", "rate"];
+const CASES: [&str; 3] = ["latency", "rate", "singles"];
 
 impl Options {
     fn parse(arguments: &[String]) -> Result<Options> {
@@ -70,6 +72,7 @@ fn run(arguments: &[String]) -> Result<()> {
         for case in &options.cases {
             match &**case {
                 "latency" => latency::run(options).await?,
+                "singles" => singles::run(options).await?,
                 _ => rate::run(options).await?,
             }
         }
@@ -83,4 +86,19 @@ fn shown(nanoseconds: u64) -> String {
         0..1_000_000 => format!("{} µs", nanoseconds / 1_000),
         _ => format!("{:.1} ms", nanoseconds as f64 / 1e6),
     }
+}
+
+/// Seconds of the main thread, and of all.
+fn cpu(pid: u32) -> Result<(f64, f64)> {
+    let of = |path: String| -> Result<f64> {
+        let text = fs::read_to_string(path)?;
+        let (_, rest) = text.rsplit_once(')').ok_or("no stat")?;
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
+        Ok(ticks / 100.0)
+    };
+    Ok((
+        of(format!("/proc/{pid}/task/{pid}/stat"))?,
+        of(format!("/proc/{pid}/stat"))?,
+    ))
 }

@@ -1,6 +1,5 @@
 //! As many events as go through, and what they cost a server that only delivers.
 
-use std::fs;
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -9,9 +8,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use triwire::load::Result;
 
-use super::Options;
 use super::alone::{Api, Server};
 use super::watchers::{Size, Watchers};
+use super::{Options, cpu};
 
 /// How long nothing may come while something is missing.
 const LOST: Duration = Duration::from_secs(10);
@@ -123,19 +122,4 @@ async fn events_of(api: &mut Api) -> Result<u64> {
     stats["relay"]["events"]
         .as_u64()
         .ok_or_else(|| "no relay".into())
-}
-
-/// Seconds of the main thread, and of all.
-fn cpu(pid: u32) -> Result<(f64, f64)> {
-    let of = |path: String| -> Result<f64> {
-        let text = fs::read_to_string(path)?;
-        let (_, rest) = text.rsplit_once(')').ok_or("no stat")?;
-        let fields: Vec<&str> = rest.split_whitespace().collect();
-        let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
-        Ok(ticks / 100.0)
-    };
-    Ok((
-        of(format!("/proc/{pid}/task/{pid}/stat"))?,
-        of(format!("/proc/{pid}/stat"))?,
-    ))
 }

@@ -184,8 +184,12 @@ impl Reading for Feed {
         .boxed()
     }
 
-    fn has(&mut self, place: Place) -> BoxFuture<'_, Result<bool, Fault>> {
-        async move { Ok(self.kept.found(place.number).await? == Some(place)) }.boxed()
+    fn entry(&mut self, place: Place) -> BoxFuture<'_, Result<Option<Bytes>, Fault>> {
+        async move {
+            let found = self.kept.found(place.number).await?;
+            Ok(found.filter(|(at, _)| *at == place).map(|(_, bytes)| bytes))
+        }
+        .boxed()
     }
 
     fn raise(&mut self, above: Place) -> BoxFuture<'_, Result<(), Fault>> {

@@ -6,19 +6,25 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_nats::jetstream::context::{
     CreateStreamErrorKind, GetStreamErrorKind, RequestError, RequestErrorKind,
 };
 use async_nats::jetstream::stream::{
-    Config, DiscardPolicy, RawMessageErrorKind, RetentionPolicy, StorageType, Stream,
+    Config, DiscardPolicy, Info, RawMessageErrorKind, RetentionPolicy, StorageType, Stream,
 };
 use async_nats::jetstream::{Context, ErrorCode};
+use bytes::Bytes;
+use tokio::sync::Mutex;
+use tokio::time::sleep;
 
 use super::chain;
 use crate::event::Place;
 use crate::relay::{Bounds, Fault};
+
+/// Longer than a server takes to make a stream.
+const SETTLES: Duration = Duration::from_millis(200);
 
 /// What a stream is to be.
 pub(super) struct Wanted {
@@ -29,6 +35,8 @@ pub(super) struct Wanted {
     pub(super) replicas: usize,
     /// Whether it was said that it is another.
     pub(super) is_warned: AtomicBool,
+    /// Held by who makes it.
+    pub(super) making: Mutex<()>,
 }
 
 /// One that is there.
@@ -73,24 +81,18 @@ impl Life {
 impl Kept {
     /// Finds it, or makes it.
     pub(super) async fn find(wanted: &Wanted, context: &Context) -> Result<Kept, Fault> {
-        let mut tries = 0;
-        let info = loop {
-            tries += 1;
-            let found = context.get_stream(&wanted.name).await;
-            let error = match found {
-                Ok(stream) => break stream.cached_info().clone(),
-                Err(error) => error,
-            };
-            match error.kind() {
-                GetStreamErrorKind::JetStream(why)
-                    if why.error_code() == ErrorCode::STREAM_NOT_FOUND && tries == 1 =>
-                {
-                    make(wanted, context).await?;
-                }
-                GetStreamErrorKind::JetStream(why) => return Err(refused(&why)),
-                _ => return Err(asked(&error)),
+        let mut is_made = false;
+        let mut found = wanted.look(context).await?;
+        if found.is_none() {
+            let _alone = wanted.making.lock().await;
+            found = wanted.look(context).await?;
+            if found.is_none() {
+                is_made = make(wanted, context).await?;
+                found = wanted.look(context).await?;
             }
-        };
+        }
+        let found = found.ok_or_else(|| Fault::passing("the stream that was made is not there"))?;
+        let info = wanted.settled(context, found, is_made).await?;
         wanted.judge(&info.config)?;
         let life = match &*info.config.subjects {
             [subject] => Life::of(subject, &wanted.subject),
@@ -144,11 +146,11 @@ impl Kept {
         };
         let (mut first, mut last) = (here, here);
         if state.messages > 0 {
-            last = self.found(state.last_sequence).await?.unwrap_or(here);
+            last = self.place_of(state.last_sequence).await?.unwrap_or(here);
             let ms = match state.subjects_count {
                 1 => last.ms,
                 _ => {
-                    let first = self.found(state.first_sequence).await?;
+                    let first = self.place_of(state.first_sequence).await?;
                     first
                         .ok_or_else(|| Fault::passing("its first entry has gone"))?
                         .ms
@@ -166,13 +168,21 @@ impl Kept {
         })
     }
 
-    /// Where the message with this number is, if it is there.
-    pub(super) async fn found(&self, sequence: u64) -> Result<Option<Place>, Fault> {
+    /// The message with this number and its place, if it is there.
+    pub(super) async fn found(&self, sequence: u64) -> Result<Option<(Place, Bytes)>, Fault> {
         match self.stream.get_raw_message(sequence).await {
-            Ok(message) => Ok(self.place(&message.subject, sequence)),
+            Ok(message) => {
+                let place = self.place(&message.subject, sequence);
+                Ok(place.map(|place| (place, message.payload)))
+            }
             Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
             Err(error) => Err(Fault::passing(chain(&error))),
         }
+    }
+
+    /// Where the message with this number is.
+    async fn place_of(&self, sequence: u64) -> Result<Option<Place>, Fault> {
+        Ok(self.found(sequence).await?.map(|(place, _)| place))
     }
 
     /// Begins a new life, if this one has no greater places. Two who do so at once begin the same one.
@@ -196,6 +206,53 @@ impl Kept {
 }
 
 impl Wanted {
+    /// What there is.
+    async fn look(&self, context: &Context) -> Result<Option<Info>, Fault> {
+        let error = match context.get_stream(&self.name).await {
+            Ok(stream) => return Ok(Some(stream.cached_info().clone())),
+            Err(error) => error,
+        };
+        match error.kind() {
+            GetStreamErrorKind::JetStream(why)
+                if why.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+            {
+                Ok(None)
+            }
+            GetStreamErrorKind::JetStream(why) => Err(refused(&why)),
+            _ => Err(asked(&error)),
+        }
+    }
+
+    /// What there is when nobody makes it any more. Of two who make it at once, NATS 2.9 tells both that they have, for a
+    /// moment has the one's and then the other's, and may have the wrong one on its disk: with the next start the stream would
+    /// have another life.
+    async fn settled(
+        &self,
+        context: &Context,
+        mut found: Info,
+        is_made: bool,
+    ) -> Result<Info, Fault> {
+        if found.state.messages > 0 {
+            return Ok(found);
+        }
+        loop {
+            sleep(SETTLES).await;
+            let now = self.look(context).await?;
+            let now = now.ok_or_else(|| Fault::passing("the stream is not there any more"))?;
+            let is_same = now.config.subjects == found.config.subjects;
+            found = now;
+            if is_same {
+                break;
+            }
+        }
+        if is_made {
+            // Has it written again.
+            let written = context.update_stream(&found.config).await;
+            written.map_err(|error| Fault::passing(chain(&error)))?;
+        }
+        Ok(found)
+    }
+
     /// Whether one that is there can be used.
     fn judge(&self, there: &Config) -> Result<(), Fault> {
         let name = &self.name;
@@ -233,7 +290,8 @@ impl Wanted {
     }
 }
 
-async fn make(wanted: &Wanted, context: &Context) -> Result<(), Fault> {
+/// Whether it is this one that made it.
+async fn make(wanted: &Wanted, context: &Context) -> Result<bool, Fault> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let life = Life {
         ms: now.map_or(1, |now| now.as_millis() as u64),
@@ -253,12 +311,12 @@ async fn make(wanted: &Wanted, context: &Context) -> Result<(), Fault> {
         ..Config::default()
     };
     let Err(error) = context.create_stream(config).await else {
-        return Ok(());
+        return Ok(true);
     };
     match error.kind() {
         CreateStreamErrorKind::JetStream(why) => match why.error_code() {
             // Another was first.
-            ErrorCode::STREAM_NAME_EXIST => Ok(()),
+            ErrorCode::STREAM_NAME_EXIST => Ok(false),
             _ => Err(refused(&why)),
         },
         CreateStreamErrorKind::JetStreamUnavailable => Err(off()),

@@ -56,6 +56,11 @@ pub(super) fn entries(answer: &Value) -> Result<Vec<Entry>, Fault> {
     let [_, found] = list(stream) else {
         return Err(Fault::lasting("it does not answer as a Redis server does"));
     };
+    read(found)
+}
+
+/// Entries, as they stand in an answer.
+pub(super) fn read(found: &Value) -> Result<Vec<Entry>, Fault> {
     let entry = |entry: &Value| {
         let [id, fields] = list(entry) else {
             return None;
