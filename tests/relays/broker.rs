@@ -1,7 +1,7 @@
 //! The broker that `scripts/relay-tests` has started, and what can be done to it.
 
 use std::io::Write;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Once};
 use std::time::Duration;
@@ -86,6 +86,22 @@ impl Broker {
         Broker {
             url: self.url.replace(self.address(), address),
         }
+    }
+
+    /// What a Redis server with the same password answers to these commands, one a line, on one connection.
+    pub fn redis(&self, port: &str, commands: &[u8]) -> String {
+        let mut cli = Command::new("redis-cli")
+            .env("REDISCLI_AUTH", self.password())
+            .args(["-p", port])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("redis-cli is installed");
+        let mut said = cli.stdin.take().expect("piped");
+        said.write_all(commands).expect("it listens");
+        drop(said);
+        let done = cli.wait_with_output().expect("it ends");
+        String::from_utf8(done.stdout).expect("text")
     }
 
     /// The one that a Redis server wants.

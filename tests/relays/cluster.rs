@@ -1,20 +1,8 @@
 //! Redis Cluster: whichever nodes are named, the one that has the stream is found, and so is the one that takes it over.
 
-use std::process::Command;
-
 use crate::broker::Broker;
 use crate::reading::texts;
 use crate::replica::{Replica, until};
-
-/// What a node answers; the password is where `redis-cli` looks for it.
-fn node(broker: &Broker, port: &str, args: &[&str]) -> String {
-    let mut cli = Command::new("redis-cli");
-    cli.env("REDISCLI_AUTH", broker.password())
-        .args(["-p", port])
-        .args(args);
-    let done = cli.output().expect("redis-cli is installed");
-    String::from_utf8(done.stdout).expect("text")
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_is_found_on_its_node_and_on_the_one_that_takes_over() {
@@ -38,7 +26,7 @@ async fn a_stream_is_found_on_its_node_and_on_the_one_that_takes_over() {
             .expect("it is there");
     }
     // Each replica takes over what its master has.
-    let role = |port: &str| node(&broker, port, &["role"]);
+    let role = |port: &str| broker.redis(port, b"role\n");
     let replicas: Vec<&str> = ports
         .iter()
         .filter(|port| role(port).starts_with("slave"))
@@ -47,7 +35,7 @@ async fn a_stream_is_found_on_its_node_and_on_the_one_that_takes_over() {
     assert_eq!(replicas.len(), 3);
     for port in &replicas {
         until("it takes over", || {
-            node(&broker, port, &["cluster", "failover"]).starts_with("OK")
+            broker.redis(port, b"cluster failover\n").starts_with("OK")
         })
         .await;
         until("it is a master", || role(port).starts_with("master")).await;

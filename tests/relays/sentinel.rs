@@ -29,6 +29,13 @@ async fn after_a_failover_everything_goes_on() {
         String::from_utf8(done.stdout).expect("text")
     };
     let before = asked(&["get-master-addr-by-name", "main"]);
+    // A failover does not wait for what the replica has not got yet.
+    let port = before.lines().nth(1).expect("a port");
+    until("the replica has it", || {
+        let done = broker.redis(port, b"set written 1\nwait 1 1000\n");
+        done.lines().nth(1) == Some("1")
+    })
+    .await;
     until("the sentinel knows the replica", || {
         asked(&["failover", "main"]).starts_with("OK")
     })
