@@ -190,10 +190,15 @@ pub fn open(url: &str, stream: Stream, limits: Limits) -> Result<Arc<dyn Relay>,
             Err("this triwire was built without NATS: cargo build --features nats".into())
         }
         "postgres" | "postgresql" => postgres::open(url, stream, limits),
-        _ => Err(format!(
-            "{scheme}:// is no relay that is known here: redis://, rediss://, redis+sentinel://, redis+cluster://, rediss+cluster://, nats://, tls://, postgres://"
-        )),
+        // What has no scheme may begin with a password.
+        _ => Err("it is no relay that is known here: redis://, rediss://, redis+sentinel://, redis+cluster://, rediss+cluster://, nats://, tls://, postgres://".into()),
     }
+}
+
+/// What is said of a part of a URL that means nothing. It is not shown: behind a `?` that stands in a password it is the
+/// rest of that.
+fn not_known(known: &str) -> String {
+    format!("behind ? it knows only {known}; a ? in a password is %3F")
 }
 
 /// What a URL calls a stream, by which several systems on one broker are told apart: letters, digits, and these marks.
@@ -202,5 +207,39 @@ fn stream_name(name: &str, most: usize, marks: &str) -> Result<String, String> {
     match (1..=most).contains(&name.len()) && name.chars().all(plain) {
         true => Ok(name.to_owned()),
         false => Err(format!("stream is 1 to {most} of A-Z a-z 0-9 {marks}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_url_shows_no_password() {
+        let limits = Limits {
+            entries: 10_000,
+            timeout: WAIT,
+            waiting: 1,
+            entry_bytes: 1_000,
+        };
+        for url in [
+            "user:se-cret@host:1",
+            "redis:/user:se-cret@host:1",
+            "http://user:se-cret@host:1",
+            "redis://user:x?se-cret@host:1",
+            "redis://user:x?y&se-cret=z@host:1",
+            "redis+cluster://user:se-cret@host",
+            "redis+cluster://user:x/se-cret@host:1",
+            "redis+sentinel://user:x/se-cret@host:1",
+            "nats://user:x?se-cret@host:1",
+            "postgres://user:se-cret@host:1/d?sslmode=se-cret",
+            "postgres://user:x?se-cret@host:1/d",
+            "postgres://user:x?y=z&se-cret=z@host:1/d",
+        ] {
+            let words = open(url, Stream::Events, limits).err().unwrap_or_default();
+            assert!(!words.contains("cret"), "{url}: {words}");
+        }
+        let wrong = open("redis://host?steam=x", Stream::Events, limits).err();
+        assert!(wrong.is_some_and(|words| words.contains("only stream and cacert")));
     }
 }

@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, watch};
 
 use self::feed::Feed;
 use self::kept::Kept;
-use super::{Fault, Limits, Reading, Relay, Stream, Taken, Writing, stream_name};
+use super::{Fault, Limits, Reading, Relay, Stream, Taken, Writing, not_known, stream_name};
 use crate::greeting;
 use crate::problem::Problem;
 
@@ -48,7 +48,7 @@ pub(super) fn open(url: &str, stream: Stream, limits: Limits) -> Result<Arc<dyn 
                 std::fs::metadata(&*value).map_err(|error| format!("cacert={value}: {error}"))?;
                 cacert = Some(value.into_owned());
             }
-            _ => return Err(format!("?{key}= is not known: stream, replicas, cacert")),
+            _ => return Err(not_known("stream, replicas and cacert")),
         }
     }
     let (scheme, places) = servers.split_once("://").unwrap_or(("nats", servers));

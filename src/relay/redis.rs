@@ -17,7 +17,8 @@ use redis::{
 
 use self::answer::{Ends, entries, list, read, text};
 use super::{
-    Batch, Bounds, Fault, LOST, Limits, Reading, Relay, Stream, Taken, WAIT, Writing, stream_name,
+    Batch, Bounds, Fault, LOST, Limits, Reading, Relay, Stream, Taken, WAIT, Writing, not_known,
+    stream_name,
 };
 use crate::event::Place;
 use crate::greeting;
@@ -106,7 +107,7 @@ impl Asked {
             match &*name {
                 "stream" => asked.stream = stream_name(&value, 100, "._:-")?,
                 "cacert" => asked.cacert = Some(value.into_owned()),
-                _ => return Err(format!("?{name}= is not known: stream, cacert")),
+                _ => return Err(not_known("stream and cacert")),
             }
         }
         Ok((place.to_owned(), asked))

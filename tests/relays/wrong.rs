@@ -140,7 +140,8 @@ fn a_url_that_is_none_ends_it() {
     }
     for (url, word) in [
         ("redis://localhost:1?stream=a%20b", "stream"),
-        ("redis://localhost:1?x=y", "?x="),
+        ("redis://localhost:1?x=y", "stream and cacert"),
+        ("redis://u:a?secret@localhost:1", "%3F"),
         ("nats://localhost:1?stream=a.b", "stream"),
         ("nats://localhost:1?replicas=9", "replicas"),
         ("nats://localhost:1?cacert=/none", "/none"),
