@@ -6,6 +6,7 @@
 //! beside it names the stream's life, so that a server that has lost its data is told from one that was quiet.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
@@ -143,6 +144,8 @@ impl Redis {
             key: self.key.clone(),
             entries: self.entries,
             at_once: FEW,
+            life: None,
+            looked: Instant::now(),
         }
     }
 
@@ -187,6 +190,9 @@ struct Connected {
     key: Arc<str>,
     entries: u64,
     at_once: usize,
+    /// What names the life of the stream that is read, and when that was looked at.
+    life: Option<String>,
+    looked: Instant,
 }
 
 impl Connected {
@@ -202,7 +208,8 @@ impl Connected {
         }
     }
 
-    /// What names the life of the stream, made now if there is none: `MS-RANDOM`, the server's time of then.
+    /// What names the life of the stream, made now if there is none: `MS-RANDOM`, the server's time of then, or that of
+    /// the oldest entry: others may have appended before anybody came to read.
     async fn epoch(&mut self) -> Result<String, Fault> {
         let key = format!("{}:epoch", self.key);
         let mut read = cmd("GET");
@@ -215,7 +222,10 @@ impl Connected {
             return Err(Fault::lasting("it does not answer as a Redis server does"));
         };
         let number = |value: &Value| text(value).and_then(|t| t.parse::<u64>().ok());
-        let ms = number(seconds).unwrap_or(0) * 1000 + number(micros).unwrap_or(0) / 1000;
+        let now = number(seconds).unwrap_or(0) * 1000 + number(micros).unwrap_or(0) / 1000;
+        // After the time: what is appended behind this look is no older than that.
+        let first = self.ends().await?.and_then(|ends| ends.first);
+        let ms = first.map_or(now, |first| now.min(first.ms));
         let mut make = cmd("SET");
         let epoch = format!("{ms}-{:08x}", fastrand::u32(..));
         make.arg(&key).arg(epoch).arg("NX");
@@ -235,6 +245,18 @@ impl Connected {
             Err(error) => Err(fault(&error)),
         }
     }
+
+    /// Whether it is the stream that was read so far: who empties a server that runs, ends no connection.
+    async fn is_still(&mut self, read: Place) -> Result<(), Fault> {
+        let known = self.life.clone();
+        let now = self.bounds().await?;
+        match known.is_none_or(|known| known == now.epoch) && now.last >= read {
+            true => Ok(()),
+            false => Err(Fault::passing(
+                "the stream is not what it was; it is looked at anew",
+            )),
+        }
+    }
 }
 
 impl Reading for Connected {
@@ -248,6 +270,7 @@ impl Reading for Connected {
                 number: 0,
             };
             let ends = self.ends().await?;
+            (self.life, self.looked) = (Some(epoch.clone()), Instant::now());
             Ok(Bounds {
                 epoch,
                 first: ends
@@ -270,6 +293,10 @@ impl Reading for Connected {
             read.arg("STREAMS").arg(&*self.key).arg(after.to_string());
             let answer = self.ask(read).await?;
             let entries = entries(&answer)?;
+            if entries.is_empty() || self.looked.elapsed() > WAIT {
+                let read = entries.last().map_or(after, |entry| entry.place);
+                self.is_still(read).await?;
+            }
             let bytes: usize = entries.iter().map(|entry| entry.bytes.len()).sum();
             self.at_once = match bytes > BYTES / 2 {
                 true => (most * (BYTES / 2) / bytes).max(1),

@@ -112,6 +112,41 @@ async fn a_broker_that_has_forgotten_all_is_a_gap() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_emptied_while_it_runs_is_a_gap() {
+    let Some((broker, _control)) = Broker::fragile().await else {
+        return;
+    };
+    if !broker.url.starts_with("redis://") {
+        return;
+    }
+    let (a, b) = (Replica::new(&broker).await, Replica::new(&broker).await);
+    // Whether it is quiet or not.
+    for text in ["1", "2"] {
+        let old = a.publish(text).await.expect("it is there").last;
+        b.has(old).await;
+        let gaps = (a.gaps(), b.gaps());
+        broker.redis_cli(&["FLUSHALL"]);
+        if text == "2" {
+            a.publish_at_last("meanwhile").await;
+        }
+        until("both have noticed", || {
+            a.gaps() > gaps.0 && b.gaps() > gaps.1
+        })
+        .await;
+        for replica in [&a, &b] {
+            replica.comes_back().await;
+        }
+        let new = a.publish_at_last("new").await.last;
+        assert!(new > old, "{old} {new}");
+        b.has(new).await;
+        let late = Replica::new(&broker).await;
+        let told = rest(&mut late.reader(Start::After(old)));
+        assert!(told[0].1.contains(r#""reason":"#), "{told:?}");
+        assert_eq!(told.last().map(|(_, text)| &**text), Some("new"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_is_an_older_copy_of_itself_is_a_gap() {
     let Some((broker, control)) = Broker::fragile().await else {
         return;

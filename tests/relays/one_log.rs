@@ -1,12 +1,14 @@
 //! While the broker is there: the same events with the same ids everywhere.
 
+use std::time::{Duration, Instant};
+
 use triwire::event::EventId;
 use triwire::log::Start;
 
 use crate::broker::{Broker, limits};
 use crate::cable::Cable;
 use crate::reading::{draft, rest, texts};
-use crate::replica::Replica;
+use crate::replica::{Replica, until};
 
 #[tokio::test]
 async fn all_replicas_have_the_same_events_with_the_same_ids() {
@@ -97,6 +99,29 @@ async fn foreign_entries_are_passed_over() {
     a.has(last).await;
     assert_eq!(texts(&a.all()), ["by any program", "1"]);
     assert_eq!(a.log.carried().map(|carried| carried.foreign), Some(4));
+}
+
+#[tokio::test]
+async fn what_is_there_before_the_first_replica_is_in_the_log() {
+    let Some(broker) = Broker::shared() else {
+        return;
+    };
+    for text in ["1", "2"] {
+        let entry = format!(r#"{{"events":[{{"topic":"a","text":"{text}"}}]}}"#);
+        broker.put(&[entry.as_bytes()]).await;
+    }
+    // An entry's place has the millisecond of then.
+    let begun = Instant::now();
+    until("another millisecond", || {
+        begun.elapsed() > Duration::from_millis(3)
+    })
+    .await;
+    let (a, b) = (Replica::new(&broker).await, Replica::new(&broker).await);
+    let last = a.publish("3").await.expect("it is there").last;
+    b.has(last).await;
+    assert_eq!(texts(&a.all()), ["1", "2", "3"]);
+    assert_eq!(a.all(), b.all());
+    assert_eq!((a.gaps(), b.gaps()), (0, 0));
 }
 
 #[tokio::test]

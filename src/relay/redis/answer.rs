@@ -12,6 +12,8 @@ const MOST: u64 = (1 << 40) - 1;
 
 /// Where a stream begins and ends.
 pub(super) struct Ends {
+    /// The oldest entry that is retained.
+    pub(super) first: Option<Place>,
     /// The place before the oldest entry that is retained, if something was let go.
     pub(super) floor: Option<Place>,
     pub(super) last: Place,
@@ -44,7 +46,7 @@ impl Ends {
             (false, Some(first)) => Some(before(first)),
             (false, None) => Some(last),
         };
-        Ok(Ends { floor, last })
+        Ok(Ends { first, floor, last })
     }
 }
 
