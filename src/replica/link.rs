@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -121,8 +121,17 @@ impl Link {
         let _ = heard.wait_for(|is| *is).await;
     }
 
+    /// What carries has ended, which it never should: from now on this replica says that it can not be used.
+    pub fn has_ended(&self, why: &str) {
+        let kind = self.relay.kind();
+        tracing::error!("relay {kind}: what carries has ended, start this server again: {why}");
+        *self.away() = Some(format!(
+            "what carries has ended, start this server again: {why}"
+        ));
+    }
+
     fn away(&self) -> MutexGuard<'_, Option<String>> {
-        self.away.lock().expect("nothing panics under this lock")
+        self.away.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether entries come.

@@ -60,6 +60,13 @@ impl Replicated {
                 return Err(std::io::Error::other(format!("--relay: {fault}")));
             }
         }
+        let link = self.link.clone();
+        tokio::spawn(async move {
+            let why = running
+                .await
+                .map_or_else(|error| error.to_string(), |fault| fault.to_string());
+            link.has_ended(&why);
+        });
         let (counted, heard) = (stats.clone(), self.replicas.clone());
         stats.among(Box::new(move || heard.all()));
         let count = move || -> Value { counted.json() };

@@ -52,13 +52,13 @@ impl Part {
     }
 
     pub(super) fn is_last(&self) -> bool {
-        self.part + 1 == self.parts
+        self.parts.checked_sub(1) == Some(self.part)
     }
 
     /// Whether it is the next of the same.
     pub(super) fn follows(&self, last: &Part) -> bool {
         let same = |part: &Part| (part.of, part.parts, part.anew);
-        same(self) == same(last) && self.part == last.part + 1
+        same(self) == same(last) && self.part.checked_sub(1) == Some(last.part)
     }
 }
 
@@ -179,7 +179,7 @@ impl Live {
                     made,
                     was_named,
                 } => {
-                    let Ok(query) = self.slot(&name) else {
+                    let (Ok(query), Ok(())) = (self.slot(&name), asked.check()) else {
                         continue;
                     };
                     let known = query.definition();
@@ -224,8 +224,7 @@ impl Live {
         let declared = asked.schema(&self.limits.engine);
         let declared = declared.and_then(|schema| self.declare(schema, since));
         if let Err(problem) = declared {
-            let name = asked.name();
-            tracing::error!("table {name} of the other replicas is not there: {problem}");
+            tables::is_missing(asked.name(), &problem);
         }
     }
 
@@ -246,7 +245,9 @@ impl Live {
             }
         }
         for (topic, since) in topics {
-            if let Ok(topic) = Topic::new(&topic) {
+            if let Ok(topic) = Topic::new(&topic)
+                && !topic.is_of_query()
+            {
                 members.push(Member {
                     since,
                     ..Member::of_topic(topic)
@@ -261,5 +262,29 @@ impl Live {
             Err(_) => self.add(id, members),
         };
         subscription.held_by(holders);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(part: usize, parts: usize) -> Part {
+        Part {
+            of: EventId::ZERO,
+            part,
+            parts,
+            anew: true,
+            said: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn parts_that_nobody_can_have_said_are_none_of_them() {
+        assert!(part(0, 1).is_last() && part(1, 2).is_last() && !part(0, 2).is_last());
+        assert!(part(1, 2).follows(&part(0, 2)));
+        assert!(!part(0, 0).is_last() && !part(usize::MAX, 0).is_last());
+        assert!(!part(0, 2).follows(&part(usize::MAX, 2)));
+        assert!(!part(usize::MAX, 2).follows(&part(usize::MAX, 2)));
     }
 }
