@@ -330,7 +330,21 @@ impl Engine {
         Ok(self.threads.create(schema))
     }
 
-    fn enter(&self, schema: &Arc<Schema>, since: EventId) -> Result<Arc<Shared>, Problem> {
+    /// Whether it can be a table, and one more is not too much.
+    ///
+    /// # Errors
+    /// 400 for what is no schema, 429 when there are enough tables.
+    pub fn room(&self, schema: &Schema) -> Result<(), Problem> {
+        schema.clone().checked(self.limits.columns)?;
+        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+        match tables.contains_key(&schema.name) {
+            // That is another matter.
+            true => Ok(()),
+            false => self.is_room(schema, tables.len()),
+        }
+    }
+
+    fn is_room(&self, schema: &Schema, there_are: usize) -> Result<(), Problem> {
         let most = self.limits.table_rows;
         if schema.retention.rows > most {
             let detail = format!(
@@ -338,6 +352,17 @@ impl Engine {
             );
             return Err(Problem::bad_request("schema", detail));
         }
+        if there_are >= self.limits.tables {
+            let detail = format!(
+                "there are {there_are} tables, which is the limit (tables); drop one or raise the limit"
+            );
+            let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-tables", detail);
+            return Err(problem.with(RETRY_AFTER, "60"));
+        }
+        Ok(())
+    }
+
+    fn enter(&self, schema: &Arc<Schema>, since: EventId) -> Result<Arc<Shared>, Problem> {
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         let name = schema.name.as_str();
         if let Some(known) = tables
@@ -347,14 +372,7 @@ impl Engine {
             let detail = format!("there is a table {known}; names are told apart without case");
             return Err(Problem::new(StatusCode::CONFLICT, "table-exists", detail));
         }
-        if tables.len() >= self.limits.tables {
-            let detail = format!(
-                "there are {} tables, which is the limit (tables); drop one or raise the limit",
-                tables.len()
-            );
-            let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-tables", detail);
-            return Err(problem.with(RETRY_AFTER, "60"));
-        }
+        self.is_room(schema, tables.len())?;
         let since = self.dropped().remove(&schema.name).unwrap_or(since);
         let shared = Arc::new(Shared::new(schema.clone(), &self.log, since));
         tables.insert(schema.name.clone(), shared.clone());

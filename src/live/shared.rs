@@ -4,7 +4,7 @@
 mod whole;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use self::whole::{Part, Whole};
 use super::sql::Plan;
-use super::{Live, Op};
+use super::{Live, Op, tables};
 use crate::event::EventId;
 use crate::log::{Party, Word};
 use crate::problem::Problem;
@@ -55,6 +55,8 @@ pub(super) struct Shared {
     /// How many questions were begun whether all is here.
     settles: Mutex<u64>,
     is_saying: AtomicBool,
+    /// Words that said nothing.
+    unclear: AtomicU64,
 }
 
 #[derive(Default)]
@@ -102,6 +104,7 @@ impl Shared {
             settling: tokio::sync::Mutex::default(),
             settles: Mutex::default(),
             is_saying: AtomicBool::new(false),
+            unclear: AtomicU64::new(0),
         }
     }
 
@@ -197,8 +200,16 @@ impl Live {
     }
 
     fn hear(self: &Arc<Live>, place: EventId, by: &str, text: &str) -> Result<(), Problem> {
-        let said: Said = serde_json::from_str(text)
-            .map_err(|error| Problem::bad_request("word", format!("it says nothing: {error}")))?;
+        let said: Said = serde_json::from_str(text).map_err(|error| {
+            let before = self.shared.unclear.fetch_add(1, Ordering::Relaxed);
+            // One line, and not one for each of a million.
+            if before.is_power_of_two() || before == 0 {
+                tracing::warn!(
+                    "what is said of definitions at {place} is passed over, maybe another version of triwire said it: {error}"
+                );
+            }
+            Problem::bad_request("word", format!("it says nothing: {error}"))
+        })?;
         match said {
             Said::Settle => Ok(()),
             Said::Whole(part) => {
@@ -224,9 +235,17 @@ impl Live {
     }
 
     fn make(self: &Arc<Live>, Change { place, by, op }: &Change) -> Result<(), Problem> {
-        self.check(op)?;
-        let plan = self.read_already(op);
-        self.apply(op, plan, *place, by)
+        let made = self.check(op).and_then(|()| {
+            let plan = self.read_already(op);
+            self.apply(op, plan, *place, by)
+        });
+        // One that there is already is refused everywhere.
+        if let (Op::Declare(asked), Err(problem)) = (op, &made)
+            && problem.status != StatusCode::CONFLICT
+        {
+            tables::is_missing(asked.name(), problem);
+        }
+        made
     }
 
     fn hear_part(self: &Arc<Live>, by: &str, part: Part) {

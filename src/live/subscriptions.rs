@@ -125,7 +125,7 @@ impl Live {
     /// 404 when there is none with this id.
     pub fn describe_subscription(&self, id: &str) -> Result<Value, Problem> {
         let ttl = self.limits.subscription_ttl;
-        Ok(self.subscription(id)?.describe(ttl))
+        Ok(self.subscription(id)?.describe(ttl, self.log.life()))
     }
 
     /// Has a new reader follow a subscription, from its place on.
@@ -456,9 +456,11 @@ impl Subscription {
         true
     }
 
-    /// What is said of it to who asks.
-    pub(super) fn describe(&self, ttl: Duration) -> Value {
+    /// What is said of it to who asks. When one that other replicas use ends, is not known here.
+    pub(super) fn describe(&self, ttl: Duration, life: Option<&str>) -> Value {
         let state = self.state();
+        let is_used = !state.followers.is_empty()
+            || state.holders.iter().any(|holder| Some(&**holder) != life);
         let names = |is_query: bool| -> Vec<&str> {
             let members = state.members.iter();
             let members = members.filter(|m| m.query.is_some() == is_query);
@@ -475,7 +477,7 @@ impl Subscription {
             "queries": names(true),
             "topics": names(false),
             "streams": state.followers.len(),
-            "ends_in_s": state.followers.is_empty().then_some(left.as_secs()),
+            "ends_in_s": (!is_used).then_some(left.as_secs()),
             "etag": state.etag,
         })
     }

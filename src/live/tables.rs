@@ -171,6 +171,11 @@ pub fn describe(table: &Table) -> Value {
     })
 }
 
+/// Others have a table, and this replica has not.
+pub(super) fn is_missing(name: &str, problem: &Problem) {
+    tracing::error!("table {name} of the other replicas is not here: {problem}");
+}
+
 impl Live {
     /// Takes up a table from before a restart.
     pub(super) async fn restore_table(&self, body: &str) {
@@ -192,6 +197,13 @@ impl Live {
         let schema = asked.schema(&self.limits.engine)?;
         let name = schema.name.clone();
         if self.is_shared() {
+            // Else others would have it, though it was refused here. What was dropped elsewhere makes room.
+            if let Err(problem) = self.engine.room(&schema) {
+                if problem.status == StatusCode::TOO_MANY_REQUESTS {
+                    self.settle().await?;
+                }
+                self.engine.room(&schema)?;
+            }
             self.change(Op::Declare(asked), None).await?;
             return Ok(describe(&self.table(name.as_str())?));
         }

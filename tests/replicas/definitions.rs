@@ -39,6 +39,10 @@ impl Replica {
     }
 
     async fn with(memory: &Arc<Memory>, entries: u64) -> Replica {
+        Replica::of(memory, entries, engine::Limits::default()).await
+    }
+
+    async fn of(memory: &Arc<Memory>, entries: u64, of_engine: engine::Limits) -> Replica {
         let now = || SystemTime::now().duration_since(UNIX_EPOCH);
         let clock = move || now().expect("after 1970").as_millis() as u64;
         let log = Log::new(log::Limits::default(), "s", 1, Box::new(clock));
@@ -49,13 +53,13 @@ impl Replica {
             entry_bytes: 4_096,
         };
         let link = Link::new(Arc::new(memory.clone()), &log, relaying);
-        let engine = Engine::start(&log, engine::Limits::default()).expect("an engine");
+        let engine = Engine::start(&log, of_engine).expect("an engine");
         let limits = Limits {
             queries: 100,
             subscriptions: 100,
             subscription_ttl: TTL,
             reader_topics: 16,
-            engine: engine::Limits::default(),
+            engine: of_engine,
         };
         let live = Live::new(log.clone(), engine, limits, None);
         live.share();
@@ -262,6 +266,34 @@ async fn of_two_who_want_the_same_one_is_refused() {
 }
 
 #[tokio::test]
+async fn a_table_that_is_too_much_for_who_is_asked_is_on_no_replica() {
+    let memory = Memory::new(1_000);
+    let small = engine::Limits {
+        // Two are built in.
+        tables: 3,
+        columns: 1,
+        ..engine::Limits::default()
+    };
+    let (a, b) = (
+        Replica::new(&memory).await,
+        Replica::of(&memory, 1_000, small).await,
+    );
+    a.table("t").await.expect("it is new");
+    let refused = b.table("u").await.expect_err("there are three");
+    assert_eq!(refused.kind, "too-many-tables");
+    let columns = ["x", "y"].map(|name| (name.to_owned(), "int64".to_owned()));
+    let wide = tables::Asked::new("w".into(), columns.into(), None);
+    let refused = b.live.clone().create_table(wide).await;
+    assert_eq!(refused.expect_err("two are too many").status.as_u16(), 400);
+    a.settled().await;
+    assert_eq!(a.live.tables().len(), 3);
+    // What another has dropped makes room at once.
+    let dropped = a.live.clone().forget_table("t".into()).await;
+    dropped.expect("it is there");
+    b.table("u").await.expect("there is room");
+}
+
+#[tokio::test]
 async fn a_late_one_knows_what_was_said_before_all_that_the_relay_retains() {
     let memory = Memory::new(200);
     let (a, b) = (
@@ -379,6 +411,11 @@ async fn a_subscription_lives_as_long_as_any_uses_it() {
     until("more than its time", || begun.elapsed() > TTL * 3).await;
     assert!(a.live.subscription(&id).is_ok());
     assert!(b.live.subscription(&id).is_ok());
+    let about = a.live.describe_subscription(&id).expect("it is there");
+    assert_eq!(
+        (&about["streams"], &about["ends_in_s"]),
+        (&json!(0), &json!(null))
+    );
     drop(used);
     until("it ends", || {
         a.live.subscription(&id).is_err() && b.live.subscription(&id).is_err()
