@@ -65,6 +65,16 @@ pub async fn next(reader: &mut Reader, count: usize) -> Vec<(Id, Value)> {
     events.iter().map(|e| (e.id, change(e).1)).collect()
 }
 
+/// The same with the ids of the changes that a watch was told of.
+fn changes(told: &[(Id, Value)]) -> Vec<(Id, Value)> {
+    let change = |(id, document): &(Id, Value)| {
+        let own = id.1 % 4096;
+        assert_ne!(own, 0, "{id:?}");
+        (Id(id.0, id.1 - own), document.clone())
+    };
+    told.iter().map(change).collect()
+}
+
 #[tokio::test]
 async fn a_change_is_one_event_on_every_replica() {
     let Some(database) = Database::migrated() else {
@@ -92,14 +102,25 @@ async fn a_change_is_one_event_on_every_replica() {
         assert!(cursor >= told(&put));
     }
     assert!(ids.is_sorted_by_key(|(id, _)| *id));
-    for reader in &mut readers {
+    let (all, some) = readers.split_at_mut(3);
+    for reader in all.iter_mut() {
         assert_eq!(next(reader, ids.len()).await, ids);
     }
+    // Each watch has ids of its own, between those of the changes, and the same on all.
+    let mut watched = Vec::new();
+    for reader in some.iter_mut() {
+        watched.push(next(reader, ids.len()).await);
+        assert_eq!(changes(&watched[0]), ids);
+        assert_eq!(watched[0], *watched.last().expect("it was pushed"));
+    }
     database.sql(&insert("100, 399", "true"));
-    let first = next(&mut readers[0], 300).await;
+    let first = next(&mut all[0], 300).await;
     assert_eq!(first[299].1, json!(399));
-    for reader in &mut readers[1..] {
+    for reader in &mut all[1..] {
         assert_eq!(next(reader, 300).await, first);
+    }
+    for reader in some {
+        assert_eq!(changes(&next(reader, 300).await), first);
     }
 }
 
@@ -122,8 +143,9 @@ async fn a_cursor_goes_on_anywhere_also_in_the_middle_of_a_transaction() {
     other.ready().await;
     database.sql(&insert("1, 1000", "n % 2 = 0"));
     let all = next(&mut all, 1000).await;
-    let on: Vec<(Id, Value)> = all.iter().skip(1).step_by(2).cloned().collect();
-    assert_eq!(next(&mut before, 500).await, on);
+    let even: Vec<(Id, Value)> = all.iter().skip(1).step_by(2).cloned().collect();
+    let on = next(&mut before, 500).await;
+    assert_eq!(changes(&on), even);
     // Where there is a watch, and where there is none yet.
     for (taken, server) in [(1, &a), (77, &b), (130, &c), (400, &a), (499, &c)] {
         let cursor = on[taken - 1].0;

@@ -20,7 +20,8 @@ async fn pages_make_up_the_whole(shelf: &mut Shelf) {
     let body = &first.body;
     let said = (&body["page"], &body["per_page"], &body["total"]);
     assert_eq!(said, (&json!(1), &json!(50), &json!(120)));
-    assert_eq!(cursor(&first), event(&made));
+    // What is listed is not told after it; ids of a relay's order have some in between.
+    assert!(cursor(&first) >= event(&made));
     let mut all = Vec::new();
     for page in 1..=3 {
         all.extend(shelf.ids(&format!("page={page}&per_page=50")).await);
