@@ -56,7 +56,7 @@ pub(super) fn run<S: FnMut(&str) + Copy, C: Future<Output = Result<(), Failure>>
         Some(url) if remote::given(matches, "url").is_none() => {
             let patience = remote::patience(matches, Lost::WhileKeysLast);
             remote::end(async {
-                let sender = connect(url, patience).await?;
+                let sender = connect(url, patience, say).await?;
                 client(Outlet::Relay(sender)).await
             })
         }
@@ -68,7 +68,11 @@ pub(super) fn run<S: FnMut(&str) + Copy, C: Future<Output = Result<(), Failure>>
     }
 }
 
-async fn connect(url: &str, patience: Patience) -> Result<Sender, Failure> {
+async fn connect(
+    url: &str,
+    patience: Patience,
+    mut say: impl FnMut(&str),
+) -> Result<Sender, Failure> {
     let limits = relay::Limits {
         entries: 1_000_000,
         timeout: ANSWER,
@@ -84,13 +88,20 @@ async fn connect(url: &str, patience: Patience) -> Result<Sender, Failure> {
         holds: true,
     };
     let since = Instant::now();
+    let mut said = String::new();
     loop {
         match Sender::connect(relay.clone(), terms).await {
             Ok(sender) => return Ok(sender),
             Err(fault) if fault.is_final || since.elapsed() >= patience.first => {
                 return Err(Failure::local(format!("--relay: {fault}")));
             }
-            Err(_) => sleep(PAUSE).await,
+            Err(fault) => {
+                if fault.words != said {
+                    say(&format!("{fault}; again in {:.1} s", PAUSE.as_secs_f64()));
+                    said = fault.words;
+                }
+                sleep(PAUSE).await;
+            }
         }
     }
 }

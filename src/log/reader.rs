@@ -430,11 +430,12 @@ impl Reader {
             // For a topic that lost nothing: just before what it has not taken.
             let mut resumed_at = kept.get(subscribed.next).map(|event| event.id.before());
             if missed > 0 {
-                resumed_at = Some(kept.floor);
-                self.notices
-                    .push_back(subscribed.lost(&kept, kept.floor, missed));
+                // What it has had elsewhere it is not told again.
+                let at = kept.floor.max(subscribed.after);
+                resumed_at = Some(at);
+                self.notices.push_back(subscribed.lost(&kept, at, missed));
                 subscribed.next = kept.first;
-                subscribed.after = kept.floor;
+                subscribed.after = at;
             }
             go_on = [go_on, resumed_at].into_iter().flatten().min();
         }
@@ -454,7 +455,7 @@ impl Reader {
             if skipped == 0 {
                 continue;
             }
-            let resumed_at = kept.cursor_before(newest);
+            let resumed_at = kept.cursor_before(newest).max(subscribed.after);
             let topic = &subscribed.topic.name;
             match self.notices.iter_mut().find(|gap| gap.topic == *topic) {
                 Some(gap) => gap.resumed_at = resumed_at,
@@ -517,6 +518,7 @@ impl Subscribed {
             topic: self.topic.name.clone(),
             reason: match is_known {
                 true => Reason::Lagged,
+                false if self.is_ahead => kept.why.1,
                 false => kept.why(self.after),
             },
             after: Some(self.after),

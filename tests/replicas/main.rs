@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use triwire::event::{Draft, EventId, Topic};
-use triwire::log::{Appended, Limits, Log, Next, Reader, Start};
+use triwire::log::{Appended, Limits, Log, Next, Reader, Reason, Start};
 use triwire::problem::Problem;
 use triwire::relay;
 use triwire::relay::memory::Memory;
@@ -117,6 +117,26 @@ async fn all_replicas_have_the_same_events_with_the_same_ids() {
     assert_eq!(b.all(), a.all());
     assert_eq!(late.all(), a.all());
     assert!(ids.is_sorted());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_from_further_on_to_one_that_loses_something_gets_nothing_twice() {
+    let memory = Memory::new(1_000);
+    memory.set_clock(1_000);
+    let a = Replica::new(&memory).await;
+    let first = a.publish("1").await.expect("it is there").last;
+    let had = EventId { ms: 1_005, ..first };
+    let mut reader = a.reader(Start::After(had));
+    a.log.lose(Reason::Relay, |topic| !topic.is_reserved());
+    for (ms, text) in [(1_002, "2"), (1_005, "3"), (1_006, "4")] {
+        memory.set_clock(ms);
+        a.publish(text).await.expect("it is there");
+    }
+    let told = rest(&mut reader);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(told[0].0, had);
+    assert!(told[0].1.contains(r#""reason":"relay""#), "{told:?}");
+    assert_eq!(told[1].1, "4");
 }
 
 #[tokio::test(start_paused = true)]
