@@ -31,7 +31,7 @@ use self::query::Query;
 use self::shared::Shared;
 use self::sql::dialect::{Flow, Statement};
 use self::subscriptions::Subscription;
-use crate::log::Log;
+use crate::log::{self, Log};
 use crate::problem::Problem;
 
 /// How many definitions there may be, and for how long those that nobody uses.
@@ -184,11 +184,7 @@ fn random(bytes: usize) -> String {
     buffer.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What versions of a definition are told apart by: the same of the same text, whatever build of this reads it (FNV-1a).
-/// No secret, and no proof of anything.
+/// What versions of a definition are told apart by: the same of the same text, whatever build of this reads it.
 fn digest(text: &[u8]) -> String {
-    let hash = text.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    format!("{hash:016x}")
+    format!("{:016x}", log::hash(text))
 }

@@ -35,7 +35,7 @@ use self::keys::Keys;
 pub use self::notice::{End, Gap, Lag, Next, Reason, Start};
 pub use self::reader::Reader;
 pub use self::scan::{Batch, Scan};
-pub use self::tell::{Told, mark};
+pub use self::tell::{Told, hash, mark};
 
 /// What the log may hold.
 #[derive(Clone, Copy, Debug)]

@@ -51,17 +51,13 @@ pub(super) struct Shared {
     heard: Mutex<Heard>,
     /// What was read of queries whose changes are on their way.
     plans: Mutex<HashMap<String, (usize, Arc<Plan>)>>,
-    settling: tokio::sync::Mutex<Settling>,
-    /// How many questions were begun whether all is here.
-    settles: Mutex<u64>,
+    /// One question whether all is here after the other, and when the last was answered.
+    settling: tokio::sync::Mutex<Option<Instant>>,
+    /// How many of them were begun.
+    settles: AtomicU64,
     is_saying: AtomicBool,
     /// Words that said nothing.
     unclear: AtomicU64,
-}
-
-#[derive(Default)]
-struct Settling {
-    last: Option<Instant>,
 }
 
 struct Heard {
@@ -102,7 +98,7 @@ impl Shared {
             }),
             plans: Mutex::default(),
             settling: tokio::sync::Mutex::default(),
-            settles: Mutex::default(),
+            settles: AtomicU64::new(0),
             is_saying: AtomicBool::new(false),
             unclear: AtomicU64::new(0),
         }
@@ -114,10 +110,6 @@ impl Shared {
 
     fn plans(&self) -> MutexGuard<'_, HashMap<String, (usize, Arc<Plan>)>> {
         self.plans.lock().expect("nothing panics under this lock")
-    }
-
-    fn settles(&self) -> MutexGuard<'_, u64> {
-        self.settles.lock().expect("nothing panics under this lock")
     }
 }
 
@@ -178,18 +170,18 @@ impl Live {
         if !self.is_shared() {
             return Ok(());
         }
-        let before = *self.shared.settles();
-        let mut turn = self.shared.settling.lock().await;
+        let before = self.shared.settles.load(Ordering::Acquire);
+        let mut last = self.shared.settling.lock().await;
         // Somebody has asked since then, and has his answer.
-        if *self.shared.settles() > before {
+        if self.shared.settles.load(Ordering::Acquire) > before {
             return Ok(());
         }
-        if let Some(last) = turn.last {
+        if let Some(last) = *last {
             tokio::time::sleep_until(last + SETTLES).await;
         }
-        *self.shared.settles() += 1;
+        self.shared.settles.fetch_add(1, Ordering::AcqRel);
         let done = self.say_it(&Said::Settle).await;
-        turn.last = Some(Instant::now());
+        *last = Some(Instant::now());
         done
     }
 
