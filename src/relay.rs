@@ -70,6 +70,8 @@ pub struct Bounds {
     pub first: Place,
     /// The place of the last entry that there ever was in this life.
     pub last: Place,
+    /// Whether nothing was ever let go in this life, as far as the broker knows.
+    pub is_whole: bool,
 }
 
 /// What was read.

@@ -28,6 +28,10 @@ const SETTLES: Duration = Duration::from_millis(20);
 /// Bytes of a part of all that there is: brokers have limits of their own.
 const PART: usize = 256 << 10;
 
+/// How often it is asked what there is, and how long an answer is waited for each time.
+const ASKS: usize = 3;
+const ANSWERED: Duration = Duration::from_secs(1);
+
 /// What is said of a definition in addition to what was asked, when all is said anew, in bytes.
 const AROUND: usize = 512;
 
@@ -44,6 +48,8 @@ enum Said {
     Whole(Part),
     /// Nothing: whoever hears it has heard all that was said before.
     Settle,
+    /// What there is, that is asked: by one who can not know all of it.
+    Ask,
 }
 
 /// What a replica knows of what is said.
@@ -65,6 +71,8 @@ struct Heard {
     gathered: Option<Vec<Change>>,
     /// The changes since something was lost, while nobody has said yet what there is.
     doubted: Option<Vec<Change>>,
+    /// The changes since it is asked what there is, while nobody has answered.
+    asked: Option<Vec<Change>>,
     /// The place of the last change.
     last: EventId,
     /// Parts that have come, by who says them.
@@ -90,6 +98,7 @@ impl Shared {
             heard: Mutex::new(Heard {
                 gathered: Some(Vec::new()),
                 doubted: None,
+                asked: None,
                 last: EventId::ZERO,
                 parts: HashMap::new(),
                 whole_at: 0,
@@ -204,6 +213,12 @@ impl Live {
         })?;
         match said {
             Said::Settle => Ok(()),
+            Said::Ask => {
+                if self.log.life() != Some(by) {
+                    self.say_whole(false);
+                }
+                Ok(())
+            }
             Said::Whole(part) => {
                 self.hear_part(by, part);
                 Ok(())
@@ -217,8 +232,9 @@ impl Live {
                     gathered.push(change);
                     return Ok(());
                 }
-                if let Some(doubted) = &mut heard.doubted {
-                    doubted.push(change.clone());
+                let Heard { doubted, asked, .. } = &mut *heard;
+                for since in [doubted, asked].into_iter().flatten() {
+                    since.push(change.clone());
                 }
                 drop(heard);
                 self.make(&change)
@@ -243,7 +259,9 @@ impl Live {
     fn hear_part(self: &Arc<Live>, by: &str, part: Part) {
         let mut heard = self.shared.heard();
         let is_last = part.is_last();
-        let is_wanted = heard.gathered.is_some() || heard.doubted.is_some() && part.anew;
+        let is_answer = heard.asked.is_some() && self.log.life() != Some(by);
+        let is_wanted =
+            heard.gathered.is_some() || is_answer || heard.doubted.is_some() && part.anew;
         if is_last {
             heard.whole_at = heard.entries;
         }
@@ -266,10 +284,16 @@ impl Live {
         }
         let parts = heard.parts.remove(by).unwrap_or_default();
         heard.parts.clear();
-        let waiting = heard.gathered.take().into_iter().flatten();
-        let waiting: Vec<Change> = waiting
-            .chain(heard.doubted.take().into_iter().flatten())
-            .collect();
+        let Heard {
+            gathered,
+            doubted,
+            asked,
+            ..
+        } = &mut *heard;
+        let waiting = [gathered.take(), doubted.take(), asked.take()];
+        let mut waiting: Vec<Change> = waiting.into_iter().flatten().flatten().collect();
+        waiting.sort_by_key(|change| change.place);
+        waiting.dedup_by_key(|change| change.place);
         drop(heard);
         let whole = Whole::of(parts);
         let of = whole.of;
@@ -285,9 +309,16 @@ impl Live {
         }
     }
 
-    /// All that the relay has is here: what there is, is what was said so far.
-    fn heard_all(self: &Arc<Live>) {
-        let gathered = self.shared.heard().gathered.take();
+    /// All that the relay has is here: what there is, is what was said so far, unless somebody has taken out what was said
+    /// before and nobody has said it all since.
+    fn heard_all(self: &Arc<Live>, is_whole: bool) {
+        let mut heard = self.shared.heard();
+        let gathered = heard.gathered.take();
+        if gathered.is_some() && !is_whole {
+            heard.asked = Some(Vec::new());
+            tokio::spawn(ask(Arc::downgrade(self)));
+        }
+        drop(heard);
         self.make_all(gathered.into_iter().flatten());
         if self.shared.heard().doubted.is_some() {
             self.say_whole(true);
@@ -307,18 +338,24 @@ impl Live {
         let mut heard = self.shared.heard();
         heard.entries = entries;
         let patience = retained / ANEW + heard.patience % (retained / ANEW / 2).max(1);
-        let is_due = entries - heard.whole_at > patience && heard.gathered.is_none();
+        let is_due = entries - heard.whole_at > patience;
         drop(heard);
         if is_due {
             self.say_whole(false);
         }
     }
 
-    /// Says all that there is; what it is, is seen before anything else is heard.
+    /// Says all that there is, if that is known; what it is, is seen before anything else is heard.
     fn say_whole(self: &Arc<Live>, anew: bool) {
         let heard = self.shared.heard();
-        let of = heard.last;
+        let (of, is_known) = (
+            heard.last,
+            heard.gathered.is_none() && heard.asked.is_none(),
+        );
         drop(heard);
+        if !is_known {
+            return;
+        }
         if self.shared.is_saying.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -343,6 +380,25 @@ impl Live {
     }
 }
 
+/// Asks what there is, until there is an answer or it is clear that nobody has one.
+async fn ask(live: Weak<Live>) {
+    let mut asks = 0;
+    while let Some(live) = live.upgrade()
+        && live.shared.heard().asked.is_some()
+    {
+        if asks == ASKS {
+            live.shared.heard().asked = None;
+            return;
+        }
+        // What is not heard here is asked again.
+        if live.say_it(&Said::Ask).await.is_ok() {
+            asks += 1;
+        }
+        drop(live);
+        tokio::time::sleep(ANSWERED).await;
+    }
+}
+
 /// Hears for it.
 struct Hearing(Weak<Live>);
 
@@ -363,8 +419,8 @@ impl Party for Hearing {
         self.with(|live| live.passed(entries, retained));
     }
 
-    fn caught_up(&self) {
-        self.with(Live::heard_all);
+    fn caught_up(&self, is_whole: bool) {
+        self.with(|live| live.heard_all(is_whole));
     }
 
     fn lost(&self) {

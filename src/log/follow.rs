@@ -66,8 +66,8 @@ pub trait Party: Send + Sync {
     /// So many entries were read in all, of which the relay retains about so many: what nobody says anew is forgotten.
     fn passed(&self, _entries: u64, _retained: u64) {}
 
-    /// All that the relay has is here.
-    fn caught_up(&self) {}
+    /// All that the relay has is here; whether that is all that there ever was in it, as far as it is known.
+    fn caught_up(&self, _is_whole: bool) {}
 
     /// Something that was said is lost, and nobody knows what.
     fn lost(&self) {}

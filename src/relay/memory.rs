@@ -94,6 +94,17 @@ impl Memory {
         });
     }
 
+    /// Takes all but the newest so many away, as anybody can.
+    pub fn trim(&self, most: usize) {
+        self.change(|kept| {
+            while kept.entries.len() > most {
+                if let Some((place, _)) = kept.entries.pop_front() {
+                    kept.first = place;
+                }
+            }
+        });
+    }
+
     /// Sets its clock, in milliseconds.
     pub fn set_clock(&self, ms: u64) {
         self.change(|kept| kept.clock_ms = ms);
@@ -178,6 +189,7 @@ impl Reading for Connection {
             epoch: kept.epoch.to_string(),
             first: kept.first,
             last: kept.last,
+            is_whole: kept.first == Place::default(),
         });
         ready(bounds).boxed()
     }

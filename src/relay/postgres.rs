@@ -220,12 +220,9 @@ impl Follows {
         let values: [&(dyn ToSql + Sync); 3] = [&self.session.name, &ms, &number];
         let rows = self.session.client.query(&self.read, &values).await;
         let rows = rows.map_err(|error| fault(&error))?;
-        let head = rows.first().map(bounds).ok_or_else(gone)?;
-        if self
-            .epoch
-            .as_ref()
-            .is_some_and(|epoch| *epoch != head.epoch)
-        {
+        let head = rows.first().ok_or_else(gone)?;
+        let (epoch, first): (&str, Place) = (head.get(0), place(head.get(1), head.get(2)));
+        if self.epoch.as_ref().is_some_and(|known| known != epoch) {
             return Err(gone());
         }
         let entry = |row: &Row| {
@@ -237,7 +234,7 @@ impl Follows {
         };
         Ok(Batch {
             entries: rows.iter().filter_map(entry).collect(),
-            is_lossy: head.first > after,
+            is_lossy: first > after,
         })
     }
 }
@@ -344,6 +341,7 @@ fn bounds(row: &Row) -> Bounds {
         epoch: row.get(0),
         first: place(row.get(1), row.get(2)),
         last: place(row.get(3), row.get(4)),
+        is_whole: row.get(5),
     }
 }
 

@@ -272,6 +272,7 @@ impl Reading for Connected {
             let ends = self.ends().await?;
             (self.life, self.looked) = (Some(epoch.clone()), Instant::now());
             Ok(Bounds {
+                is_whole: ends.as_ref().is_none_or(|ends| ends.floor.is_none()),
                 epoch,
                 first: ends
                     .as_ref()

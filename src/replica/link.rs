@@ -101,6 +101,7 @@ impl Link {
         let mut follower = Applying {
             link: self.clone(),
             publishers: Publishers::default(),
+            is_whole: false,
         };
         let wait = self.limits.timeout;
         tokio::select! {
@@ -273,11 +274,15 @@ fn too_large(size: usize, most: usize) -> Problem {
 struct Applying {
     link: Arc<Link>,
     publishers: Publishers,
+    /// Whether nothing was gone yet where it began.
+    is_whole: bool,
 }
 
 impl Follower for Applying {
     fn begin(&mut self, bounds: &Bounds) -> Place {
         self.link.log.begin_after(bounds.first);
+        self.is_whole = bounds.is_whole;
+        *self.link.away() = Some("what it has is not all here yet".to_owned());
         bounds.first
     }
 
@@ -293,7 +298,9 @@ impl Follower for Applying {
 
     fn is_caught_up(&mut self) {
         let was_away = self.link.away().take();
-        self.link.log.tell_parties(|party| party.caught_up());
+        self.link
+            .log
+            .tell_parties(|party| party.caught_up(self.is_whole));
         self.link.is_caught_up.send_replace(true);
         if was_away.is_some() {
             tracing::info!("relay {}: all that it has is here", self.link.relay.kind());

@@ -140,6 +140,12 @@ impl Broker {
         relay::open(&self.url, Stream::Events, limits).expect("a good URL")
     }
 
+    /// Whether it says that it has let go of nothing.
+    pub async fn is_whole(&self, limits: Limits) -> bool {
+        let mut reading = self.relay(limits).reading().await.expect("it is there");
+        reading.bounds().await.expect("it answers").is_whole
+    }
+
     /// Appends by a connection of its own, as another program may.
     pub async fn put(&self, entries: &[&[u8]]) {
         let mut writing = self.relay(limits()).writing().await.expect("it is there");

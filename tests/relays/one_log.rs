@@ -166,6 +166,7 @@ async fn who_was_cut_off_for_too_long_has_a_gap() {
     let first = a.publish("first").await.expect("it is there").last;
     b.has(first).await;
     let mut reader = b.reader(Start::Head);
+    assert!(broker.is_whole(few).await);
     cable.cut();
     b.goes_away().await;
     let mut last = first;
@@ -173,6 +174,7 @@ async fn who_was_cut_off_for_too_long_has_a_gap() {
         let done = a.publish(&number.to_string()).await;
         last = done.expect("it is there").last;
     }
+    assert!(!broker.is_whole(few).await);
     cable.mend();
     b.has(last).await;
     let told = rest(&mut reader);

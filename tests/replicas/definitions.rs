@@ -337,6 +337,21 @@ async fn a_late_one_knows_what_was_said_before_all_that_the_relay_retains() {
 }
 
 #[tokio::test]
+async fn a_late_one_asks_for_what_somebody_has_taken_out_of_the_relay() {
+    let memory = Memory::new(1_000);
+    let a = Replica::new(&memory).await;
+    a.table("t").await.expect("it is new");
+    a.query("q", "select count(*) as n from t")
+        .await
+        .expect("the table is there");
+    memory.trim(0);
+    a.query("p", "select 1").await.expect("it is new");
+    let late = Replica::new(&memory).await;
+    until("it has asked", || late.defined() == a.defined()).await;
+    assert_eq!(late.defined()["queries"].as_array().map(Vec::len), Some(2));
+}
+
+#[tokio::test]
 async fn what_the_relay_forgets_the_replicas_know() {
     let memory = Memory::new(1_000);
     let (a, b) = (Replica::new(&memory).await, Replica::new(&memory).await);

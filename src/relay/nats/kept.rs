@@ -165,6 +165,7 @@ impl Kept {
             epoch: self.life.to_string(),
             first,
             last,
+            is_whole: state.messages == state.last_sequence,
         })
     }
 

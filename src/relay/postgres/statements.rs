@@ -15,7 +15,9 @@ pub(super) const BEGIN: &str = "
     on conflict (name) do nothing";
 
 pub(super) const BOUNDS: &str = "
-    select epoch, first_ms, first_number, ms, number from triwire_relay.streams where name = $1";
+    select epoch, first_ms, first_number, ms, number,
+        entries = 0 or exists (select 1 from triwire_relay.entries where stream = $1 and nth = 1)
+    from triwire_relay.streams where name = $1";
 
 /// The next entries, a thousand of them or 8 MiB, and what the stream is then.
 pub(super) const READ: &str = "
