@@ -53,8 +53,8 @@ pub trait Api: Send + Sync {
     /// The paths that it answers and the methods that they take, with what `/openapi.json` says of each.
     fn paths(&self) -> &'static [Path];
 
-    /// Whether it answers while the server drains.
-    fn answers_while_draining(&self) -> bool {
+    /// Whether what is asked is about the server itself: it is answered also while that starts and drains.
+    fn is_about_the_server(&self) -> bool {
         false
     }
 
@@ -109,18 +109,34 @@ pub struct Services {
 /// Whether the server is fit to be sent requests.
 #[derive(Debug, Default)]
 pub struct Health {
+    starting: AtomicBool,
     draining: AtomicBool,
 }
 
 impl Health {
+    /// The log is not all here, so that nothing can be told from it: the server answers only what is asked about itself
+    /// until it is.
+    pub fn start(&self) {
+        self.starting.store(true, Ordering::Release);
+    }
+
+    /// All is here.
+    pub fn started(&self) {
+        self.starting.store(false, Ordering::Release);
+    }
+
     /// From now on the server answers only what is asked about itself.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
     }
 
-    /// Whether it is leaving.
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+    /// Why it answers only what is asked about itself, if it does.
+    pub fn busy(&self) -> Option<&'static str> {
+        match (&self.draining, &self.starting) {
+            (draining, _) if draining.load(Ordering::Acquire) => Some("draining"),
+            (_, starting) if starting.load(Ordering::Acquire) => Some("starting"),
+            _ => None,
+        }
     }
 }
 

@@ -132,8 +132,8 @@ impl Target {
         }
     }
 
-    fn answers_while_draining(self) -> bool {
-        matches!(self, Target::Api(api, _) if api.answers_while_draining())
+    fn is_about_the_server(self) -> bool {
+        matches!(self, Target::Api(api, _) if api.is_about_the_server())
     }
 }
 
@@ -245,10 +245,10 @@ impl Routes {
             let allow = target.map_or(HeaderValue::from_static("GET, HEAD"), Target::allow);
             return Ok(Admitted::Answer(options(allow, head, source)));
         }
-        let draining = self.context.health.is_draining()
-            && !target.is_some_and(Target::answers_while_draining);
-        if draining || standing == Standing::TooMany {
-            let reason = if draining { "draining" } else { "full" };
+        let is_about_us = target.is_some_and(Target::is_about_the_server);
+        let busy = self.context.health.busy().filter(|_| !is_about_us);
+        let busy = busy.or((standing == Standing::TooMany).then_some("full"));
+        if let Some(reason) = busy {
             return self.busy(head, reason).map(Admitted::Answer);
         }
         let target = target.ok_or_else(|| unknown(path))?;

@@ -35,7 +35,7 @@ impl Api for Metrics {
         }]
     }
 
-    fn answers_while_draining(&self) -> bool {
+    fn is_about_the_server(&self) -> bool {
         true
     }
 

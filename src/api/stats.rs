@@ -211,7 +211,7 @@ impl Api for Seen {
         ]
     }
 
-    fn answers_while_draining(&self) -> bool {
+    fn is_about_the_server(&self) -> bool {
         true
     }
 
@@ -222,19 +222,29 @@ impl Api for Seen {
     ) -> BoxFuture<'a, Result<Response<Body>, Problem>> {
         std::future::ready(match request.uri().path() {
             "/stats" => stats(request.uri().query(), &context.stats),
-            "/readyz" if context.health.is_draining() => Err(Problem::unavailable(
-                "draining",
-                "the server is draining; use another",
-            )),
-            "/readyz" => {
-                let ready = context.stats.log.ready();
-                ready
-                    .and_then(|()| context.collections.ready())
-                    .map(|()| well())
-            }
+            "/readyz" => ready(context).map(|()| well()),
             _ => Ok(well()),
         })
         .boxed()
+    }
+}
+
+fn ready(context: &Context) -> Result<(), Problem> {
+    let busy = context.health.busy();
+    if busy == Some("draining") {
+        return Err(Problem::unavailable(
+            "draining",
+            "the server is draining; use another",
+        ));
+    }
+    context.stats.log.ready()?;
+    context.collections.ready()?;
+    match busy {
+        None => Ok(()),
+        Some(reason) => Err(Problem::unavailable(
+            reason,
+            format!("the server is {reason}, what the relay has is not all here yet; use another"),
+        )),
     }
 }
 
@@ -326,7 +336,7 @@ fn describe_healthz() -> Value {
 
 fn describe_readyz() -> Value {
     json!({
-        "summary": "Whether the server wants requests: not while it drains, nor while its relay or the database of its documents is away",
+        "summary": "Whether the server wants requests: not while it starts or drains, nor while its relay or the database of its documents is away",
         "responses": { "200": answer("It does", WELL, text()) },
     })
 }

@@ -9,6 +9,7 @@ mod settings;
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -174,6 +176,7 @@ fn serve(
     let stats = Stats::new(&name, counts.clone(), log.clone(), bridges.counts());
     let stats = Arc::new(stats);
     let timeplus = Registry::new(settings::timeplus_limits(config));
+    let health = Arc::new(Health::default());
     let routes = Arc::new(Routes {
         access: access.clone(),
         context: Context {
@@ -183,7 +186,7 @@ fn serve(
             live: live.clone(),
             cuts: Cuts::new(config.limits.cut_keys),
             stats: stats.clone(),
-            health: Arc::new(Health::default()),
+            health: health.clone(),
             keys: keys(config),
             timeplus: timeplus.clone(),
         },
@@ -204,31 +207,51 @@ fn serve(
     };
     runtime.block_on(async {
         let (drain, cut) = signals()?;
-        if let Some(replicated) = replicated {
-            tokio::select! {
-                begun = replicated.begin(&stats) => begun?,
-                // It may wait for ever, and there is nobody to send away.
-                () = drain.notified() => return Ok(()),
-            }
-        }
-        live.restore(stored.unwrap_or_default()).await;
-        bridges.start(config, &services.publisher);
-        tokio::spawn(live.tidy());
-        tokio::spawn(announcer.tidy());
-        tokio::spawn(timeplus.tidy());
-        tokio::spawn(stats.publish_while_read());
-        if let Some(every) = config.metrics_every {
-            let (log, name) = (log.clone(), name.clone());
-            tokio::spawn(async move {
-                if let Err(error) = machine::run(log, name, every).await {
-                    tracing::warn!("metrics: {error}; nothing is published there");
-                }
-            });
-        }
         tokio::spawn(identities.watch(access));
-        say_what_lasts(config, place.as_deref());
-        say_ready(config.log_format, &name, &facts);
-        server::run(server, drain_on(drain), drain_on(cut)).await
+        let mut beginning = pin!(async {
+            if let Some(replicated) = replicated {
+                replicated.begin(&stats).await?;
+            }
+            live.restore(stored.unwrap_or_default()).await;
+            bridges.start(config, &services.publisher);
+            tokio::spawn(live.tidy());
+            tokio::spawn(announcer.tidy());
+            tokio::spawn(timeplus.tidy());
+            tokio::spawn(stats.publish_while_read());
+            if let Some(every) = config.metrics_every {
+                let (log, name) = (log.clone(), name.clone());
+                tokio::spawn(async move {
+                    if let Err(error) = machine::run(log, name, every).await {
+                        tracing::warn!("metrics: {error}; nothing is published there");
+                    }
+                });
+            }
+            health.started();
+            say_what_lasts(config, place.as_deref());
+            say_ready(config.log_format, &name, &facts);
+            std::io::Result::Ok(())
+        });
+        // Who comes meanwhile is served a moment later.
+        let begun = tokio::select! {
+            begun = timeout(config.relaying.timeout, &mut beginning) => begun,
+            () = drain.notified() => return Ok(()),
+        };
+        if let Ok(begun) = begun {
+            begun?;
+            return server::run(server, drain_on(drain), drain_on(cut)).await;
+        }
+        // It may last, and whoever watches the server has to know that it lives.
+        health.start();
+        tracing::warn!(
+            "not all of the log is here yet: until it is, only what is asked about this server is answered: {}",
+            addresses(&facts)
+        );
+        let mut running = pin!(server::run(server, drain_on(drain), drain_on(cut)));
+        tokio::select! {
+            begun = &mut beginning => begun?,
+            done = &mut running => return done,
+        }
+        running.await
     })
 }
 
@@ -282,20 +305,21 @@ fn say_ready(format: LogFormat, name: &str, listeners: &[ListenerFacts]) {
             )
         }
         LogFormat::Human => {
-            let scheme = |l: &ListenerFacts| if l.tls { "https" } else { "http" };
-            let list: Vec<String> = listeners
-                .iter()
-                .map(|l| format!("{} {}://{}", l.name, scheme(l), l.addr))
-                .collect();
-            writeln!(
-                stdout,
-                "triwire {} is ready: {}",
-                env!("CARGO_PKG_VERSION"),
-                list.join(", ")
-            )
+            let version = env!("CARGO_PKG_VERSION");
+            let addresses = addresses(listeners);
+            writeln!(stdout, "triwire {version} is ready: {addresses}")
         }
     };
     let _ = stdout.flush();
+}
+
+fn addresses(listeners: &[ListenerFacts]) -> String {
+    let scheme = |l: &ListenerFacts| if l.tls { "https" } else { "http" };
+    let list: Vec<String> = listeners
+        .iter()
+        .map(|l| format!("{} {}://{}", l.name, scheme(l), l.addr))
+        .collect();
+    list.join(", ")
 }
 
 fn log_to_stderr(format: LogFormat) {

@@ -1,13 +1,15 @@
 //! Real servers: what they say of the broker, and what who publishes and who reads is told.
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
-use std::process::{Command, Stdio};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::broker::Broker;
+use crate::support::raw::{Answer, Peer};
 use crate::support::server::{BINARY, LISTENERS, PATIENCE, Server, new_dir};
 
 fn serve(broker: &Broker, name: &str) -> Server {
@@ -92,6 +94,10 @@ fn until(server: &Server, method: &str, path: &str, status: u16) -> Value {
 fn events(server: &Server) -> Vec<(String, String)> {
     let (status, answer) = asked(server, "GET", "/poll?topic=a&after=0-0&timeout=1", "");
     assert_eq!(status, 200, "{answer}");
+    ids_and_data(&answer)
+}
+
+fn ids_and_data(answer: &Value) -> Vec<(String, String)> {
     let events = answer["events"].as_array().expect("a list");
     let word = |event: &Value, key: &str| event[key].as_str().expect("text").to_owned();
     events
@@ -138,14 +144,23 @@ async fn two_servers_are_one_and_say_when_the_broker_is_away() {
     }
     assert_eq!(events(&a), all);
     assert_eq!(events(&b), all);
-    // And one that comes while nobody is there waits.
+    // And one that comes while nobody is there waits, and is watched meanwhile.
     control.kill().await;
-    let url = broker.url.clone();
-    let starting = tokio::task::spawn_blocking(move || serve(&Broker { url }, "late"));
     until(&a, "GET", "/readyz", 503);
+    let mut late = Waiting::on(&broker.url);
+    let http1 = late.address();
     control.start().await;
-    let late = starting.await.expect("it starts");
-    assert_eq!(events(&late), all);
+    let began = Instant::now();
+    while get(http1, "/readyz", "").status != 200 {
+        assert!(
+            began.elapsed() < PATIENCE,
+            "{:?}",
+            get(http1, "/readyz", "")
+        );
+    }
+    let told = get(http1, "/poll?topic=a&after=0-0&timeout=1", "").body;
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    assert_eq!(ids_and_data(&told), all);
 }
 
 #[test]
@@ -201,6 +216,74 @@ fn what_is_defined_on_one_server_is_there_on_all() {
     }
 }
 
+/// A server that has not begun to serve.
+struct Waiting {
+    child: Child,
+    dir: PathBuf,
+    lines: Box<dyn Iterator<Item = String>>,
+    seen: Vec<String>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+impl Waiting {
+    fn on(relay: &str) -> Waiting {
+        let dir = new_dir();
+        let mut serve = Command::new(BINARY);
+        serve.arg("serve").arg("--certs").arg(dir.join("certs"));
+        for name in LISTENERS {
+            serve.args([format!("--{name}"), "127.0.0.1:0".into()]);
+        }
+        serve.args(["--relay-timeout", "1s", "--relay", relay]);
+        let serve = serve.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = serve.spawn().expect("it starts");
+        let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let lines = Box::new(lines.map_while(Result::ok));
+        Waiting {
+            child,
+            dir,
+            lines,
+            seen: Vec::new(),
+        }
+    }
+
+    /// A line that it says with this in it, sooner or later.
+    fn said(&mut self, part: &str) -> String {
+        let is_it = |line: &String| line.contains(part);
+        while !self.seen.iter().any(is_it) {
+            let line = self.lines.next();
+            self.seen.push(line.expect("it says so before it ends"));
+        }
+        self.seen
+            .iter()
+            .find(|line| is_it(line))
+            .cloned()
+            .expect("it is seen")
+    }
+
+    /// Where it listens, once it says so.
+    fn address(&mut self) -> SocketAddr {
+        let line = self.said("only what is asked about this server");
+        let rest = line.split("http1 http://").nth(1).expect("its addresses");
+        let address = rest.split(',').next().expect("a beginning");
+        address.parse().expect("an address")
+    }
+}
+
+fn get(from: SocketAddr, path: &str, headers: &str) -> Answer {
+    let mut peer = Peer::cleartext(from);
+    peer.say(format!(
+        "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n"
+    ));
+    peer.answer()
+}
+
 #[test]
 fn a_server_says_for_what_it_waits() {
     let Some(broker) = Broker::shared() else {
@@ -209,22 +292,24 @@ fn a_server_says_for_what_it_waits() {
     // Accepted by the kernel, and answered by nobody.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = silent.local_addr().expect("it is bound").port();
-    let dir = new_dir();
-    let mut serve = Command::new(BINARY);
-    serve.arg("serve").arg("--certs").arg(dir.join("certs"));
-    for name in LISTENERS {
-        serve.args([format!("--{name}"), "127.0.0.1:0".into()]);
+    let mut server = Waiting::on(&broker.by(&format!("localhost:{port}")).url);
+    assert!(server.said("it is tried again").contains("relay "));
+    // It lives, and says what is wrong.
+    let http1 = server.address();
+    assert_eq!(get(http1, "/healthz", "").status, 200);
+    assert_eq!(get(http1, "/stats", "").status, 200);
+    assert_eq!(get(http1, "/metrics", "").status, 200);
+    let ready = get(http1, "/readyz", "");
+    assert_eq!(ready.status, 503);
+    assert!(ready.body.contains("relay-away"), "{}", ready.body);
+    // An EventSource gives up on any other status.
+    let reader = get(http1, "/events?topic=a", "accept: text/event-stream\r\n");
+    assert_eq!(reader.status, 200);
+    let is_busy = |body: &str| body.contains("event: busy") && body.contains("starting");
+    assert!(is_busy(&reader.body), "{}", reader.body);
+    for path in ["/poll?topic=a", "/queries", "/"] {
+        let answer = get(http1, path, "");
+        assert_eq!(answer.status, 503, "{path}");
+        assert_ne!(answer.header("retry-after"), "", "{path}");
     }
-    serve.args(["--relay-timeout", "1s", "--relay"]);
-    serve.arg(broker.by(&format!("localhost:{port}")).url);
-    let mut child = serve.stderr(Stdio::piped()).spawn().expect("it starts");
-    let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-    let mut lines = lines.map_while(Result::ok);
-    let said = lines.find(|line| line.contains("it is tried again"));
-    let is_waiting = child.try_wait().expect("it can be waited for").is_none();
-    let _ = child.kill();
-    let _ = child.wait();
-    let _ = std::fs::remove_dir_all(dir);
-    assert!(said.is_some_and(|line| line.contains("relay ")));
-    assert!(is_waiting);
 }
