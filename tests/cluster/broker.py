@@ -54,6 +54,10 @@ class Redis(Broker):
     def url(self, port=None):
         return f"redis://127.0.0.1:{port or self.port}"
 
+    def trim(self):
+        """Lets go of all that there is."""
+        self.cli("XTRIM", "{triwire}:events", "MAXLEN", 0)
+
     def cli(self, *words):
         argv = [program("redis-cli"), "-p", str(self.port), *map(str, words)]
         return subprocess.run(argv, capture_output=True, text=True, timeout=20).stdout.strip()
@@ -70,6 +74,18 @@ class Nats(Broker):
 
     def url(self, port=None):
         return f"nats://127.0.0.1:{port or self.port}"
+
+    def trim(self):
+        """Lets go of all that there is, by NATS' own protocol."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
+            asked = b"CONNECT {\"verbose\":false}\r\nSUB answer 1\r\nPUB $JS.API.STREAM.PURGE.triwire-events answer 0\r\n\r\n"
+            connection.sendall(asked)
+            said = b""
+            while b'"success"' not in said:
+                more = connection.recv(4096)
+                assert more and b'"error"' not in said, said
+                said += more
+            assert b'"success":true' in said, said
 
     def _answers(self):
         try:
@@ -104,6 +120,14 @@ class Postgres(Broker):
         """At once, and all of its processes: what it has not written is not written."""
         self.process.child.send_signal(signal.SIGQUIT)
         self.process.child.wait()
+
+    def trim(self):
+        """Lets go of all that there is, as servers let go of what is too much."""
+        gone = "delete from triwire_relay.entries where stream = 'triwire:events' returning ms, number"
+        newest = "select ms, number from gone order by ms desc, number desc limit 1"
+        begin = f"update triwire_relay.streams s set first_ms = n.ms, first_number = n.number from ({newest}) n"
+        sql = f"with gone as ({gone}) {begin} where s.name = 'triwire:events'"
+        subprocess.run([self._bin("psql"), "-qX", "-v", "ON_ERROR_STOP=1", self.url(), "-c", sql], check=True)
 
     def _answers(self):
         asked = [self._bin("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]

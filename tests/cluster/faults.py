@@ -228,7 +228,7 @@ def trim_behind_a_replica(stage):
     replica = stage.any_replica()
     replica.wire.cut()
     stage.wait(2, 3)
-    stage.cluster.broker.cli("XTRIM", "{triwire}:events", "MAXLEN", 0)
+    stage.cluster.broker.trim()
     replica.wire.mend()
     return replica.name
 
@@ -337,14 +337,12 @@ FAULTS = {
     "two replicas with one name": two_of_one_name,
     "clocks apart": clocks_apart,
 }
-#: What can be done by Redis' own means alone.
-OF_REDIS = ("trimmed while it was cut",)
 QUICK = ("kill -9 a replica", "the broker stops and starts", "the broker loses its data", "a replica cut from the broker", "rolling restart")
 
 
-def schedule(seed, quick, only, relay):
+def schedule(seed, quick, only):
     """The order of the faults; the first row is without one."""
-    names = [name for name in FAULTS if name != "none" and (relay == "redis" or name not in OF_REDIS)]
+    names = [name for name in FAULTS if name != "none"]
     if quick:
         names = list(QUICK)
     if only:
@@ -369,7 +367,7 @@ def main():
     try:
         stage.begin()
         print(head(), flush=True)
-        for name in schedule(asked.seed, asked.quick, asked.only, asked.relay):
+        for name in schedule(asked.seed, asked.quick, asked.only):
             stage.row(name, FAULTS[name])
         is_well = not any(row["wrong"] or row["late"] for row in stage.rows)
     except (AssertionError, TimeoutError) as error:
