@@ -40,7 +40,7 @@ pub enum Fault {
     Untrusted,
     /// The port does not speak what was asked for.
     Protocol,
-    /// The server is full or draining, and said so on a stream.
+    /// The server is full, draining or starting, and said so on a stream.
     Busy,
     /// The server said no (RFC 9110, 15.5 and 15.6).
     Refused(StatusCode),

@@ -71,7 +71,7 @@ pub enum Item {
     },
     /// The server lives.
     Alive,
-    /// The server is full or draining, and asks to come back.
+    /// The server is full, draining or starting, and asks to come back.
     Busy {
         /// After how long.
         retry: Option<Duration>,
