@@ -3,6 +3,9 @@
 //!
 //! It merges its topics by the log's order. Not `Clone`: two readers are two seats.
 
+mod loss;
+mod topics;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,15 +14,15 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::Log;
 use super::guide::{Guide, News, Ringer};
-use super::kept::{Kept, TopicLog};
-use super::notice::{End, Gap, Lag, Next, Reason, Start};
-use super::{Log, State};
+use super::kept::TopicLog;
+use super::notice::{End, Gap, Lag, Next};
 use crate::bundle::{Bell, Look};
 use crate::counts::Seat;
-use crate::event::{Event, EventId, Framing, Topic};
-use crate::problem::Problem;
+use crate::event::{Event, EventId, Framing};
 
+/// A topic that is read, and the place of its reader there.
 struct Subscribed {
     topic: Arc<TopicLog>,
     key: usize,
@@ -89,130 +92,9 @@ impl Reader {
         self.guide.as_ref().is_some_and(|guide| guide.decides())
     }
 
-    /// Adds topics; those that it reads already stay where they are. Returns the cursor after which nothing of
-    /// the new ones will be missed without a notice.
-    ///
-    /// # Errors
-    /// 400 when they would be too many; then none is added.
-    pub fn subscribe(&mut self, topics: &[Topic], start: Start) -> Result<EventId, Problem> {
-        let fresh = self.check_room(topics)?;
-        let log = self.log.clone();
-        let mut state = log.state();
-        // A cursor beyond the head is not of this log. It must not be kept: once the head has passed it,
-        // it would look like one, and what was in between would be skipped.
-        let honest = match start {
-            Start::After(cursor) => cursor <= state.head || log.may_come_to(state.head, cursor),
-            Start::Head => true,
-            Start::Unknown => false,
-        };
-        let head = state.head;
-        let (told, joined) = (self.notices.len(), self.subscribed.len());
-        for topic in fresh {
-            self.join(&mut state, topic, start, honest);
-        }
-        drop(state);
-        if self.lag == Lag::Latest && self.notices.len() > told {
-            // What it read before has lost nothing by this cursor.
-            self.skip_to_newest(joined, Reason::Expired);
-        }
-        let lowest = self
-            .notices
-            .iter()
-            .skip(told)
-            .map(|gap| gap.resumed_at)
-            .min();
-        Ok(match start {
-            Start::Head => head,
-            Start::After(cursor) if honest => cursor,
-            _ => lowest.unwrap_or(head),
-        })
-    }
-
-    /// Those of the topics that it does not read yet, each once.
-    ///
-    /// # Errors
-    /// 400 when they would be too many.
-    pub fn check_room<'t>(&self, topics: &'t [Topic]) -> Result<Vec<&'t Topic>, Problem> {
-        let mut fresh: Vec<&Topic> = topics.iter().filter(|t| !self.reads(t)).collect();
-        fresh.sort();
-        fresh.dedup();
-        let limit = self.log.limits.reader_topics;
-        if self.subscribed.len() + fresh.len() > limit {
-            let detail =
-                format!("a reader may have {limit} topics (reader-topics); open another stream");
-            return Err(Problem::bad_request("too-many-topics", detail));
-        }
-        Ok(fresh)
-    }
-
-    /// Like [`Reader::subscribe`], for a reader that has just been made: its cursor becomes the one returned.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn begin(&mut self, topics: &[Topic], start: Start) -> Result<EventId, Problem> {
-        self.cursor = self.subscribe(topics, start)?;
-        Ok(self.cursor)
-    }
-
     /// Says that it has nothing after this cursor yet: its guide tells it what was between.
     pub fn hold(&mut self, cursor: EventId) {
         self.cursor = cursor;
-    }
-
-    fn join(&mut self, state: &mut State, name: &Topic, start: Start, honest: bool) {
-        let topic = self.log.topic(state, name);
-        let kept = topic.kept();
-        let (next, after) = match start {
-            Start::Head => (kept.end(), state.head),
-            Start::After(cursor) if honest => (kept.after(cursor), cursor),
-            _ => (kept.first, kept.floor),
-        };
-        let lost = match start {
-            Start::Head | Start::After(EventId::ZERO) => false,
-            Start::After(cursor) => !honest || cursor < kept.floor,
-            Start::Unknown => true,
-        };
-        if lost {
-            let after = match start {
-                Start::After(cursor) => Some(cursor),
-                _ => None,
-            };
-            self.notices.push_back(Gap {
-                topic: name.clone(),
-                reason: after.map_or(Reason::Expired, |cursor| kept.why(cursor)),
-                after,
-                resumed_at: kept.floor,
-                missed: None,
-                go_on: None,
-            });
-        }
-        drop(kept);
-        let key = topic.listeners[self.shard].add(self.bell.clone());
-        self.subscribed.push(Subscribed {
-            is_ahead: after > state.head,
-            topic,
-            key,
-            next,
-            after,
-        });
-    }
-
-    /// Leaves topics; what it does not read is not an error.
-    pub fn unsubscribe(&mut self, topics: &[Topic]) {
-        let log = self.log.clone();
-        let shard = self.shard;
-        self.subscribed.retain(|s| {
-            let stays = !topics.contains(&s.topic.name);
-            if !stays {
-                s.leave(&log, shard);
-            }
-            stays
-        });
-        self.notices.retain(|gap| !topics.contains(&gap.topic));
-    }
-
-    fn reads(&self, topic: &Topic) -> bool {
-        self.subscribed.iter().any(|s| s.topic.name == *topic)
     }
 
     /// Its seat, which counts what the wire writes.
@@ -415,62 +297,6 @@ impl Reader {
         Next::Event(event)
     }
 
-    fn lagged(&mut self) {
-        if self.lag == Lag::Latest {
-            return self.skip_to_newest(0, Reason::Lagged);
-        }
-        // Nothing is appended meanwhile: an event of a topic that was looked at already could otherwise be lower than
-        // the place to go on at, and be lost by it.
-        let log = self.log.clone();
-        let _order = log.state();
-        let mut go_on: Option<EventId> = None;
-        for subscribed in &mut self.subscribed {
-            let kept = subscribed.topic.kept();
-            let missed = kept.first.saturating_sub(subscribed.next);
-            // For a topic that lost nothing: just before what it has not taken.
-            let mut resumed_at = kept.get(subscribed.next).map(|event| event.id.before());
-            if missed > 0 {
-                // What it has had elsewhere it is not told again.
-                let at = kept.floor.max(subscribed.after);
-                resumed_at = Some(at);
-                self.notices.push_back(subscribed.lost(&kept, at, missed));
-                subscribed.next = kept.first;
-                subscribed.after = at;
-            }
-            go_on = [go_on, resumed_at].into_iter().flatten().min();
-        }
-        if self.lag == Lag::Close {
-            self.notices.iter_mut().for_each(|gap| gap.go_on = go_on);
-            self.ending = Some(End::Lagged);
-        }
-    }
-
-    /// Leaves each topic from this index on with no more than its newest event, and a notice where that skips
-    /// something.
-    fn skip_to_newest(&mut self, from: usize, reason: Reason) {
-        for subscribed in &mut self.subscribed[from..] {
-            let kept = subscribed.topic.kept();
-            let newest = kept.end().saturating_sub(1).max(kept.first);
-            let skipped = newest.saturating_sub(subscribed.next);
-            if skipped == 0 {
-                continue;
-            }
-            let resumed_at = kept.cursor_before(newest).max(subscribed.after);
-            let topic = &subscribed.topic.name;
-            match self.notices.iter_mut().find(|gap| gap.topic == *topic) {
-                Some(gap) => gap.resumed_at = resumed_at,
-                None => {
-                    let gap = subscribed.lost(&kept, resumed_at, skipped);
-                    let reason = gap.missed.map_or(gap.reason, |_| reason);
-                    self.notices.push_back(Gap { reason, ..gap });
-                }
-            }
-            drop(kept);
-            subscribed.next = newest;
-            subscribed.after = resumed_at;
-        }
-    }
-
     /// A cursor after which this reader would get just what it still has to get.
     pub fn position(&mut self) -> EventId {
         loop {
@@ -509,31 +335,6 @@ enum Heeded {
     Change,
     Told(Arc<Event>),
     Full,
-}
-
-impl Subscribed {
-    fn lost(&self, kept: &Kept, resumed_at: EventId, missed: u64) -> Gap {
-        let is_known = self.next >= kept.unknown;
-        Gap {
-            topic: self.topic.name.clone(),
-            reason: match is_known {
-                true => Reason::Lagged,
-                false if self.is_ahead => kept.why.1,
-                false => kept.why(self.after),
-            },
-            after: Some(self.after),
-            resumed_at,
-            missed: is_known.then_some(missed),
-            go_on: None,
-        }
-    }
-
-    fn leave(&self, log: &Log, shard: usize) {
-        self.topic.listeners[shard].remove(self.key);
-        if self.topic.is_empty() {
-            log.forget_if_unused(&self.topic);
-        }
-    }
 }
 
 impl Drop for Reader {
