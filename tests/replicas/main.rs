@@ -1,7 +1,7 @@
 //! Several logs behind one relay: the same events with the same ids, whatever happens to the relay.
 
 mod definitions;
-#[path = "../relays/reading.rs"]
+#[path = "../support/reading.rs"]
 mod reading;
 
 use std::sync::Arc;
