@@ -2,6 +2,10 @@
 //! every reader sees every retained event after its cursor once, in id order, and a gap notice exactly when
 //! something was, or may have been, lost.
 
+mod guide;
+#[path = "../support/reading.rs"]
+mod reading;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
@@ -13,9 +17,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 use triwire::bundle::Bell;
-use triwire::counts::{Connection, Counts, ListenerFacts, Seat, WireName};
 use triwire::event::{Draft, Event, EventId, EventType, Framing, Payload, Topic};
 use triwire::log::{End, Gap, Lag, Limits, Log, Next, Reader, Reason, Start};
+
+use self::reading::{fresh, seat};
 
 /// What one event costs beside its payload, as the log counts it.
 fn overhead() -> u64 {
@@ -34,17 +39,6 @@ fn draft(number: u8, size: usize) -> Draft {
         event_type: EventType::default(),
         payload: Payload::text(Bytes::from(vec![b'x'; size])).expect("UTF-8"),
     }
-}
-
-fn seat() -> Seat {
-    let facts = ListenerFacts {
-        name: "http1",
-        addr: String::new(),
-        tls: false,
-        http: "1.1",
-    };
-    let counts = Counts::new(1, vec![facts]);
-    Seat::new(Connection::new(counts, 0, 0), WireName::SseHttp1)
 }
 
 fn reader(log: &Arc<Log>, topics: &[Topic], start: Start, lag: Lag) -> Reader {
@@ -261,7 +255,7 @@ impl Model {
 
     fn open(&mut self, names: &[Topic], start: Start) {
         let mut watched = Watched {
-            reader: Reader::new(&self.log, 0, Bell::alone(), seat(), Lag::Gap, None),
+            reader: fresh(&self.log),
             after: BTreeMap::new(),
             last: EventId::ZERO,
             mixed: false,
@@ -532,7 +526,7 @@ fn cursors_that_are_not_of_this_log() {
         assert_eq!(gaps(&nexts).len(), 2, "{start:?}");
         assert_eq!(events(&nexts)[0].id, first, "{start:?}");
     }
-    let mut fresh = Reader::new(&log, 0, Bell::alone(), seat(), Lag::Gap, None);
+    let mut fresh = fresh(&log);
     let beyond = Start::After(EventId { ms: 9_999, n: 0 });
     let cursor = fresh.begin(&[topic(0)], beyond).expect("few topics");
     assert!(

@@ -6,11 +6,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
-use triwire::bundle::Bell;
-use triwire::counts::{Connection, Counts, ListenerFacts, Seat, WireName};
 use triwire::database::Place;
 use triwire::event::{EventId, Topic};
-use triwire::log::{self, Lag, Log, Next, Reader, Start};
+use triwire::log::{self, Log, Next, Reader, Start};
 use triwire::problem::Problem;
 use triwire::relay;
 use triwire::relay::memory::Memory;
@@ -26,6 +24,7 @@ use triwire::store::write::{Expected, Op, Write, Written};
 use triwire::store::{Collections, Limits};
 
 use super::database::Database;
+use crate::support::reading::fresh;
 use crate::support::server::PATIENCE;
 
 /// Bytes of an entry.
@@ -44,6 +43,11 @@ impl Relay {
             words: Memory::new(100),
         }
     }
+}
+
+/// A database, if there is a Postgres, and a relay.
+fn places() -> Option<(Database, Relay)> {
+    Some((Database::migrated()?, Relay::new()))
 }
 
 struct Replica {
@@ -120,6 +124,13 @@ impl Replica {
         }
     }
 
+    async fn two(database: &Database, relay: &Relay) -> [Replica; 2] {
+        [
+            Replica::new(database, relay).await,
+            Replica::new(database, relay).await,
+        ]
+    }
+
     async fn put(&self, id: i64, text: &str) -> Result<Written, Problem> {
         let Value::Object(document) = json!({ "text": text }) else {
             panic!("it is one");
@@ -178,19 +189,6 @@ fn reader(log: &Arc<Log>, after: EventId) -> Reader {
     reader
 }
 
-/// One that reads nothing yet.
-fn fresh(log: &Arc<Log>) -> Reader {
-    let facts = ListenerFacts {
-        name: "http1",
-        addr: String::new(),
-        tls: false,
-        http: "1.1",
-    };
-    let connection = Connection::new(Counts::new(1, vec![facts]), 0, 0);
-    let seat = Seat::new(connection, WireName::SseHttp1);
-    Reader::new(log, 0, Bell::alone(), seat, Lag::Gap, None)
-}
-
 async fn until(what: &str, mut is: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is() {
@@ -211,14 +209,10 @@ fn word(number: u64, said: &str) -> Bytes {
 
 #[tokio::test]
 async fn a_relay_that_has_forgotten_all_goes_on() {
-    let Some(database) = Database::migrated() else {
+    let Some((database, relay)) = places() else {
         return;
     };
-    let relay = Relay::new();
-    let (a, b) = (
-        Replica::new(&database, &relay).await,
-        Replica::new(&database, &relay).await,
-    );
+    let [a, b] = Replica::two(&database, &relay).await;
     let first = a.put_at_last(1).await;
     b.put_at_last(2).await;
     relay.events.cut(true);
@@ -253,10 +247,9 @@ async fn a_relay_that_has_forgotten_all_goes_on() {
 
 #[tokio::test]
 async fn what_is_too_large_for_an_entry_is_told_with_less() {
-    let Some(database) = Database::migrated() else {
+    let Some((database, relay)) = places() else {
         return;
     };
-    let relay = Relay::new();
     let a = Replica::new(&database, &relay).await;
     let large = "x".repeat(2 * ENTRY);
     let written = a.put(1, &large).await.expect("it is taken");
@@ -282,10 +275,9 @@ async fn what_is_too_large_for_an_entry_is_told_with_less() {
 
 #[tokio::test]
 async fn a_full_relay_keeps_nothing_from_being_told_later() {
-    let Some(database) = Database::migrated() else {
+    let Some((database, relay)) = places() else {
         return;
     };
-    let relay = Relay::new();
     let a = Replica::new(&database, &relay).await;
     a.put_at_last(1).await;
     relay.events.fill(true);
@@ -332,14 +324,10 @@ fn events(reader: &mut Reader) -> Vec<(bool, EventId)> {
 
 #[tokio::test]
 async fn who_watches_goes_on_anywhere_from_any_of_its_events() {
-    let Some(database) = Database::migrated() else {
+    let Some((database, relay)) = places() else {
         return;
     };
-    let relay = Relay::new();
-    let (a, b) = (
-        Replica::new(&database, &relay).await,
-        Replica::new(&database, &relay).await,
-    );
+    let [a, b] = Replica::two(&database, &relay).await;
     a.put_at_last(100).await;
     let before = a.log.head();
     told(&a, &["x", "y"], before).await;
@@ -365,14 +353,10 @@ async fn who_watches_goes_on_anywhere_from_any_of_its_events() {
 
 #[tokio::test]
 async fn an_answer_that_is_lost_does_not_tell_twice() {
-    let Some(database) = Database::migrated() else {
+    let Some((database, relay)) = places() else {
         return;
     };
-    let relay = Relay::new();
-    let (a, b) = (
-        Replica::new(&database, &relay).await,
-        Replica::new(&database, &relay).await,
-    );
+    let [a, b] = Replica::two(&database, &relay).await;
     let mut last = a.put_at_last(0).await;
     for id in 1..20 {
         relay.events.lose_answers(1);
@@ -389,10 +373,9 @@ async fn an_answer_that_is_lost_does_not_tell_twice() {
 
 #[tokio::test]
 async fn what_is_said_in_a_turn_that_is_over_does_not_count() {
-    let Some(database) = Database::migrated() else {
+    let Some((database, relay)) = places() else {
         return;
     };
-    let relay = Relay::new();
     let a = Replica::new(&database, &relay).await;
     a.put_at_last(1).await;
     let store = database.sql("select store from triwire.meta");
@@ -429,14 +412,10 @@ async fn what_is_said_in_a_turn_that_is_over_does_not_count() {
 
 #[tokio::test]
 async fn what_is_gone_from_the_outbox_is_a_gap_on_every_replica() {
-    let Some(database) = Database::migrated() else {
+    let Some((database, relay)) = places() else {
         return;
     };
-    let relay = Relay::new();
-    let (a, b) = (
-        Replica::new(&database, &relay).await,
-        Replica::new(&database, &relay).await,
-    );
+    let [a, b] = Replica::two(&database, &relay).await;
     let first = a.put_at_last(1).await;
     b.has(first).await;
     relay.events.fill(true);

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::broker::Broker;
-use crate::reading::texts;
 use crate::replica::{Replica, until};
+use crate::support::reading::texts;
 
 /// After this a failover that was asked for is none any more.
 const GIVEN_UP: Duration = Duration::from_secs(6);

@@ -1,8 +1,8 @@
 //! What a broker does not take: too large an entry, and any when it is full.
 
 use crate::broker::Broker;
-use crate::reading::texts;
 use crate::replica::Replica;
+use crate::support::reading::texts;
 
 #[tokio::test]
 async fn what_is_too_large_is_refused_and_the_rest_goes_on() {

@@ -7,8 +7,8 @@ use triwire::log::Start;
 
 use crate::broker::{Broker, TIMEOUT};
 use crate::cable::Cable;
-use crate::reading::{rest, texts};
 use crate::replica::{Replica, until};
+use crate::support::reading::{rest, texts};
 use crate::support::server::PATIENCE;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

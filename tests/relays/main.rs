@@ -13,8 +13,6 @@ mod full;
 mod lost;
 mod old;
 mod one_log;
-#[path = "../support/reading.rs"]
-mod reading;
 mod replica;
 mod sentinel;
 mod served;

@@ -7,8 +7,8 @@ use triwire::log::Start;
 
 use crate::broker::{Broker, limits};
 use crate::cable::Cable;
-use crate::reading::{draft, rest, texts};
 use crate::replica::{Replica, until};
+use crate::support::reading::{draft, rest, texts};
 
 #[tokio::test]
 async fn all_replicas_have_the_same_events_with_the_same_ids() {

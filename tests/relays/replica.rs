@@ -10,8 +10,8 @@ use triwire::relay;
 use triwire::replica::link::Link;
 
 use crate::broker::{Broker, limits};
-use crate::reading;
-use crate::reading::{draft, rest};
+use crate::support::reading;
+use crate::support::reading::{draft, rest};
 use crate::support::server::PATIENCE;
 
 pub struct Replica {

@@ -3,8 +3,8 @@
 use std::process::{Command, Output};
 
 use crate::broker::Broker;
-use crate::reading::texts;
 use crate::replica::{Replica, until};
+use crate::support::reading::texts;
 
 /// What a sentinel answers.
 fn sentinel(address: &str, args: &[&str]) -> Output {

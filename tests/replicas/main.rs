@@ -1,5 +1,6 @@
 //! Several logs behind one relay: the same events with the same ids, whatever happens to the relay.
 
+mod defining;
 mod definitions;
 #[path = "../support/reading.rs"]
 mod reading;

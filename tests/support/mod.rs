@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod raw;
+pub mod reading;
 pub mod server;
 pub mod terminal;
 pub mod tool;

@@ -1,5 +1,6 @@
-//! What is published and read on a log in this process: texts on one topic. The tests of replicas have this, with a relay in
-//! memory and on real brokers.
+//! Readers of a log in this process, without a connection; and what is published and read there: texts, nearly always on
+//! one topic.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::sync::Arc;
 
@@ -16,6 +17,11 @@ pub fn reader(log: &Arc<Log>, start: Start) -> Reader {
 
 /// One that reads nothing yet.
 pub fn fresh(log: &Arc<Log>) -> Reader {
+    Reader::new(log, 0, Bell::alone(), seat(), Lag::Gap, None)
+}
+
+/// A seat that nobody else counts.
+pub fn seat() -> Seat {
     let facts = ListenerFacts {
         name: "http1",
         addr: String::new(),
@@ -23,8 +29,7 @@ pub fn fresh(log: &Arc<Log>) -> Reader {
         http: "1.1",
     };
     let connection = Connection::new(Counts::new(1, vec![facts]), 0, 0);
-    let seat = Seat::new(connection, WireName::SseHttp1);
-    Reader::new(log, 0, Bell::alone(), seat, Lag::Gap, None)
+    Seat::new(connection, WireName::SseHttp1)
 }
 
 /// What a reader has not read: texts, and gaps as JSON.
@@ -47,8 +52,12 @@ pub fn topic() -> Topic {
 }
 
 pub fn draft(text: &str) -> Draft {
+    draft_of(topic(), text)
+}
+
+pub fn draft_of(topic: Topic, text: &str) -> Draft {
     Draft {
-        topic: topic(),
+        topic,
         event_type: EventType::default(),
         payload: Payload::text(text.to_owned().into()).expect("UTF-8"),
     }
