@@ -3,23 +3,19 @@
 
 use std::collections::{HashMap, HashSet};
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use super::database::Database;
-use super::rest::{change, post, told, watch};
+use super::load::{Load, by_document, put_end, read};
+use super::rest::{post, watch};
+use crate::support::client::Framing;
 use crate::support::client::link::Target;
-use crate::support::client::message::{Id, Message};
+use crate::support::client::message::Id;
 use crate::support::client::publisher::Publisher;
-use crate::support::client::{Framing, Reader};
 use crate::support::server::{PATIENCE, Server};
-
-/// How many write at once.
-const WRITERS: usize = 8;
 
 fn ctl(args: &[&str]) {
     let script = std::env::var("TRIWIRE_POSTGRES_CTL").expect("the script says it");
@@ -46,101 +42,8 @@ async fn until_ready(server: &Server, ready: bool) {
     }
 }
 
-/// Peers that write until they are stopped.
-struct Load {
-    stop: Arc<AtomicBool>,
-    acknowledged: Arc<AtomicUsize>,
-    refused: Arc<AtomicUsize>,
-    writers: Vec<JoinHandle<HashMap<i64, Id>>>,
-}
-
-impl Load {
-    fn start(server: &Server) -> Load {
-        let (stop, acknowledged) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicUsize::new(0)),
-        );
-        let refused = Arc::new(AtomicUsize::new(0));
-        let target = Target::of(server);
-        let writers = (0..WRITERS)
-            .map(|_| {
-                let (stop, count, refused) = (stop.clone(), acknowledged.clone(), refused.clone());
-                let target = target.clone();
-                tokio::spawn(async move {
-                    let mut client = Publisher::new(&target).await;
-                    let mut written = HashMap::new();
-                    while !stop.load(Ordering::Relaxed) {
-                        let answer = client.call(post("items", r#"{"name": "x"}"#)).await;
-                        if answer.status == 201 {
-                            count.fetch_add(1, Ordering::Relaxed);
-                            let id = answer.body["id"].as_i64().expect("an id");
-                            assert!(written.insert(id, told(&answer)).is_none());
-                        } else {
-                            assert_eq!(answer.status, 503, "{answer:?}");
-                            assert!(answer.headers.contains_key("retry-after"));
-                            refused.fetch_add(1, Ordering::Relaxed);
-                            tokio::time::sleep(Duration::from_millis(20)).await;
-                        }
-                    }
-                    written
-                })
-            })
-            .collect();
-        Load {
-            stop,
-            acknowledged,
-            refused,
-            writers,
-        }
-    }
-
-    /// Waits for so many acknowledgements more.
-    async fn more(&self, count: usize) {
-        let goal = self.acknowledged.load(Ordering::Relaxed) + count;
-        let deadline = Instant::now() + 2 * PATIENCE;
-        while self.acknowledged.load(Ordering::Relaxed) < goal {
-            assert!(
-                Instant::now() < deadline,
-                "nothing is acknowledged any more"
-            );
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    }
-
-    /// What was acknowledged: documents, and their events.
-    async fn end(self) -> HashMap<i64, Id> {
-        self.stop.store(true, Ordering::Relaxed);
-        let mut all = HashMap::new();
-        for writer in self.writers {
-            all.extend(writer.await.expect("it wrote"));
-        }
-        all
-    }
-}
-
-/// Reads all changes up to the one of `end`: each document once.
-fn read(mut reader: Reader) -> JoinHandle<HashMap<i64, Id>> {
-    tokio::spawn(async move {
-        let mut seen = HashMap::new();
-        loop {
-            let event = match reader.next().await {
-                Message::Event(event) => event,
-                Message::Heartbeat => continue,
-                other => panic!("no event, but {other:?}"),
-            };
-            let (kind, id, version, _) = change(&event);
-            if id == json!("end") {
-                return seen;
-            }
-            assert_eq!((&*kind, version), ("ADDED", 1));
-            let before = seen.insert(id.as_i64().expect("a number"), event.id);
-            assert_eq!(before, None, "{id} is told twice");
-        }
-    })
-}
-
 /// Readers of two servers, on two wires.
-async fn readers(server: &Server, other: &Server) -> [JoinHandle<HashMap<i64, Id>>; 2] {
+async fn readers(server: &Server, other: &Server) -> [JoinHandle<Vec<(Id, i64)>>; 2] {
     [
         read(watch(server, Framing::Sse, "items").await),
         read(watch(other, Framing::WebSocket, "items").await),
@@ -151,11 +54,9 @@ async fn readers(server: &Server, other: &Server) -> [JoinHandle<HashMap<i64, Id
 async fn hold(
     database: &Database,
     acknowledged: &HashMap<i64, Id>,
-    readers: [JoinHandle<HashMap<i64, Id>>; 2],
+    readers: [JoinHandle<Vec<(Id, i64)>>; 2],
 ) {
-    database.sql(
-        r#"insert into triwire.documents (collection, document) values ('items', '{"id": "end"}')"#,
-    );
+    put_end(database);
     let there = database.sql("select number from triwire.documents where number is not null");
     let there = there.lines().map(|line| line.parse().expect("a number"));
     let there: HashSet<i64> = there.collect();
@@ -163,7 +64,7 @@ async fn hold(
     let lost: Vec<&i64> = acknowledged.keys().filter(gone).collect();
     assert!(lost.is_empty(), "acknowledged, and not there: {lost:?}");
     for (number, reader) in readers.into_iter().enumerate() {
-        let seen = reader.await.expect("it read");
+        let seen = by_document(&reader.await.expect("it read"));
         let told: HashSet<i64> = seen.keys().copied().collect();
         assert_eq!(told, there, "what is there is told, and nothing else");
         // Each server has ids of its own.
@@ -180,7 +81,7 @@ async fn stopped_and_started_under_load() {
     };
     let (server, other) = (database.server(&[]), database.server(&[]));
     let readers = readers(&server, &other).await;
-    let load = Load::start(&server);
+    let load = Load::start(&[&server]);
     load.more(100).await;
     for mode in ["fast", "immediate", "immediate", "fast"] {
         ctl(&["-m", mode, "stop"]);
@@ -191,7 +92,7 @@ async fn stopped_and_started_under_load() {
         until_ready(&other, true).await;
         load.more(100).await;
     }
-    assert!(load.refused.load(Ordering::Relaxed) > 0);
+    assert!(load.refused() > 0);
     let acknowledged = load.end().await;
     hold(&database, &acknowledged, readers).await;
 }
@@ -206,7 +107,7 @@ async fn backends_terminated_under_load() {
     };
     let (server, other) = (database.server(&[]), database.server(&[]));
     let readers = readers(&server, &other).await;
-    let load = Load::start(&server);
+    let load = Load::start(&[&server]);
     load.more(20).await;
     for _ in 0..10 {
         let ended: usize = database.sql(TERMINATE).parse().expect("a number");

@@ -15,6 +15,7 @@ mod agree;
 mod away;
 mod changes;
 mod database;
+mod load;
 mod order;
 mod outbox;
 mod relayed;
