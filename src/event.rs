@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -149,6 +150,9 @@ impl fmt::Display for Place {
     }
 }
 
+/// Why others may not publish to some topics.
+pub const RESERVED: &str = "topics that begin with $ or with collections/ are the server's own";
+
 /// A topic's name: 1 to 255 bytes of `[A-Za-z0-9._:/-]`, in segments that are not empty, `.` or `..`;
 /// one that begins with `$` is the server's own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -177,6 +181,22 @@ impl Topic {
     /// Whether only the server itself may publish to it.
     pub fn is_reserved(&self) -> bool {
         self.0.starts_with('$') || self.is_of_collection()
+    }
+
+    /// Whether others may publish to it.
+    ///
+    /// # Errors
+    /// 403 when they may not.
+    pub fn check_unreserved(&self) -> Result<(), Problem> {
+        if self.is_reserved() {
+            let detail = format!("{RESERVED}; publish to another");
+            return Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "reserved-topic",
+                detail,
+            ));
+        }
+        Ok(())
     }
 
     /// The topic that tells the changes of the collection with this name.

@@ -60,14 +60,7 @@ impl Publisher {
 
     fn check(&self, drafts: &[Draft]) -> Result<(), Problem> {
         for (index, draft) in drafts.iter().enumerate() {
-            if draft.topic.is_reserved() {
-                let detail = "topics that begin with $ or with collections/ are the server's own; publish to another";
-                return Err(Problem::new(
-                    StatusCode::FORBIDDEN,
-                    "reserved-topic",
-                    detail,
-                ));
-            }
+            draft.topic.check_unreserved()?;
             if draft.payload.bytes().len() as u64 > self.limits.event_bytes {
                 let what = match drafts.len() {
                     1 => "the payload".to_owned(),

@@ -146,10 +146,7 @@ fn drafts(draft: &client::Draft, payloads: &[Bytes]) -> (Vec<Draft>, Option<Prob
 
 fn one(draft: &client::Draft, payload: &Bytes) -> Result<Draft, Problem> {
     let topic = Topic::new(&draft.topic)?;
-    if topic.is_reserved() {
-        let detail = "topics that begin with $ or with collections/ are the server's own; publish to another";
-        return Err(Problem::bad_request("reserved-topic", detail));
-    }
+    topic.check_unreserved()?;
     let event_type = draft
         .event_type
         .as_deref()

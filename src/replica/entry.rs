@@ -151,10 +151,7 @@ pub fn read(bytes: &[u8]) -> Result<Published, Problem> {
 
 fn draft(event: Event) -> Result<Draft, Problem> {
     let topic = Topic::new(&event.topic)?;
-    if topic.is_reserved() {
-        let detail = format!("{topic} is a topic of a server's own");
-        return Err(Problem::bad_request("entry", detail));
-    }
+    topic.check_unreserved()?;
     let payload = match (event.data, event.text) {
         (Some(json), None) => Payload::of_raw(json),
         (None, Some(text)) => Payload::text(Bytes::from(text.into_owned()))?,

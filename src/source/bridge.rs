@@ -26,7 +26,7 @@ use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt, ready};
 
 use self::asked::Asked;
-use crate::event::{EventType, Topic};
+use crate::event::{EventType, RESERVED, Topic};
 
 /// How long a source may take to answer.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -205,7 +205,7 @@ impl Names {
             Names::Only(name) if !name.is_empty() => Topic::new(name)
                 .map_err(|problem| problem.detail.into_owned())
                 .and_then(|topic| asked::unreserved(&topic)),
-            Names::Like(name) if name.starts_with('$') => Err(asked::RESERVED.to_owned()),
+            Names::Like(name) if name.starts_with('$') => Err(RESERVED.to_owned()),
             _ => return Ok(()),
         };
         judged.map_err(|reason| {

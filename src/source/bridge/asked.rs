@@ -2,7 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use crate::event::{EventType, Topic};
+use crate::event::{EventType, RESERVED, Topic};
 
 /// A URL, of which each part is taken once.
 pub(super) struct Asked {
@@ -164,10 +164,6 @@ impl Asked {
         }
     }
 }
-
-/// Why a topic is none for others.
-pub(super) const RESERVED: &str =
-    "topics that begin with $ or with collections/ are the server's own";
 
 /// Whether others than the server may publish there.
 pub(super) fn unreserved(topic: &Topic) -> Result<(), String> {
