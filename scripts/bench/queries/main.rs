@@ -9,6 +9,8 @@
 
 #[path = "../alone.rs"]
 mod alone;
+#[path = "../asked.rs"]
+mod asked;
 #[path = "../command.rs"]
 mod command;
 mod fresh;
@@ -19,53 +21,21 @@ mod server;
 mod shared;
 mod watch;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use triwire::load::Result;
 
-/// What is asked for.
-struct Options {
-    cases: Vec<String>,
-    quick: bool,
-    triwire: PathBuf,
-}
+use self::asked::{Options, on_one_thread};
 
 const CASES: [&str; 4] = ["fresh", "shared", "latency", "memory"];
-
-impl Options {
-    fn parse(arguments: &[String]) -> Result<Options> {
-        let mut options = Options {
-            cases: CASES.map(str::to_owned).to_vec(),
-            quick: false,
-            triwire: command::triwire(),
-        };
-        let mut given = command::Options::of(arguments);
-        while let Some(flag) = given.flag() {
-            match flag {
-                "--cases" => options.cases = given.value()?.split(',').map(str::to_owned).collect(),
-                "--server" => options.triwire = given.value()?.into(),
-                "--quick" => options.quick = true,
-                _ => return given.unknown(),
-            }
-        }
-        match options.cases.iter().find(|case| !CASES.contains(&&***case)) {
-            Some(case) => command::no_case(case, CASES.into_iter()),
-            None => Ok(options),
-        }
-    }
-}
 
 fn main() -> ExitCode {
     command::run("bench-queries", &[("run", run)])
 }
 
 fn run(arguments: &[String]) -> Result<()> {
-    let options = &Options::parse(arguments)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
+    let (options, _) = &Options::parse(arguments, &CASES, None)?;
+    on_one_thread(async {
         for case in &options.cases {
             match &**case {
                 "fresh" => fresh::run(options).await?,

@@ -10,14 +10,15 @@ use triwire::load::clock;
 use triwire::load::histogram::Histogram;
 
 use super::alone::{Api, Server};
+use super::broker::round_trips;
 use super::watchers::{Size, Watchers};
-use super::{Options, broker, shown};
+use super::{Options, shown};
 
 const A_SECOND: f64 = 1_000.0;
 /// Connections that publish in turn, so that one slow answer holds nothing up.
 const WRITERS: usize = 16;
 
-pub async fn run(options: &Options) -> Result<()> {
+pub async fn run(options: &Options, broker: &str) -> Result<()> {
     let seconds = if options.quick { 1.0 } else { 10.0 };
     let events = (A_SECOND * seconds) as usize;
     println!("\n## From a publish to a reader, {A_SECOND} events a second\n");
@@ -29,9 +30,9 @@ pub async fn run(options: &Options) -> Result<()> {
         "| published on | read on | readers | arrival p50 | p99 | greatest | answer p50 | p99 | lost | doubled | out of order |"
     );
     println!("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
-    let relay = format!("--relay={}?stream=latency", options.broker);
+    let relay = format!("--relay={broker}?stream=latency");
     for _ in 0..2 {
-        let took = broker::round_trips(&options.broker, A_SECOND, events).await?;
+        let took = round_trips(broker, A_SECOND, events).await?;
         println!(
             "| the broker | the broker | 1 | {} | {} | {} |  |  |  |  |  |",
             shown(took.quantile(0.5)),

@@ -9,83 +9,46 @@
 
 #[path = "../alone.rs"]
 mod alone;
+#[path = "../asked.rs"]
+mod asked;
 mod broker;
 #[path = "../command.rs"]
 mod command;
 mod latency;
+#[path = "../nanoseconds.rs"]
+mod nanoseconds;
 mod rate;
 mod singles;
 #[path = "../collections/watchers.rs"]
 mod watchers;
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use triwire::load::Result;
 
-/// What is asked for.
-struct Options {
-    cases: Vec<String>,
-    quick: bool,
-    triwire: PathBuf,
-    broker: String,
-}
+use self::asked::{Options, on_one_thread};
+use self::nanoseconds::shown;
 
 const CASES: [&str; 3] = ["latency", "rate", "singles"];
-
-impl Options {
-    fn parse(arguments: &[String]) -> Result<Options> {
-        let mut options = Options {
-            cases: CASES.map(str::to_owned).to_vec(),
-            quick: false,
-            triwire: command::triwire(),
-            broker: String::new(),
-        };
-        let mut given = command::Options::of(arguments);
-        while let Some(flag) = given.flag() {
-            match flag {
-                "--cases" => options.cases = given.value()?.split(',').map(str::to_owned).collect(),
-                "--server" => options.triwire = given.value()?.into(),
-                "--broker" => options.broker = given.value()?.into(),
-                "--quick" => options.quick = true,
-                _ => return given.unknown(),
-            }
-        }
-        match options.cases.iter().find(|case| !CASES.contains(&&***case)) {
-            Some(case) => command::no_case(case, CASES.into_iter()),
-            None => Ok(options),
-        }
-    }
-}
 
 fn main() -> ExitCode {
     command::run("bench-relays", &[("run", run)])
 }
 
 fn run(arguments: &[String]) -> Result<()> {
-    let options = &Options::parse(arguments)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
+    let (options, broker) = &Options::parse(arguments, &CASES, Some("--broker"))?;
+    let broker = broker.as_deref().ok_or("--broker says where it is")?;
+    on_one_thread(async {
         for case in &options.cases {
             match &**case {
-                "latency" => latency::run(options).await?,
-                "singles" => singles::run(options).await?,
-                _ => rate::run(options).await?,
+                "latency" => latency::run(options, broker).await?,
+                "singles" => singles::run(options, broker).await?,
+                _ => rate::run(options, broker).await?,
             }
         }
         Ok(())
     })
-}
-
-/// Nanoseconds for people.
-fn shown(nanoseconds: u64) -> String {
-    match nanoseconds {
-        0..1_000_000 => format!("{} µs", nanoseconds / 1_000),
-        _ => format!("{:.1} ms", nanoseconds as f64 / 1e6),
-    }
 }
 
 /// Seconds of the main thread, and of all.

@@ -15,7 +15,7 @@ use super::{Options, cpu};
 /// How long nothing may come while something is missing.
 const LOST: Duration = Duration::from_secs(10);
 
-pub async fn run(options: &Options) -> Result<()> {
+pub async fn run(options: &Options, broker: &str) -> Result<()> {
     let events = if options.quick { 5_000 } else { 500_000 };
     println!("\n## As fast as it goes\n");
     println!(
@@ -27,7 +27,7 @@ pub async fn run(options: &Options) -> Result<()> {
         "| events | readers on it | seconds | events/s | delivered/s | main thread's CPU an event | all threads' | lost |"
     );
     println!("|--:|--:|--:|--:|--:|--:|--:|--:|");
-    let relay = format!("{}?stream=rate", options.broker);
+    let relay = format!("{broker}?stream=rate");
     for readers in [0, 1, 100] {
         // No more than a topic retains: a hundred readers take longer than it takes to publish.
         let events = if readers > 1 { events / 10 } else { events };

@@ -18,7 +18,7 @@ use super::{Options, cpu, shown};
 /// Connections, which are as many events under way.
 const CONNECTIONS: [usize; 3] = [16, 64, 256];
 
-pub async fn run(options: &Options) -> Result<()> {
+pub async fn run(options: &Options, broker: &str) -> Result<()> {
     let time = Duration::from_secs_f64(if options.quick { 0.5 } else { 5.0 });
     println!("\n## Single events\n");
     println!(
@@ -29,7 +29,7 @@ pub async fn run(options: &Options) -> Result<()> {
         "| server | connections | events/s | answer p50 | p99 | greatest | main thread's CPU an event | all threads' |"
     );
     println!("|---|--:|--:|--:|--:|--:|--:|--:|");
-    let relay = format!("--relay={}?stream=singles", options.broker);
+    let relay = format!("--relay={broker}?stream=singles");
     for _ in 0..2 {
         for (name, flags) in [("without a relay", &[][..]), ("with it", &[&*relay])] {
             let server = Server::start(&options.triwire, flags)?;
