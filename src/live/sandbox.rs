@@ -3,6 +3,7 @@
 //!
 //! The engine's own statements (tables, rows) are under the limits of size only.
 
+mod clock;
 mod edges;
 pub mod functions;
 mod like;
@@ -15,17 +16,15 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
 use rusqlite::{CachedStatement, Connection, Error, ErrorCode, OpenFlags, ffi};
 
+use self::clock::{Clock, STEPS};
 use crate::live::engine::Limits;
-
-/// How many steps of SQLite's machine lie between two looks at the clock: about two microseconds of work.
-const STEPS: i32 = 100;
 
 /// How the names of SQLite's own tables begin, those that are made by naming them among them.
 const OWN: [&str; 8] = [
@@ -69,8 +68,8 @@ pub struct Stopper(Arc<Watch>);
 /// When to stop.
 #[derive(Debug)]
 struct Watch {
-    began: Instant,
-    /// Nanoseconds after `began`; `u64::MAX` is never.
+    clock: Clock,
+    /// Nanoseconds of the clock; `u64::MAX` is never.
     deadline: AtomicU64,
     aborted: AtomicBool,
 }
@@ -88,12 +87,25 @@ impl Sandbox {
     /// # Errors
     /// What SQLite says, if there is no memory even for that.
     pub fn open(limits: &Limits) -> rusqlite::Result<Sandbox> {
+        Sandbox::timed(limits, Clock::start())
+    }
+
+    /// One whose time is the work that is done in it.
+    ///
+    /// # Errors
+    /// The same.
+    #[cfg(test)]
+    pub fn by_work(limits: &Limits) -> rusqlite::Result<Sandbox> {
+        Sandbox::timed(limits, Clock::Work(0.into()))
+    }
+
+    fn timed(limits: &Limits, clock: Clock) -> rusqlite::Result<Sandbox> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_in_memory_with_flags(flags)?;
         let mut sandbox = Sandbox {
             connection,
             watch: Arc::new(Watch {
-                began: Instant::now(),
+                clock,
                 deadline: AtomicU64::new(u64::MAX),
                 aborted: AtomicBool::new(false),
             }),
@@ -150,7 +162,13 @@ impl Sandbox {
         // Set once: SQLite compiles all statements anew whenever it is set.
         connection.authorizer(Some(move |asked: AuthContext<'_>| gate.judge(asked)))?;
         let watch = Arc::clone(&self.watch);
-        connection.progress_handler(STEPS, Some(move || watch.is_over()))
+        connection.progress_handler(
+            STEPS,
+            Some(move || {
+                watch.clock.stepped();
+                watch.is_over()
+            }),
+        )
     }
 
     /// For the engine's own statements.
@@ -200,6 +218,11 @@ impl Sandbox {
         done
     }
 
+    /// The time, by which what is done here is measured.
+    pub fn now(&self) -> Duration {
+        self.watch.clock.now()
+    }
+
     /// What stops it from elsewhere: what is within its time now, not what comes after.
     pub fn stopper(&self) -> Stopper {
         Stopper(Arc::clone(&self.watch))
@@ -215,7 +238,7 @@ impl Stopper {
 
 impl Watch {
     fn set(&self, time: Option<Duration>) {
-        let deadline = time.map_or(u64::MAX, |t| nanos(self.began.elapsed() + t));
+        let deadline = time.map_or(u64::MAX, |t| nanos(self.clock.now() + t));
         self.deadline.store(deadline, Ordering::Relaxed);
     }
 
@@ -223,7 +246,7 @@ impl Watch {
         let deadline = self.deadline.load(Ordering::Relaxed);
         // The engine's own work has no deadline and cannot be aborted.
         deadline != u64::MAX
-            && (self.aborted.load(Ordering::Relaxed) || nanos(self.began.elapsed()) >= deadline)
+            && (self.aborted.load(Ordering::Relaxed) || nanos(self.clock.now()) >= deadline)
     }
 
     /// For functions that may be slow: between two looks at the clock there are some dozens of calls.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Limits;
 use super::encode::Written;
@@ -207,9 +207,9 @@ impl Begun {
     /// since are still in the panes, in blocks of their own, as are those that are let go later: whoever takes the panes
     /// lets them go too.
     fn go_on(&mut self, with: &With<'_>, program: &Program) -> Result<bool, Stopped> {
-        let began = Instant::now();
+        let began = with.sandbox.now();
         let done = self.take(with, program, began);
-        self.took += began.elapsed();
+        self.took += with.sandbox.now() - began;
         done
     }
 
@@ -217,7 +217,7 @@ impl Begun {
         &mut self,
         with: &With<'_>,
         program: &Program,
-        began: Instant,
+        began: Duration,
     ) -> Result<bool, Stopped> {
         let limits = with.limits;
         let piece = quantum::trial(limits.query_time);
@@ -226,7 +226,7 @@ impl Begun {
         for span in with.spans.iter().filter(wanted) {
             let mut from = span.numbers.start.max(self.next);
             while from < span.numbers.end {
-                let before = began.elapsed();
+                let before = with.sandbox.now() - began;
                 if before >= left {
                     return Err(Stopped::Time);
                 }
@@ -240,7 +240,7 @@ impl Begun {
                 program.add(with.sandbox, time, span.block, numbers, self.floor, panes)?;
                 panes.fit(limits.groups)?;
                 self.next = from;
-                let took = began.elapsed() - before;
+                let took = with.sandbox.now() - began - before;
                 self.events = match took < piece / 8 {
                     true => (self.events * 2).min(MANY),
                     false => (self.events / 2).max(1),

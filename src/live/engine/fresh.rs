@@ -10,7 +10,7 @@ mod rows;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use self::fed::Fed;
 use self::groups::GroupsQuery;
@@ -223,7 +223,7 @@ impl<'s> Fresh<'s> {
 
     /// Does what is due. What is to be asked of others; how long until there is something to do.
     pub(super) fn step(&mut self, now: &Time, out: &mut Vec<Ask>) -> Duration {
-        let began = Instant::now();
+        let began = self.sandbox.now();
         self.look_at_clock(now);
         let shapes = self.shapes.values_mut();
         self.out

@@ -1,5 +1,7 @@
 //! What strangers may do, and when they are stopped.
 
+use std::time::Instant;
+
 use super::*;
 
 fn sandbox() -> Sandbox {

@@ -1,7 +1,7 @@
 //! What is costly does not keep the others waiting: it comes after them, and beyond its room in a pass it stays behind
 //! and catches up later, for no more than half of the thread's time. What cannot is ended, or run over all rows.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Fresh;
 use crate::event::Topic;
@@ -35,6 +35,11 @@ impl Fresh<'_> {
     /// The time that costly ones have at once.
     fn room(&self) -> Duration {
         self.limits.query_time / ROOM
+    }
+
+    /// How long it is since then.
+    fn took(&self, began: Duration) -> Duration {
+        self.sandbox.now().saturating_sub(began)
     }
 
     /// Whether something has to wait that will take so long, when so much time has gone for others.
@@ -72,9 +77,9 @@ impl Fresh<'_> {
             }
         }
         costs.sort_by_key(|(cost, _)| cost.unwrap_or_default());
-        let began = Instant::now();
+        let began = self.sandbox.now();
         for (cost, turn) in costs {
-            if self.has_to_wait(cost, began.elapsed()) {
+            if self.has_to_wait(cost, self.took(began)) {
                 let place = match &turn {
                     Turn::Rows(_) => first,
                     Turn::Shape(id) => self.shapes.get(id).map_or(first, |s| s.place.max(first)),
@@ -90,14 +95,14 @@ impl Fresh<'_> {
     }
 
     fn run_turn(&mut self, turn: &Turn, pulled: &Pulled, now: &Time) {
-        let began = Instant::now();
+        let began = self.sandbox.now();
         match turn {
             Turn::Rows(key) => self.run_rows(key, now),
             Turn::Shape(id) => self.add_to_shape(*id, pulled),
         }
-        let rows = pulled.rows.len();
+        let (rows, took) = (pulled.rows.len(), self.took(began));
         if let Some(late) = self.late(turn) {
-            late.ran(rows, began.elapsed());
+            late.ran(rows, took);
         }
     }
 
@@ -107,9 +112,9 @@ impl Fresh<'_> {
         let costs = keys.into_iter().map(|key| (cost(&key), key));
         let mut costs: Vec<(Option<Duration>, Key)> = costs.collect();
         costs.sort_by_key(|(cost, _)| cost.unwrap_or_default());
-        let began = Instant::now();
+        let began = self.sandbox.now();
         for (cost, key) in costs {
-            match self.has_to_wait(cost, began.elapsed()) {
+            match self.has_to_wait(cost, self.took(began)) {
                 true => {
                     self.results.insert(key);
                     self.is_behind = true;
@@ -120,11 +125,12 @@ impl Fresh<'_> {
     }
 
     fn evaluate_timed(&mut self, key: &Key, now: &Time) {
-        let began = Instant::now();
+        let began = self.sandbox.now();
         self.results.remove(key);
         self.evaluate(key, now);
+        let took = self.took(began);
         if let Some(query) = self.groups.get_mut(key) {
-            query.took = Some(began.elapsed());
+            query.took = Some(took);
         }
     }
 
@@ -139,34 +145,34 @@ impl Fresh<'_> {
 
     /// Lets what is behind catch up for a while. How long until it may again, if there is anything left; `began` is when
     /// the time was `now`.
-    pub(super) fn catch_up(&mut self, now: &Time, began: Instant) -> Option<Duration> {
+    pub(super) fn catch_up(&mut self, now: &Time, began: Duration) -> Option<Duration> {
         if !self.is_behind {
             return None;
         }
-        let at = now.steady + began.elapsed();
+        let at = now.steady + self.took(began);
         if at >= self.catch_up_at {
             self.end_late(at);
-            let own = Instant::now();
+            let own = self.sandbox.now();
             self.evaluate_late(now);
             self.run_late(now);
             // As long for the others.
-            self.catch_up_at = at + own.elapsed() * 2;
+            self.catch_up_at = at + self.took(own) * 2;
         }
         let left = self
             .catch_up_at
-            .saturating_sub(now.steady + began.elapsed());
+            .saturating_sub(now.steady + self.took(began));
         self.is_behind = !self.results.is_empty() || self.behind().next().is_some();
         self.is_behind.then_some(left)
     }
 
     fn evaluate_late(&mut self, now: &Time) {
-        let began = Instant::now();
+        let began = self.sandbox.now();
         let cost = |key: &Key| self.groups.get(key).and_then(|query| query.took);
         let mut keys: Vec<_> = self.results.iter().map(|k| (cost(k), k.clone())).collect();
         keys.sort_by_key(|(cost, _)| *cost);
         for (_, key) in keys {
             self.evaluate_timed(&key, now);
-            if began.elapsed() > self.room() {
+            if self.took(began) > self.room() {
                 return;
             }
         }
@@ -205,7 +211,7 @@ impl Fresh<'_> {
             tracing::warn!("table {table}: rows have to wait: {error}");
             return;
         }
-        let began = Instant::now();
+        let began = self.sandbox.now();
         for (_, turn) in there {
             if !pulled.rows.is_empty() {
                 self.run_turn(&turn, &pulled, now);
@@ -213,7 +219,7 @@ impl Fresh<'_> {
             if let Some(late) = self.late(&turn) {
                 late.go_on(pulled.end, end);
             }
-            if began.elapsed() > room {
+            if self.took(began) > room {
                 break;
             }
         }

@@ -82,12 +82,26 @@ impl Bench {
     }
 
     pub(super) fn over(log: log::Limits, limits: Limits, schema: &Schema) -> Bench {
+        Bench::of(log, limits, schema, Sandbox::open)
+    }
+
+    /// One where time is what is computed, however busy the machine is.
+    pub(super) fn by_work(limits: Limits, schema: &Schema) -> Bench {
+        Bench::of(log::Limits::default(), limits, schema, Sandbox::by_work)
+    }
+
+    fn of(
+        log: log::Limits,
+        limits: Limits,
+        schema: &Schema,
+        open: fn(&Limits) -> rusqlite::Result<Sandbox>,
+    ) -> Bench {
         let clock = Arc::new(AtomicU64::new(START));
         let read = clock.clone();
         let now = Box::new(move || read.load(Ordering::Relaxed));
         let log = Log::new(log, "here", 1, now);
         // For as long as the test runs.
-        let sandbox = || &*Box::leak(Box::new(Sandbox::open(&limits).expect("a sandbox")));
+        let sandbox = || &*Box::leak(Box::new(open(&limits).expect("a sandbox")));
         let counters = Arc::new(Counters::default());
         let mut bench = Bench {
             whole: Whole::new(sandbox(), limits, &counters),
