@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -228,6 +229,9 @@ impl Call {
     }
 }
 
+/// So long may a connection of HTTP/1.1 be silent: the server closes it after more than twice as long.
+const SILENCE: Duration = Duration::from_secs(4);
+
 /// A connection for requests. It closes when it and all its answers are dropped.
 pub struct Connection {
     link: Link,
@@ -238,6 +242,8 @@ pub struct Connection {
     /// The frames from the server, on HTTP/2.
     pub seen: Seen,
     speaks: Speaks,
+    /// When it was opened, or something was answered last.
+    answered: Instant,
 }
 
 enum Speaks {
@@ -290,6 +296,18 @@ impl Connection {
             valve,
             seen,
             speaks,
+            answered: Instant::now(),
+        }
+    }
+
+    /// Becomes another one if it was silent for so long that the server may be about to close it; stays what it is if
+    /// nobody listens any more.
+    pub async fn renew(&mut self, target: &Target) {
+        if matches!(self.speaks, Speaks::Http1(_))
+            && self.answered.elapsed() > SILENCE
+            && let Ok(another) = Connection::try_open(target, self.link).await
+        {
+            *self = another;
         }
     }
 
@@ -302,7 +320,7 @@ impl Connection {
             self.speaks = Speaks::Http2(sender);
         }
         let request = self.request(call);
-        match &mut self.speaks {
+        let answer = match &mut self.speaks {
             Speaks::Http1(sender) => {
                 sender.ready().await?;
                 sender.send_request(request).await
@@ -312,7 +330,9 @@ impl Connection {
                 sender.send_request(request).await
             }
             Speaks::Upgradable(_) => unreachable!("upgraded above"),
-        }
+        };
+        self.answered = Instant::now();
+        answer
     }
 
     /// The same with a request that is complete already, on HTTP/2.

@@ -122,6 +122,7 @@ impl Polls {
                     Err(error) => return Message::End(End::Cut(error.to_string())),
                 }
             }
+            self.connection.renew(&self.target).await;
             match poll(&mut self.connection, &self.ask).await {
                 Ok(answer) => self.take(answer),
                 Err(refused) => return Message::End(End::Cut(refused.to_string())),

@@ -1,4 +1,4 @@
-//! A publisher over one connection, on any listener.
+//! A publisher over one connection, on any listener; over another when it has said nothing for a while, as clients do.
 
 use http_body_util::BodyExt;
 use hyper::HeaderMap;
@@ -9,6 +9,8 @@ use super::message::Id;
 
 pub struct Publisher {
     connection: Connection,
+    /// Where another one leads to.
+    target: Option<Target>,
 }
 
 /// An answer with a body of JSON, or none.
@@ -35,12 +37,16 @@ impl Publisher {
     pub async fn over(target: &Target, link: Link) -> Publisher {
         Publisher {
             connection: Connection::open(target, link).await,
+            target: Some(target.clone()),
         }
     }
 
     /// Over a connection that there is already.
     pub fn on(connection: Connection) -> Publisher {
-        Publisher { connection }
+        Publisher {
+            connection,
+            target: None,
+        }
     }
 
     /// Any request.
@@ -52,6 +58,9 @@ impl Publisher {
     /// # Errors
     /// When the connection breaks before there is an answer.
     pub async fn try_call(&mut self, call: Call) -> hyper::Result<Answer> {
+        if let Some(target) = &self.target {
+            self.connection.renew(target).await;
+        }
         let (head, body) = self.connection.send(call).await?.into_parts();
         let body = body.collect().await?.to_bytes();
         let body = match &*body {
