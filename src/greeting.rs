@@ -23,6 +23,33 @@ const HELLO: &[u8] = &[
     0, 0, 2, 0xc0, 0x2f, 1, 0, // No session, one cipher, no compression.
 ];
 
+/// What somebody wants to speak.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// What it is called.
+    pub name: &'static str,
+    /// Its URLs without TLS, and with it.
+    pub schemes: (&'static str, &'static str),
+    /// Whether it was tried with TLS.
+    pub is_secure: bool,
+}
+
+/// What is wrong with an address, for who could not speak there what is wanted; nothing, where it is not the language.
+pub async fn wrong(host: &str, port: u16, wanted: Wanted) -> Option<String> {
+    let (name, (plain, secure)) = (wanted.name, wanted.schemes);
+    match heard(host, port).await? {
+        "TLS" if wanted.is_secure => None,
+        "TLS" => Some(format!(
+            "it speaks TLS there, not {name}; with TLS the URL is {secure}://"
+        )),
+        other if other == name && wanted.is_secure => Some(format!(
+            "it speaks {name} there without TLS, for which the URL is {plain}://"
+        )),
+        other if other == name => None,
+        other => Some(format!("it speaks {other} there, not {name}")),
+    }
+}
+
 /// What is spoken there, if it is one of a few.
 pub async fn heard(host: &str, port: u16) -> Option<&'static str> {
     let greeting = said(host, port, b"").await?;

@@ -20,6 +20,8 @@ pub mod log;
 
 pub mod live;
 
+pub mod trust;
+
 pub mod database;
 
 pub mod store;

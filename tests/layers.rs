@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 type Row = (&'static str, &'static [&'static str], &'static str);
 
 /// From the bottom to the top.
-const ARROWS: [Row; 28] = [
+const ARROWS: [Row; 29] = [
     (
         "problem",
         &[],
@@ -37,8 +37,13 @@ const ARROWS: [Row; 28] = [
         "reads what is appended and announces by appending; it names no wire",
     ),
     (
-        "database",
+        "trust",
         &[],
+        "CAs in a file, for whoever speaks TLS to others",
+    ),
+    (
+        "database",
+        &["trust"],
         "where a Postgres is and how it is spoken to, for whoever keeps something there",
     ),
     (
@@ -111,12 +116,14 @@ const ARROWS: [Row; 28] = [
     ("pace", &[], "how long to wait, for whoever tries again"),
     (
         "source",
-        &["event", "log", "counts", "problem", "greeting", "pace"],
+        &[
+            "event", "log", "counts", "problem", "greeting", "pace", "trust",
+        ],
         "publishes by itself, not as a peer, or what it hears elsewhere, which may be away, or something else",
     ),
     (
         "relay",
-        &["event", "problem", "database", "greeting"],
+        &["event", "problem", "database", "greeting", "trust"],
         "carries bytes and gives them places; it knows no log",
     ),
     (

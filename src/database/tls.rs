@@ -15,6 +15,8 @@ use tokio_rustls::rustls::{
     self, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
 
+use crate::trust::Authorities;
+
 /// Whose certificate is taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Trust {
@@ -59,19 +61,9 @@ pub(super) fn connector(trust: Trust) -> Result<MakeRustlsConnect, String> {
 }
 
 fn read(file: &Path) -> Result<RootCertStore, String> {
-    let place = file.display();
-    let text = std::fs::read(file).map_err(|error| format!("sslrootcert: {place}: {error}"))?;
-    let mut roots = RootCertStore::empty();
-    for cert in rustls_pemfile::certs(&mut &*text) {
-        let cert = cert.map_err(|error| format!("sslrootcert: {place}: {error}"))?;
-        roots
-            .add(cert)
-            .map_err(|error| format!("sslrootcert: {place}: {error}"))?;
-    }
-    match roots.is_empty() {
-        true => Err(format!("sslrootcert: {place} has no certificate in it")),
-        false => Ok(roots),
-    }
+    let read = Authorities::read(file);
+    let read = read.map_err(|error| format!("sslrootcert={}: {error}", file.display()))?;
+    Ok(read.roots)
 }
 
 fn of_the_machine() -> RootCertStore {

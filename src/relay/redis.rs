@@ -24,6 +24,7 @@ use super::{
 use crate::event::Place;
 use crate::greeting;
 use crate::problem::Problem;
+use crate::trust::Authorities;
 
 mod answer;
 mod cluster;
@@ -62,6 +63,9 @@ pub(super) fn open(url: &str, stream: Stream, limits: Limits) -> Result<Arc<dyn 
     let (url, asked) = Asked::of(url)?;
     let cluster = |scheme, rest| cluster::Cluster::parse(scheme, rest, asked.cacert.clone());
     let server = match url.split_once("://") {
+        Some(("redis+sentinel", _)) if asked.cacert.is_some() => {
+            return Err("cacert is for TLS, which there is not with redis+sentinel://".to_owned());
+        }
         Some(("redis+sentinel", rest)) => Server::Watched(sentinel::Sentinels::parse(rest)?),
         Some(("redis+cluster", rest)) => Server::Clustered(cluster("redis", rest)?),
         Some(("rediss+cluster", rest)) => Server::Clustered(cluster("rediss", rest)?),
@@ -79,10 +83,9 @@ fn client(url: &str, cacert: Option<&str>) -> Result<Client, String> {
     let client = match cacert {
         None => Client::open(url),
         Some(file) => {
-            let pem = std::fs::read(file).map_err(|error| format!("cacert={file}: {error}"))?;
             let tls = TlsCertificates {
                 client_tls: None,
-                root_cert: Some(pem),
+                root_cert: Some(Authorities::named(file)?.pem),
             };
             Client::build_with_tls(url, tls)
         }
@@ -154,19 +157,19 @@ impl Redis {
         let Server::Known(client) = &self.server else {
             return fault;
         };
-        let (host, port, wanted) = match client.get_connection_info().addr() {
-            ConnectionAddr::Tcp(host, port) => (host, *port, "Redis"),
-            ConnectionAddr::TcpTls { host, port, .. } => (host, *port, "TLS"),
+        let (host, port, is_secure) = match client.get_connection_info().addr() {
+            ConnectionAddr::Tcp(host, port) => (host, *port, false),
+            ConnectionAddr::TcpTls { host, port, .. } => (host, *port, true),
             _ => return fault,
         };
-        match greeting::heard(host, port).await {
+        let wanted = greeting::Wanted {
+            name: "Redis",
+            schemes: ("redis", "rediss"),
+            is_secure,
+        };
+        match greeting::wrong(host, port, wanted).await {
             None => fault,
-            Some(heard) if heard == wanted => fault,
-            Some("TLS") => Fault::lasting("it speaks TLS there, for which the URL is rediss://"),
-            Some("Redis") => {
-                Fault::lasting("it speaks Redis there without TLS, for which the URL is redis://")
-            }
-            Some(other) => Fault::lasting(format!("it speaks {other} there, not Redis")),
+            Some(words) => Fault::lasting(words),
         }
     }
 }
@@ -406,6 +409,12 @@ fn fault(error: &RedisError) -> Fault {
     if error.kind() == ErrorKind::Parse {
         return Fault::lasting(format!(
             "it does not answer as a Redis server does: {words}"
+        ));
+    }
+    // Said by the client, which asks for the database with each connection.
+    if words.contains("refused to switch database") {
+        return Fault::lasting(format!(
+            "the number behind the / is no database of that server: {words}"
         ));
     }
     match lasts || words.contains("invalid peer certificate") {

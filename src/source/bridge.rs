@@ -32,7 +32,6 @@ use crate::event::{EventType, RESERVED, Topic};
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The same where it is found out then who is there instead.
-#[cfg(any(feature = "amqp", feature = "mqtt"))]
 const ANSWER: Duration = Duration::from_millis(2500);
 
 /// How often a source that says nothing is asked whether it is there.

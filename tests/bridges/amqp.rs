@@ -7,7 +7,8 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use serde_json::json;
 
-use crate::broker::{Broker, WHO};
+use crate::broker::{Broker, OTHER, USER, VHOST, WHO};
+use crate::secure::Way;
 use crate::seen::{begin, events, serve, until, until_said, until_told};
 
 /// Somebody who publishes already.
@@ -18,8 +19,11 @@ struct Publisher {
 
 impl Publisher {
     async fn to(broker: &Broker) -> Publisher {
-        let url = format!("amqp://{WHO}@127.0.0.1:{}/%2f", broker.port);
-        let connection = Connection::connect(&url, ConnectionProperties::default()).await;
+        Publisher::at(&format!("amqp://{WHO}@127.0.0.1:{}/%2f", broker.port)).await
+    }
+
+    async fn at(url: &str) -> Publisher {
+        let connection = Connection::connect(url, ConnectionProperties::default()).await;
         let connection = connection.expect("it is there");
         let channel = connection.create_channel().await.expect("there is room");
         let options = ConfirmSelectOptions::default();
@@ -90,6 +94,7 @@ async fn queues() {
     who_is_refused_is_told(&broker);
     who_speaks_something_else_is_told(&broker);
     over_tls(&broker, &publisher).await;
+    another_user_has_another_virtual_host(&broker).await;
     drop(publisher);
     a_broker_that_comes_again_is_used(&mut broker).await;
 }
@@ -225,6 +230,45 @@ async fn over_tls(broker: &Broker, publisher: &Publisher) {
     let server = serve(&format!("{url}&{}", broker.cacert()), &[]);
     publisher.say("secure", None, &[b'x'; 100_000]).await;
     until_told(&server, 1, 0);
+    let way = Way {
+        schemes: ("amqp", "amqps"),
+        who: "user:a-se%3Acret@",
+        ports: (Some(broker.port), broker.secure),
+        rest: "queue=secure",
+    };
+    way.fails(broker, "ACCESS_REFUSED");
+}
+
+async fn another_user_has_another_virtual_host(broker: &Broker) {
+    let at = |user: &str, vhost: &str, queue: &str| {
+        let port = broker.port;
+        format!("amqp://{user}:a-se%3Acret@127.0.0.1:{port}/{vhost}?queue={queue}")
+    };
+    let publisher = Publisher::at(&at(OTHER, "shop%2feu", "q").replace("?queue=q", "")).await;
+    for queue in ["q", "p"] {
+        publisher.declare(queue, FieldTable::default()).await;
+    }
+    let server = serve(&at(OTHER, "shop%2Feu", "q"), &[]);
+    publisher.say("q", None, b"1").await;
+    until_told(&server, 1, 0);
+    let bridge = server.stats()["bridges"][0].clone();
+    let name = format!("amqp://127.0.0.1:{}/{VHOST}/q", broker.port);
+    assert_eq!(bridge["name"], name);
+    for (url, words) in [
+        // It is not his, it is not there, it is not for him to read.
+        (
+            at(USER, "shop%2Feu", "q"),
+            "access to vhost 'shop/eu' refused",
+        ),
+        (at(OTHER, "", "q"), "access to vhost '/' refused"),
+        (at(USER, "none", "q"), "vhost none not found"),
+        (at(OTHER, "shop%2Feu", "p"), "ACCESS_REFUSED"),
+        (at(OTHER, "shop%2Feu", "q-none"), "NOT_FOUND"),
+    ] {
+        let server = begin(&url, &[]);
+        until_said(&server, words);
+        assert!(!server.stderr().contains("cret"), "{}", server.stderr());
+    }
 }
 
 async fn a_broker_that_comes_again_is_used(broker: &mut Broker) {

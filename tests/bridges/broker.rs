@@ -21,6 +21,10 @@ pub const PASSWORD: &str = "a-se:cret";
 /// The same in a URL.
 pub const WHO: &str = "user:a-se%3Acret";
 
+/// Whom RabbitMQ knows beside, and the virtual host that is that one's alone, in which only queues `q…` may be read.
+pub const OTHER: &str = "other";
+pub const VHOST: &str = "shop/eu";
+
 /// How long one may take to start: RabbitMQ takes ten seconds on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -38,8 +42,10 @@ pub struct Broker {
 impl Broker {
     pub fn redis() -> Option<Broker> {
         let mut broker = Broker::new("redis-server")?;
-        let port = broker.port.to_string();
+        broker.certificates();
+        let (port, secure) = (broker.port.to_string(), broker.secure.to_string());
         let dir = broker.dir.display().to_string();
+        let (cert, key) = broker.pair();
         broker.args = ["--bind", "127.0.0.1", "--port", &port, "--dir", &dir]
             .into_iter()
             .chain([
@@ -51,6 +57,16 @@ impl Broker {
                 "always",
                 "--requirepass",
                 PASSWORD,
+                "--tls-port",
+                &secure,
+                "--tls-cert-file",
+                &cert,
+                "--tls-key-file",
+                &key,
+                "--tls-ca-cert-file",
+                &cert,
+                "--tls-auth-clients",
+                "no",
             ])
             .map(str::to_owned)
             .collect();
@@ -59,12 +75,28 @@ impl Broker {
     }
 
     pub fn nats() -> Option<Broker> {
+        Broker::nats_with(|_| Vec::new())
+    }
+
+    /// One that takes nobody without TLS.
+    pub fn natss() -> Option<Broker> {
+        Broker::nats_with(|broker| {
+            broker.certificates();
+            let (cert, key) = broker.pair();
+            ["--tls", "--tlscert", &cert, "--tlskey", &key]
+                .map(str::to_owned)
+                .into()
+        })
+    }
+
+    fn nats_with(more: impl FnOnce(&Broker) -> Vec<String>) -> Option<Broker> {
         let mut broker = Broker::new("nats-server")?;
         let port = broker.port.to_string();
         broker.args = ["--addr", "127.0.0.1", "--port", &port]
             .into_iter()
             .chain(["--user", USER, "--pass", PASSWORD])
             .map(str::to_owned)
+            .chain(more(&broker))
             .collect();
         broker.start();
         Some(broker)
@@ -100,8 +132,21 @@ impl Broker {
             "listeners.tcp.1 = 127.0.0.1:{port}\nlisteners.ssl.1 = 127.0.0.1:{secure}\n\
              ssl_options.certfile = {dir}/certs/server.pem\nssl_options.keyfile = {dir}/certs/server.key\n\
              ssl_options.cacertfile = {dir}/certs/ca.pem\nssl_options.verify = verify_none\n\
-             default_user = {USER}\ndefault_pass = {PASSWORD}\nloopback_users = none\n"
+             load_definitions = {dir}/definitions.json\nloopback_users = none\n"
         );
+        let definitions = serde_json::json!({
+            "users": [
+                { "name": USER, "password": PASSWORD, "tags": "administrator" },
+                { "name": OTHER, "password": PASSWORD, "tags": "" },
+            ],
+            "vhosts": [{ "name": "/" }, { "name": VHOST }],
+            "permissions": [
+                { "user": USER, "vhost": "/", "configure": ".*", "write": ".*", "read": ".*" },
+                { "user": OTHER, "vhost": VHOST, "configure": ".*", "write": ".*", "read": "^q" },
+            ],
+        });
+        fs::write(broker.dir.join("definitions.json"), definitions.to_string())
+            .expect("a file can be written");
         fs::write(broker.dir.join("rabbitmq.conf"), conf).expect("a file can be written");
         fs::write(broker.dir.join("enabled"), "[].").expect("a file can be written");
         let at = |name: &str| format!("{dir}/{name}");
@@ -160,6 +205,12 @@ impl Broker {
             .arg(certs)
             .output();
         assert!(made.expect("the binary starts").status.success());
+    }
+
+    /// The files of its certificate and its key.
+    fn pair(&self) -> (String, String) {
+        let file = |name: &str| format!("{}/certs/{name}", self.dir.display());
+        (file("server.pem"), file("server.key"))
     }
 
     /// The CA of its certificate, for a URL.

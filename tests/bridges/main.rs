@@ -15,5 +15,6 @@ mod mqtt;
 #[cfg(feature = "nats")]
 mod nats;
 mod redis;
+mod secure;
 mod seen;
 mod wrong;

@@ -43,6 +43,8 @@ fn all_that_is_wrong_with_urls_is_said_at_once() {
         "redis://h?channel=a%20b",
         "redis://h?pattern=$a*",
         "redis://h?channel=a&topic=collections/b",
+        "rediss://h?channel=a&cacert=/none",
+        "rediss://h?channel=a&cacert=/dev/null",
     ];
     let lines = mistakes(&urls);
     for (at, words) in [
@@ -65,8 +67,10 @@ fn all_that_is_wrong_with_urls_is_said_at_once() {
             "give topic=, since the name of what comes can be none: topics that begin",
         ),
         (6, "topic=collections/b: topics that begin"),
+        (7, "cacert=/none: No such file"),
+        (8, "cacert=/dev/null: there is no certificate in it"),
     ] {
-        let begin = format!("--subscribe: URL {at} of 6: {words}");
+        let begin = format!("--subscribe: URL {at} of 8: {words}");
         assert!(
             lines.iter().any(|line| line.contains(&begin)),
             "{begin}: {lines:#?}"
@@ -81,14 +85,26 @@ fn each_source_has_words_of_its_own() {
         ("nats://h?topic=a", "it needs subject="),
         ("nats://h?subject=a..b", "subject= is none"),
         ("nats://h?subject=$SYS.>", "give topic="),
-        ("nats://h?subject=a&cacert=/none", "/none"),
+        ("nats://h?subject=a&cacert=/none", "/none: No such file"),
+        (
+            "tls://h?subject=a&cacert=/dev/null",
+            "/dev/null: there is no cert",
+        ),
         ("mqtt://h?topic=a", "it needs filter="),
         ("mqtt://h?filter=a/%23/b", "filter= is none"),
         ("mqtt://h?filter=$SYS/%23", "give topic="),
-        ("mqtts://h?filter=a&cacert=/none", "/none"),
+        ("mqtts://h?filter=a&cacert=/none", "/none: No such file"),
+        (
+            "mqtts://h?filter=a&cacert=/dev/null",
+            "/dev/null: there is no cert",
+        ),
         ("amqp://h?topic=a", "it needs queue="),
         ("amqp://h?queue=a&prefetch=0", "prefetch= is 1 to 65535"),
         ("amqps://-:1?queue=a", "its host can be in no certificate"),
+        (
+            "amqps://h?queue=a&cacert=/dev/null",
+            "/dev/null: there is no cert",
+        ),
     ] {
         let lines = mistakes(&[url]);
         assert!(

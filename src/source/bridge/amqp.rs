@@ -75,7 +75,10 @@ impl Bridge for Amqp {
 
     fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Subscribed>, Fault>> {
         async {
-            let (pipe, connection) = self.place.judged("AMQP", self.connect()).await?;
+            let (pipe, connection) = self
+                .place
+                .judged("AMQP", ("amqp", "amqps"), self.connect())
+                .await?;
             let (channel, consumer) = self.consume(&connection).await.map_err(Fault::new)?;
             Ok(Box::new(Consuming {
                 queue: self.queue.clone(),

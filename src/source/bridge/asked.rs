@@ -3,6 +3,7 @@
 use percent_encoding::percent_decode_str;
 
 use crate::event::{EventType, RESERVED, Topic};
+use crate::trust::Authorities;
 
 /// A URL, of which each part is taken once.
 pub(super) struct Asked {
@@ -69,9 +70,8 @@ impl Asked {
     }
 
     /// Whether it is encrypted.
-    #[cfg(any(feature = "amqp", feature = "mqtt"))]
     pub(super) fn is_secure(&self) -> bool {
-        self.scheme.ends_with('s')
+        matches!(&*self.scheme, "rediss" | "tls" | "mqtts" | "amqps")
     }
 
     /// `HOST:PORT`, as it was given.
@@ -112,11 +112,10 @@ impl Asked {
         self.take(key).unwrap_or_default()
     }
 
-    /// The file of the CAs to trust, if it names one.
-    pub(super) fn cacert(&mut self) -> Option<Vec<u8>> {
+    /// The CAs to trust, if it names a file of them.
+    pub(super) fn cacert(&mut self) -> Option<Authorities> {
         let file = self.take("cacert")?;
-        let read = std::fs::read(&file).map_err(|error| format!("cacert={file}: {error}"));
-        self.sound(read)
+        self.sound(Authorities::named(&file))
     }
 
     /// The topic of all messages, if it names one.

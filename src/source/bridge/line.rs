@@ -14,6 +14,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use super::asked::Asked;
 use super::{ANSWER, Fault};
 use crate::greeting;
+use crate::trust::Authorities;
 
 /// Both directions.
 pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -34,8 +35,8 @@ impl Place {
         let (host, port) = asked.host_and_port(if is_secure { ports.1 } else { ports.0 });
         let tls = match is_secure {
             true => {
-                let pem = asked.cacert();
-                let tls = trusting(pem.as_deref(), &host);
+                let authorities = asked.cacert();
+                let tls = trusting(authorities, &host);
                 asked.sound(tls)
             }
             false => None,
@@ -60,50 +61,50 @@ impl Place {
     /// fault says itself.
     pub(super) async fn judged<T>(
         &self,
-        wanted: &str,
+        wanted: &'static str,
+        schemes: (&'static str, &'static str),
         answer: impl Future<Output = Result<T, (Fault, bool)>>,
     ) -> Result<T, Fault> {
         match timeout(ANSWER, answer).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err((fault, true))) => Err(fault),
-            Ok(Err((fault, false))) => Err(self.other(wanted, fault).await),
+            Ok(Err((fault, false))) => Err(self.other(wanted, schemes, fault).await),
             Err(_) => {
                 let fault = Fault::new(format!("no answer within {ANSWER:?}"));
-                Err(self.other(wanted, fault).await)
+                Err(self.other(wanted, schemes, fault).await)
             }
         }
     }
 
-    async fn other(&self, wanted: &str, fault: Fault) -> Fault {
-        // What is encrypted tells nothing of itself.
-        if self.tls.is_some() {
-            return fault;
-        }
-        match greeting::heard(&self.host, self.port).await {
-            Some(other) if other != wanted => {
-                Fault::new(format!("it speaks {other} there, not {wanted}"))
-            }
-            _ => fault,
-        }
+    async fn other(
+        &self,
+        name: &'static str,
+        schemes: (&'static str, &'static str),
+        fault: Fault,
+    ) -> Fault {
+        let wanted = greeting::Wanted {
+            name,
+            schemes,
+            is_secure: self.tls.is_some(),
+        };
+        let wrong = greeting::wrong(&self.host, self.port, wanted).await;
+        wrong.map_or(fault, Fault::new)
     }
 }
 
 /// Trusts those who are in the file, else those whom the machine trusts.
-fn trusting(pem: Option<&[u8]>, host: &str) -> Result<(TlsConnector, ServerName<'static>), String> {
-    let mut roots = RootCertStore::empty();
-    match pem {
-        Some(mut pem) => {
-            let certs: Result<Vec<_>, _> = rustls_pemfile::certs(&mut pem).collect();
-            let certs = certs.map_err(|error| format!("cacert: {error}"))?;
-            roots.add_parsable_certificates(certs);
-            if roots.is_empty() {
-                return Err("cacert: there is no CA certificate in it".to_owned());
-            }
-        }
+fn trusting(
+    authorities: Option<Authorities>,
+    host: &str,
+) -> Result<(TlsConnector, ServerName<'static>), String> {
+    let roots = match authorities {
+        Some(authorities) => authorities.roots,
         None => {
+            let mut roots = RootCertStore::empty();
             roots.add_parsable_certificates(load_native_certs().certs);
+            roots
         }
-    }
+    };
     let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?

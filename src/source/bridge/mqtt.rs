@@ -67,7 +67,10 @@ impl Bridge for Mqtt {
 
     fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Subscribed>, Fault>> {
         async {
-            let session = self.place.judged("MQTT", self.begin()).await?;
+            let session = self
+                .place
+                .judged("MQTT", ("mqtt", "mqtts"), self.begin())
+                .await?;
             Ok(Box::new(session) as Box<dyn Subscribed>)
         }
         .boxed()

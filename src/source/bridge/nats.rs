@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::asked::Asked;
 use super::{Arrival, Bridge, Fault, Message, Names, Opened, PATIENCE, Promise, Subscribed, What};
 use crate::greeting;
+use crate::trust::Authorities;
 
 /// Messages that the client holds for us; what is more it drops, and says so.
 const ROOM: usize = 4096;
@@ -33,8 +34,8 @@ pub(super) fn open(asked: &mut Asked) -> Opened {
     }
     let cacert = asked.take("cacert");
     if let Some(file) = &cacert {
-        let found = std::fs::metadata(file).map_err(|error| format!("cacert={file}: {error}"));
-        asked.sound(found);
+        // Its client reads the file anew for each connection.
+        asked.sound(Authorities::named(file));
     }
     let scheme = asked.scheme().to_owned();
     let servers = asked.place().split(',');
@@ -124,10 +125,17 @@ impl Nats {
                 ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
                     Fault::new(format!("it does not take this user and password: {error}"))
                 }
-                _ => match greeting::heard(server.host(), server.port()).await {
-                    None | Some("NATS") => Fault::new(error),
-                    Some(other) => Fault::new(format!("it speaks {other} there, not NATS")),
-                },
+                _ => {
+                    // It greets without TLS, also where that is to follow.
+                    let is_secure = error.to_string().contains("corrupt message");
+                    let wanted = greeting::Wanted {
+                        name: "NATS",
+                        schemes: ("nats", "tls"),
+                        is_secure,
+                    };
+                    let wrong = greeting::wrong(server.host(), server.port(), wanted).await;
+                    wrong.map_or_else(|| Fault::new(error), Fault::new)
+                }
             }),
         }
     }

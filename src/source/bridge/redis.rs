@@ -9,7 +9,8 @@ use tokio::time::{Interval, MissedTickBehavior, timeout};
 
 use super::asked::Asked;
 use super::{
-    Arrival, Bridge, Fault, LOOK, Message, Names, Opened, PATIENCE, Promise, Subscribed, What,
+    ANSWER, Arrival, Bridge, Fault, LOOK, Message, Names, Opened, PATIENCE, Promise, Subscribed,
+    What,
 };
 use crate::greeting;
 
@@ -17,6 +18,7 @@ struct Redis {
     /// `None` only where the URL was wrong.
     client: Option<Client>,
     place: (String, u16),
+    is_secure: bool,
     wanted: Wanted,
 }
 
@@ -49,11 +51,11 @@ pub(super) fn open(asked: &mut Asked) -> Opened {
     let url = asked.base();
     let client = match cacert {
         None => Client::open(url),
-        Some(pem) => Client::build_with_tls(
+        Some(authorities) => Client::build_with_tls(
             url,
             TlsCertificates {
                 client_tls: None,
-                root_cert: Some(pem),
+                root_cert: Some(authorities.pem),
             },
         ),
     };
@@ -61,6 +63,7 @@ pub(super) fn open(asked: &mut Asked) -> Opened {
     let bridge = Redis {
         client: asked.sound(client),
         place: asked.host_and_port(6379),
+        is_secure: asked.is_secure(),
         wanted,
     };
     Opened {
@@ -73,16 +76,19 @@ impl Redis {
     async fn connect(&self) -> Result<PubSub, Fault> {
         let client = self.client.as_ref();
         let client = client.ok_or_else(|| Fault::new("its URL is wrong"))?;
-        match client.get_async_pubsub().await {
-            Ok(connected) => Ok(connected),
-            Err(error) => {
-                let (host, port) = &self.place;
-                Err(match greeting::heard(host, *port).await {
-                    None | Some("Redis") => Fault::new(error),
-                    Some(other) => Fault::new(format!("it speaks {other} there, not Redis")),
-                })
-            }
-        }
+        let fault = match timeout(ANSWER, client.get_async_pubsub()).await {
+            Ok(Ok(connected)) => return Ok(connected),
+            Ok(Err(error)) => Fault::new(error),
+            Err(_) => Fault::new(format!("no answer within {ANSWER:?}")),
+        };
+        let wanted = greeting::Wanted {
+            name: "Redis",
+            schemes: ("redis", "rediss"),
+            is_secure: self.is_secure,
+        };
+        let (host, port) = &self.place;
+        let wrong = greeting::wrong(host, *port, wanted).await;
+        Err(wrong.map_or(fault, Fault::new))
     }
 }
 
