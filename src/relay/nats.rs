@@ -20,6 +20,7 @@ use self::kept::Kept;
 use super::{Fault, Limits, Reading, Relay, Stream, Taken, Writing, not_known, stream_name};
 use crate::greeting;
 use crate::problem::Problem;
+use crate::trust::Authorities;
 
 mod feed;
 mod kept;
@@ -35,7 +36,7 @@ struct Nats {
 }
 
 pub(super) fn open(url: &str, stream: Stream, limits: Limits) -> Result<Arc<dyn Relay>, String> {
-    let (servers, query) = url.split_once('?').unwrap_or((url, ""));
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
     let (mut name, mut replicas, mut cacert) = ("triwire".to_owned(), 1, None);
     for (key, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*key {
@@ -45,19 +46,16 @@ pub(super) fn open(url: &str, stream: Stream, limits: Limits) -> Result<Arc<dyn 
                 replicas = count.ok_or("replicas is 1 to 5")?;
             }
             "cacert" => {
-                std::fs::metadata(&*value).map_err(|error| format!("cacert={value}: {error}"))?;
+                // Its client reads the file anew for each connection.
+                Authorities::named(&value)?;
                 cacert = Some(value.into_owned());
             }
             _ => return Err(not_known("stream, replicas and cacert")),
         }
     }
-    let (scheme, places) = servers.split_once("://").unwrap_or(("nats", servers));
-    let server = |place: &str| {
-        let server = format!("{scheme}://{}", place.trim_end_matches('/')).parse();
-        server.map_err(|error| format!("it is no URL of a NATS server: {error}"))
-    };
+    let (scheme, places) = base.split_once("://").unwrap_or(("nats", base));
     Ok(Arc::new(Nats {
-        servers: places.split(',').map(server).collect::<Result<_, _>>()?,
+        servers: servers(scheme, places)?,
         first: AtomicUsize::new(0),
         cacert,
         stream: kept::Wanted {
@@ -70,6 +68,20 @@ pub(super) fn open(url: &str, stream: Stream, limits: Limits) -> Result<Arc<dyn 
         },
         limits,
     }))
+}
+
+/// All that are named. Who stands before the first is meant for all before whom nobody stands.
+fn servers(scheme: &str, places: &str) -> Result<Vec<ServerAddr>, String> {
+    let first = places.split(',').next().unwrap_or_default();
+    let who = first.rsplit_once('@').map(|(who, _)| format!("{who}@"));
+    let who = who.unwrap_or_default();
+    let server = |place: &str| {
+        let place = place.trim_end_matches('/');
+        let who = if place.contains('@') { "" } else { &who };
+        let server = format!("{scheme}://{who}{place}").parse();
+        server.map_err(|error| format!("it is no URL of a NATS server: {error}"))
+    };
+    places.split(',').map(server).collect()
 }
 
 impl Nats {
@@ -130,10 +142,17 @@ impl Nats {
                         Fault::lasting(format!("it does not take this user and password: {words}"))
                     }
                     _ if words.contains("invalid peer certificate") => Fault::lasting(words),
-                    _ => match greeting::heard(server.host(), server.port()).await {
-                        None | Some("NATS") => Fault::passing(words),
-                        Some(other) => Fault::lasting(format!("it speaks {other} there, not NATS")),
-                    },
+                    _ => {
+                        // It greets without TLS, also where that is to follow.
+                        let is_secure = words.contains("corrupt message");
+                        let wanted = greeting::Wanted {
+                            name: "NATS",
+                            schemes: ("nats", "tls"),
+                            is_secure,
+                        };
+                        let wrong = greeting::wrong(server.host(), server.port(), wanted).await;
+                        wrong.map_or_else(|| Fault::passing(words), Fault::lasting)
+                    }
                 });
             }
         };
@@ -298,4 +317,27 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_stands_before_the_first_of_several_is_meant_for_all() {
+        for (places, all) in [
+            ("u:p@a,b:1,c", ["u:p", "u:p", "u:p"]),
+            ("t@a,b,c", ["t:", "t:", "t:"]),
+            ("u:p%40@a,v:q@b,c/", ["u:p%40", "v:q", "u:p%40"]),
+            ("a,b,c", [":", ":", ":"]),
+        ] {
+            let who = |server: &ServerAddr| {
+                let (user, password) = (server.username(), server.password());
+                format!("{}:{}", user.unwrap_or(""), password.unwrap_or(""))
+            };
+            let servers = servers("nats", places).expect("it is good");
+            let found: Vec<String> = servers.iter().map(who).collect();
+            assert_eq!(found, all, "{places}");
+        }
+    }
 }

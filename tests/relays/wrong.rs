@@ -134,6 +134,25 @@ fn a_key_of_somebody_elses_ends_it() {
 }
 
 #[test]
+fn a_number_that_is_no_database_ends_it() {
+    let Some(broker) = Broker::shared().filter(|broker| broker.kind() == "redis") else {
+        return;
+    };
+    let words = ends(&broker.url.replace('?', "/999?"));
+    assert!(last(&words).contains("is no database"), "{words}");
+}
+
+#[test]
+fn tls_where_there_is_none_ends_it() {
+    let Some(broker) = Broker::shared().filter(|broker| broker.url.starts_with("nats://")) else {
+        return;
+    };
+    let words = ends(&broker.url.replace("nats://", "tls://"));
+    let why = "it speaks NATS there without TLS, for which the URL is nats://";
+    assert!(last(&words).contains(why), "{words}");
+}
+
+#[test]
 fn a_url_that_is_none_ends_it() {
     if Broker::shared().is_none() {
         return;
@@ -144,7 +163,28 @@ fn a_url_that_is_none_ends_it() {
         ("redis://u:a?secret@localhost:1", "%3F"),
         ("nats://localhost:1?stream=a.b", "stream"),
         ("nats://localhost:1?replicas=9", "replicas"),
-        ("nats://localhost:1?cacert=/none", "/none"),
+        ("nats://localhost:1?cacert=/none", "/none: No such file"),
+        (
+            "tls://localhost:1?cacert=/dev/null",
+            "/dev/null: there is no cert",
+        ),
+        ("rediss://localhost:1?cacert=/none", "/none: No such file"),
+        (
+            "rediss://localhost:1?cacert=/dev/null",
+            "/dev/null: there is no cert",
+        ),
+        (
+            "rediss+cluster://localhost:1?cacert=/dev/null",
+            "/dev/null: there is no cert",
+        ),
+        (
+            "redis+sentinel://localhost:1/main?cacert=/dev/null",
+            "cacert is for TLS",
+        ),
+        (
+            "postgres://u:secret@localhost:1/d?sslmode=require&sslrootcert=/dev/null",
+            "sslrootcert=/dev/null: there is no cert",
+        ),
         ("nats://:x", "NATS"),
         ("postgres://u:secret@localhost:1/d?stream=a%20b", "stream"),
         ("postgres://u:secret@localhost:1/d?x=y", "x"),

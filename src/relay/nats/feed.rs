@@ -63,11 +63,14 @@ impl Feed {
         }
         let reading = self.reading.as_mut().expect("it was just begun");
         let mut batch = Batch::default();
-        let Ok(first) = timeout(WAIT, reading.messages.next()).await else {
-            reading.look().await?;
-            return Ok(batch);
+        let mut found = loop {
+            match timeout(WAIT, reading.messages.next()).await {
+                Ok(first) => break first,
+                // A cluster that has just chosen another leader takes its time. Nothing would say that there is nothing.
+                Err(_) if reading.is_owed().await? => {}
+                Err(_) => return Ok(batch),
+            }
         };
-        let mut found = first;
         loop {
             let message = found.ok_or_else(|| Fault::passing("it hands out nothing more"))?;
             let message = message.map_err(|error| Fault::passing(chain(&error)))?;
@@ -152,8 +155,8 @@ impl Consuming {
         Ok(())
     }
 
-    /// Looks whether there is something that ought to have come.
-    async fn look(&mut self) -> Result<(), Fault> {
+    /// Looks whether there is something that ought to have come; the second time it is a fault.
+    async fn is_owed(&mut self) -> Result<bool, Fault> {
         let info = self.consumer.get_info().await;
         let info = info.map_err(|error| Fault::passing(chain(&error)))?;
         let is_given = self
@@ -164,7 +167,7 @@ impl Consuming {
             return Err(Fault::passing("it has entries, and does not hand them out"));
         }
         self.is_silent = there_is;
-        Ok(())
+        Ok(there_is)
     }
 }
 
