@@ -2,6 +2,7 @@
 //!
 //! The URL holds a password: nothing that is shown or logged is made from its text.
 
+pub mod pooler;
 mod tls;
 
 use std::error::Error as _;
@@ -20,6 +21,9 @@ const CONNECTED: Duration = Duration::from_secs(5);
 
 /// A peer that is silent is asked whether it is there after this long, and is given up after it again.
 const SILENT: Duration = Duration::from_secs(15);
+
+/// What the client says, as a cause, of one that is not what `target_session_attrs` asks for.
+const READ_ONLY: &str = "database does not allow writes";
 
 /// A database, and how it is spoken to.
 #[derive(Clone)]
@@ -141,6 +145,9 @@ pub fn why(error: &tokio_postgres::Error) -> String {
     let mut cause = error.source();
     while let Some(inner) = cause {
         let more = inner.to_string();
+        if more == READ_ONLY {
+            return "it takes no writes: it is a standby, or only to be read".to_owned();
+        }
         if !words.contains(&more) {
             words = format!("{words}: {more}");
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::config::Host;
@@ -23,6 +23,7 @@ use super::{
     stream_name,
 };
 use crate::database;
+use crate::database::pooler;
 use crate::database::why;
 use crate::event::Place;
 use crate::greeting;
@@ -39,6 +40,8 @@ struct Postgres {
     name: String,
     entries: u64,
     limits: Limits,
+    /// Looked at once whether sessions stay with who has them.
+    stays: OnceCell<()>,
 }
 
 pub(super) fn open(url: &str, stream: Stream, limits: Limits) -> Result<Arc<dyn Relay>, String> {
@@ -55,6 +58,7 @@ pub(super) fn open(url: &str, stream: Stream, limits: Limits) -> Result<Arc<dyn 
         name: format!("{name}:{}", stream.name()),
         entries: stream.entries(&limits),
         limits,
+        stays: OnceCell::new(),
     }))
 }
 
@@ -107,8 +111,22 @@ impl Postgres {
              select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'"
         );
         session.batch(&settings).await?;
+        // Before anything is prepared.
+        let looked = self.stays.get_or_try_init(|| self.look(&session));
+        looked.await?;
         session.make().await?;
         Ok(session)
+    }
+
+    async fn look(&self, session: &Session) -> Result<(), Fault> {
+        let looked = timeout(
+            self.limits.timeout / 2,
+            pooler::refuse(&self.place, &session.client),
+        );
+        match looked.await {
+            Ok(looked) => looked.map_err(Fault::lasting),
+            Err(_) => Err(Fault::passing("it does not answer in time")),
+        }
     }
 
     /// Why there is no connection: it may not even be a database.

@@ -46,7 +46,7 @@ use super::name::{Collection, Id};
 use super::schema::Schema;
 use super::write::{Change, Document, Write, Written};
 use super::{Limits, Store};
-use crate::database::{Place, why};
+use crate::database::{Place, pooler, why};
 use crate::event::EventId;
 use crate::problem::Problem;
 
@@ -379,7 +379,10 @@ async fn patience(place: &Place) -> Result<(), String> {
     let began = Instant::now();
     loop {
         let error = match place.config.connect(place.tls.clone()).await {
-            Ok(_) => return Ok(()),
+            Ok((client, connection)) => {
+                tokio::spawn(connection);
+                return pooler::refuse(place, &client).await;
+            }
             Err(error) => error,
         };
         let why = why(&error);

@@ -4,7 +4,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::pool::SESSION;
-use crate::database::{Place, why};
+use crate::database::{Place, pooler, why};
 
 /// The schema's versions: what makes the first of nothing, and each of the one before.
 const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("replicas.sql")];
@@ -28,6 +28,8 @@ pub(super) async fn connect(place: &Place) -> Result<Client, String> {
     let (client, connection) = connected.map_err(failed)?;
     tokio::spawn(connection);
     client.batch_execute(SESSION).await.map_err(failed)?;
+    let refused = |why| format!("{}: {why}", place.shown());
+    pooler::refuse(place, &client).await.map_err(refused)?;
     let number = "select current_setting('server_version_num')::int";
     let number: i32 = one(&client, number).await.map_err(failed)?;
     if number / 10_000 < OLDEST {
