@@ -44,6 +44,25 @@ fn a_server_that_waits_for_its_relay_has_nobody_to_let_go() {
     assert_eq!(ended.code(), Some(0));
 }
 
+#[test]
+fn who_reads_the_log_may_go_first() {
+    let mut command = Command::new(BINARY);
+    command.args(["serve", "--drain", "1s", "--certs"]);
+    command.arg(new_dir());
+    command.args(LISTENERS.map(|name| format!("--{name}=127.0.0.1:0")));
+    let pipes = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = pipes.spawn().expect("it starts");
+    drop(child.stderr.take());
+    let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+    let mut ready = String::new();
+    stdout.read_line(&mut ready).expect("it can be read");
+    assert!(ready.contains("is ready"), "{ready}");
+    // What it says of that, nobody reads.
+    signal(child.id(), "TERM");
+    let ended = child.wait().expect("it can be waited for");
+    assert_eq!(ended.code(), Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_readers_are_let_go() {
     let mut server = Server::start(&["--drain", "60s"]);

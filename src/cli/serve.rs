@@ -325,6 +325,8 @@ fn addresses(listeners: &[ListenerFacts]) -> String {
 fn log_to_stderr(format: LogFormat) {
     let lines = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        // What can not be written there can not be said there either: whoever reads it may have gone, and that ends nothing.
+        .log_internal_errors(false)
         .with_target(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_max_level(tracing::Level::INFO);

@@ -23,6 +23,8 @@ pub async fn run(log: Arc<Log>, server: String, every: Duration) -> Result<(), s
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     // The share of the processors is a difference: the first look only begins it.
     system.refresh_cpu_usage();
+    // Said once for as long as it lasts: a relay may be away for hours.
+    let mut said = None;
     loop {
         tick.tick().await;
         let ts = SystemTime::now()
@@ -37,9 +39,13 @@ pub async fn run(log: Arc<Log>, server: String, every: Duration) -> Result<(), s
                 payload: Payload::json(figure.to_string().into()).expect("it was made of JSON"),
             })
             .collect();
-        if let Err(problem) = log.publish(drafts, None).await {
+        let refused = log.publish(drafts, None).await.err();
+        if let Some(problem) = &refused
+            && said != Some(problem.kind)
+        {
             tracing::warn!("metrics: {problem}");
         }
+        said = refused.map(|problem| problem.kind);
     }
 }
 
