@@ -10,9 +10,12 @@ mod broker;
 mod cable;
 mod cluster;
 mod full;
+#[cfg(feature = "nats")]
+mod jetstream;
 mod lost;
 mod old;
 mod one_log;
+mod postgres;
 mod replica;
 mod sentinel;
 mod served;
