@@ -8,6 +8,9 @@ mod support;
 
 #[path = "../collections/contract/mod.rs"]
 mod contract;
+#[path = "../socket_io/client.rs"]
+#[allow(dead_code, reason = "its own tests use all of it")]
+mod session;
 #[path = "../collections/shelf.rs"]
 mod shelf;
 
@@ -21,6 +24,7 @@ mod outbox;
 mod relayed;
 mod replicas;
 mod rest;
+mod socket_io;
 mod start;
 mod tables;
 mod tls;
