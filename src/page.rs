@@ -39,7 +39,7 @@ macro_rules! file {
 }
 
 /// All of them.
-pub static FILES: [File; 52] = [
+pub static FILES: [File; 54] = [
     file!("/", HTML, "index.html"),
     file!("/page.css", CSS, "page.css"),
     file!("/cluster.css", CSS, "cluster.css"),
@@ -76,6 +76,7 @@ pub static FILES: [File; 52] = [
     file!("/poll.js", SCRIPT, "poll.js"),
     file!("/publish.js", SCRIPT, "publish.js"),
     file!("/publisher.js", SCRIPT, "publisher.js"),
+    file!("/replicas.js", SCRIPT, "replicas.js"),
     file!("/server.js", SCRIPT, "server.js"),
     file!("/streams.js", SCRIPT, "streams.js"),
     file!("/view.js", SCRIPT, "view.js"),
@@ -84,6 +85,7 @@ pub static FILES: [File; 52] = [
     file!("/workbench.js", SCRIPT, "workbench.js"),
     file!("/workbench-chart.js", SCRIPT, "workbench-chart.js"),
     file!("/workbench-examples.js", SCRIPT, "workbench-examples.js"),
+    file!("/workbench-place.js", SCRIPT, "workbench-place.js"),
     file!("/workbench-result.js", SCRIPT, "workbench-result.js"),
     file!("/workbench-server.js", SCRIPT, "workbench-server.js"),
     file!("/workbench-view.js", SCRIPT, "workbench-view.js"),

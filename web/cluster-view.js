@@ -38,7 +38,8 @@ export class ClusterView {
   }
 
   draw(now) {
-    const { hasRelay, said, own, reader } = this.#cluster;
+    const { replicas, reader } = this.#cluster;
+    const { hasRelay, said, own } = replicas;
     if (hasRelay === null) return;
     // What became of the reader is seen at once.
     const looks = `${reader?.state} ${reader?.server} ${reader?.moved}`;
@@ -51,7 +52,7 @@ export class ClusterView {
     alone.hidden = count > 1;
     write(alone, aloneInWords(hasRelay, count, own));
     if (!hasRelay) return;
-    write(stale, this.#cluster.isStale(now) ? 'No replica has told the numbers of all for some seconds.' : '');
+    write(stale, replicas.isStale(now) ? 'No replica has told the numbers of all for some seconds.' : '');
     if (said) this.#drawTable(said);
     this.#drawReader();
   }

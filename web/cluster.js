@@ -1,52 +1,29 @@
-// The replicas: what each counts, as one of them says of all, and a reader that goes on elsewhere when its server dies.
+// The section of the replicas: what each counts (replicas.js), and a reader that goes on elsewhere when its server dies.
 
 import { ClusterView } from './cluster-view.js';
 import { RovingReader } from './cluster-reader.js';
 import { Tally } from './streams.js';
-import { readJson } from './server.js';
-
-const ASK_MS = 1000;
-const STALE_MS = 4000;
-/** Addresses of replicas that are remembered, those that have died too: they may come back. */
-const PLACES = 32;
 
 export class Cluster {
-  /** What one replica says of all, when that came, and whether there is a relay at all (`null`: not known yet). */
-  said = null;
-  saidAt = 0;
-  hasRelay = null;
-  /** The server that this page has its numbers from. */
-  own = null;
+  replicas;
   reader = null;
   topic = '';
   #shared;
   #view;
-  #places = new Map();
-  #timer = 0;
-  /** Which round of asking this is; an older one ends by itself. `null` when nobody asks. */
-  #round = null;
-  #turn = 0;
   #isHeld = false;
   /** What is read when the section comes back, or begins. */
   #wanted;
 
-  /** `shared` is what all sections have: the event `types` to listen for, the `clock`, `home()`, and `changed`. */
+  /** `shared` is what it needs of the page: the `replicas`, the event `types` to listen for, the `clock`, and `changed`. */
   constructor(section, shared) {
     this.#shared = shared;
+    this.replicas = shared.replicas;
     this.#view = new ClusterView(section, this, shared.changed);
     this.#wanted = this.#view.topic;
   }
 
-  /** Whether the numbers are old. */
-  isStale(now) {
-    return this.said !== null && now - this.saidAt > STALE_MS;
-  }
-
-  /** What the server says of itself: with a relay, there may be others. */
-  took({ server, relay }) {
-    this.own = server;
-    if (this.hasRelay !== null) return;
-    this.hasRelay = relay !== undefined;
+  /** The server has told its numbers again: from the first on it is known whether there is anything to read. */
+  took() {
     if (!this.#isHeld) this.release();
   }
 
@@ -56,7 +33,7 @@ export class Cluster {
     this.topic = topic;
     this.#wanted = topic;
     const { types, clock, changed } = this.#shared;
-    const places = () => [this.#shared.home(), location.origin, ...this.#places.values()];
+    const places = () => this.replicas.homes;
     this.reader = new RovingReader({ topic, types, places, clock, tally: new Tally(), changed: () => changed() });
     changed(true);
   }
@@ -84,15 +61,11 @@ export class Cluster {
     if (this.isReading) this.stop();
     this.#wanted = wanted;
     this.#isHeld = true;
-    clearTimeout(this.#timer);
-    this.#round = null;
   }
 
   release() {
     this.#isHeld = false;
-    if (!this.hasRelay) return;
-    if (this.#round === null) this.#ask(this.#round = {});
-    if (this.#wanted && !this.isReading) this.read(this.#wanted);
+    if (this.replicas.hasRelay && this.#wanted && !this.isReading) this.read(this.#wanted);
   }
 
   leave() {
@@ -102,43 +75,4 @@ export class Cluster {
   comeBack() {
     this.release();
   }
-
-  /** Asks where the reader is, or else the next address that is known, until somebody answers. */
-  async #ask(round) {
-    const origins = [...new Set([this.#isOpen && this.reader.origin, this.#shared.home(), ...this.#places.values()])].filter(Boolean);
-    const origin = origins[this.#turn % origins.length];
-    const said = await readJson(`${origin}/stats?scope=cluster`).catch(() => null);
-    if (round !== this.#round) return;
-    if (said) this.#take(said);
-    else this.#turn += 1;
-    this.#timer = setTimeout(() => this.#ask(round), ASK_MS);
-  }
-
-  get #isOpen() {
-    return this.reader?.state === 'open';
-  }
-
-  #take(said) {
-    this.#turn = 0;
-    this.said = said;
-    this.saidAt = performance.now();
-    for (const { life, stats } of said.replicas) {
-      const place = placeOf(stats.listeners);
-      if (!place) continue;
-      this.#places.delete(life);
-      this.#places.set(life, place);
-    }
-    while (this.#places.size > PLACES) this.#places.delete(this.#places.keys().next().value);
-    this.#shared.changed();
-  }
-}
-
-/** Where pages like this one reach a replica: at the address that it listens on, or, when that is everywhere or
- *  loopback, on the host that this page came from. */
-function placeOf(listeners) {
-  const listener = listeners?.[location.protocol === 'https:' ? 'http2' : 'http1'];
-  if (!listener) return null;
-  const [, host, port] = listener.addr.match(/^(.*):(\d+)$/) ?? [];
-  const isOurs = ['0.0.0.0', '[::]', '[::1]'].includes(host) || host?.startsWith('127.');
-  return new URL(`${location.protocol}//${isOurs ? location.hostname : host}:${port}`).origin;
 }

@@ -8,6 +8,7 @@ import { bytes, count, duration } from './figures.js';
 import { Clock } from './latency.js';
 import { Panel } from './panel.js';
 import { Publish } from './publish.js';
+import { Replicas } from './replicas.js';
 import { Feed, cameMultiplexed, originOf, readStats } from './server.js';
 import { write } from './view.js';
 import { WIRES } from './wires.js';
@@ -28,15 +29,17 @@ const panels = WIRES.map(makePanel);
 const [, http2, websocket] = panels;
 const feed = new Feed((stats) => {
   for (const panel of panels) panel.took(stats);
-  cluster.took(stats);
+  replicas.took(stats);
+  cluster.took();
   changed();
 });
 
 /** Where the listeners are: name to origin, once the server has said. */
 const origins = new Map();
-const workbench = new Workbench(byId('workbench'), { origins, clock, home: ownOrigin, changed });
+const replicas = new Replicas({ origins, home: ownOrigin, changed });
+const workbench = new Workbench(byId('workbench'), { replicas, clock, changed });
 const collections = new Collections(byId('collections'), { origins, changed });
-const cluster = new Cluster(byId('cluster'), { types, clock, home: ownOrigin, changed });
+const cluster = new Cluster(byId('cluster'), { replicas, types, clock, changed });
 const compare = new Compare(byId('compare'), { origins, clock, home: ownOrigin, hold, release });
 
 let isDrawAsked = false;
@@ -210,6 +213,7 @@ function hold() {
   workbench.hold();
   collections.hold();
   cluster.hold();
+  replicas.hold();
   changed();
   return running.length > 0;
 }
@@ -219,6 +223,7 @@ function release() {
   workbench.release();
   collections.release();
   cluster.release();
+  replicas.release();
   follow();
   changed();
 }
@@ -228,6 +233,7 @@ function end() {
   workbench.leave();
   collections.leave();
   cluster.leave();
+  replicas.hold();
   feed.stop();
   for (const panel of panels) panel.stop();
 }
@@ -255,6 +261,7 @@ window.addEventListener('pageshow', (event) => {
   workbench.comeBack();
   collections.comeBack();
   cluster.comeBack();
+  replicas.release();
 });
 setInterval(tick, TICK_MS);
 

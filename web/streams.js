@@ -47,6 +47,8 @@ export class Stream {
   events = 0;
   readies = 0;
   readyAt = 0;
+  /** Which server said that it is open; a poll is not told. */
+  server = null;
   /** Told the id of each event, while a cut is being looked into. */
   witness = null;
   #due = 0;
@@ -76,11 +78,12 @@ export class Stream {
     this.#due = performance.now() + pause + STUCK_AFTER_MS;
   }
 
-  ready(cursor) {
+  ready(cursor, server = null) {
     if (this.readies > 0) this.tally.reconnects += 1;
     this.readies += 1;
     this.readyAt = performance.now();
     this.cursor = cursor;
+    this.server = server;
     this.state = 'open';
     this.changed();
   }
@@ -136,7 +139,8 @@ export class SseStream extends Stream {
     this.#source = new EventSource(url, { withCredentials: true });
     this.#source.addEventListener('ready', (event) => {
       this.#retry = RETRY_MS;
-      this.ready(JSON.parse(event.data).cursor);
+      const { cursor, server } = JSON.parse(event.data);
+      this.ready(cursor, server);
     });
     this.#source.addEventListener('gap', (event) => this.gap(JSON.parse(event.data)));
     this.#source.addEventListener('busy', (event) => {
@@ -216,7 +220,7 @@ export class WebSocketStream extends Stream {
       this.present(text, frame.data);
     } else if (frame.type === '$ready') {
       this.#backoff.reset();
-      this.ready(frame.cursor);
+      this.ready(frame.cursor, frame.server);
     } else if (frame.type === '$gap') {
       this.gap(frame);
     }

@@ -1,4 +1,5 @@
-// What the workbench asks of the server: queries and subscriptions, made, changed and removed.
+// What the workbench asks of the server: queries and subscriptions, made, changed and removed. What one replica was told
+// all know, so where there are several, another is asked when one does not answer.
 
 const PATIENCE_MS = 10_000;
 
@@ -12,15 +13,21 @@ export class Refusal extends Error {
 }
 
 export class Server {
-  #origin;
+  #origins;
+  /** Who has answered instead of the best; is asked first from then on. */
+  #other = null;
 
-  /** `origin` tells where to ask. */
-  constructor(origin) {
-    this.#origin = origin;
+  /** `origins()` are where to ask, the best first. */
+  constructor(origins) {
+    this.#origins = origins;
   }
 
+  /** Nobody else has this name: if there is one, it is what became of a request whose answer was lost. */
   createQuery(name, definition) {
-    return this.#ask('POST', `/queries/${encodeURIComponent(name)}`, definition);
+    return this.#ask('POST', `/queries/${encodeURIComponent(name)}`, definition).catch((error) => {
+      if (error.status !== 409) throw error;
+      return this.replaceQuery(name, definition);
+    });
   }
 
   replaceQuery(name, definition) {
@@ -55,22 +62,38 @@ export class Server {
     return this.#ask('GET', `/streams/${name}`);
   }
 
-  /** With `keepalive` a request outlives the page. */
-  async #ask(method, path, body, keepalive = false) {
-    const url = this.#origin() + path;
-    const headers = body === undefined ? {} : { 'content-type': 'application/json' };
-    const request = { method, headers, keepalive, credentials: 'include', cache: 'no-store' };
-    if (body !== undefined) request.body = JSON.stringify(body);
-    if (!keepalive) request.signal = AbortSignal.timeout(PATIENCE_MS);
-    const response = await fetch(url, request).catch((error) => {
-      throw new Refusal(0, error.name === 'TimeoutError'
-        ? `No answer from ${url} in ${PATIENCE_MS / 1000} seconds.`
-        : `No answer from ${url}.`);
-    });
-    const answer = await response.json().catch(() => ({}));
-    if (!response.ok) throw new Refusal(response.status, answer.detail ?? answer.title ?? `${response.status}, and no reason given`);
-    return answer;
+  /** Asks one after the other until there is an answer; when the page is leaving there is time for one. */
+  async #ask(method, path, body, isLeaving = false) {
+    const origins = [...new Set([this.#other, ...this.#origins()])].filter(Boolean);
+    let silence = null;
+    for (const origin of isLeaving ? origins.slice(0, 1) : origins) {
+      try {
+        const answer = await ask(method, origin + path, body, isLeaving);
+        if (silence !== null) this.#other = origin;
+        return answer;
+      } catch (error) {
+        if (error.status !== 0) throw error;
+        silence ??= error;
+      }
+    }
+    throw silence;
   }
+}
+
+/** With `keepalive` a request outlives the page. */
+async function ask(method, url, body, keepalive) {
+  const headers = body === undefined ? {} : { 'content-type': 'application/json' };
+  const request = { method, headers, keepalive, credentials: 'include', cache: 'no-store' };
+  if (body !== undefined) request.body = JSON.stringify(body);
+  if (!keepalive) request.signal = AbortSignal.timeout(PATIENCE_MS);
+  const response = await fetch(url, request).catch((error) => {
+    throw new Refusal(0, error.name === 'TimeoutError'
+      ? `No answer from ${url} in ${PATIENCE_MS / 1000} seconds.`
+      : `No answer from ${url}.`);
+  });
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Refusal(response.status, answer.detail ?? answer.title ?? `${response.status}, and no reason given`);
+  return answer;
 }
 
 function placeIn(detail) {

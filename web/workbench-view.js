@@ -165,7 +165,8 @@ export class WorkbenchView {
     field.state.parentElement.classList.toggle('good', isOpen);
     field.state.parentElement.classList.toggle('bad', ['stuck', 'away', 'refused'].includes(standing));
     write(field.age, isOpen ? words.figures.duration((now - stream.readyAt) / 1000) : '–');
-    write(field.reopened, stream === null ? '–' : this.#readies > 1 ? `${this.#readies - 1} times` : 'never');
+    const reopened = Math.max(0, this.#readies - 1) + this.#workbench.moves;
+    write(field.reopened, stream === null ? '–' : reopened > 0 ? words.times(reopened) : 'never');
     write(field.edits, stream === null ? '–' : words.figures.count(edits));
     write(field.events, stream === null ? '–' : words.figures.count(tally.events + tally.presents));
     write(field.bytes, stream === null ? '–' : words.figures.bytes(tally.bytes));

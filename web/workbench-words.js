@@ -16,14 +16,14 @@ export function classInWords(number) {
 
 /** How the stream stands. */
 export function status(workbench, standing) {
-  const { wire, origin, trouble, isHeld, queries } = workbench;
+  const { wire, origin, trouble, isHeld, isStranded, deliverer, queries } = workbench;
   if (trouble) return troubleInWords(trouble, wire, origin);
   if (isHeld) return 'Closed while the wires are compared; it resumes after.';
   if (queries.length === 0 && workbench.stream === null) return 'No stream yet: the first query opens it.';
   switch (standing) {
-    case 'open': return `Open: ${wire.title}, ${origin}.`;
+    case 'open': return `Open: ${wire.title}, ${origin}${deliverer === null ? '' : `; ${deliverer} delivers`}.`;
     case 'stuck': return `${wire.title}, ${origin}: no answer yet. Other streams may hold all connections that the browser has for it.`;
-    case 'away': return `Lost, and about to come back: ${wire.title}, ${origin}.`;
+    case 'away': return `Lost, and about to come back: ${wire.title}, ${origin}.${isStranded ? ' No other replica answers this page: they are gone, or do not let it in (--allow-origin).' : ''}`;
     case 'refused': return `Refused for good: ${wire.title}, ${origin}.`;
     default: return `Opening: ${wire.title}, ${origin}.`;
   }
@@ -47,10 +47,14 @@ export function sameness({ stream, wire, edits, resumedFrom, renewedAt }, opened
     parts.push(wire.isPolled
       ? `Begun at ${openedAt}; each poll goes on where the last one ended.${changes}`
       : stream.readies === 1
-        ? `Opened at ${openedAt}, once, and not again.${changes}`
+        ? `Opened ${resumedFrom?.isMove ? 'here ' : ''}at ${openedAt}, once, and not again.${changes}`
         : `Opened ${stream.readies} times, last at ${openedAt}: the connection was lost in between, and it resumed.${changes}`);
   }
-  if (resumedFrom !== null) parts.push(`It took over from ${resumedFrom.title} after ${resumedFrom.cursor}.`);
+  if (resumedFrom !== null) {
+    const { title, cursor, isMove } = resumedFrom;
+    const place = cursor === null ? '' : ` after ${cursor}`;
+    parts.push(isMove ? `${title} was lost, and it went on here${place}; results are told whole once more.` : `It took over from ${title}${place}.`);
+  }
   if (renewedAt !== null) parts.push(`At ${renewedAt} the server did not know the subscription any more (it was restarted, or forgot it), so it was made anew.`);
   return parts.join(' ');
 }
@@ -68,6 +72,11 @@ export function standing(result, now) {
 /** A table that nobody fills explains an empty result. */
 export function emptiness(table) {
   return `The table ${table} has no rows yet. Fill it from a shell: triwire generate call-center`;
+}
+
+/** How often something happened. */
+export function times(number) {
+  return plural(number, 'time');
 }
 
 export const figures = { bytes, count, duration, milliseconds };

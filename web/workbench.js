@@ -1,12 +1,13 @@
 // The workbench: queries of this page's own, one subscription to them, and one stream that brings what they yield.
-// Queries are added, edited and removed while the stream is open; it stays the same stream. How it looks is
-// workbench-view.js's.
+// Queries are added, edited and removed while the stream is open; it stays the same stream. When its server is gone it
+// goes on at another replica, after the last event that it had. How it looks is workbench-view.js's.
 
 import { newKey } from './cut.js';
 import { PollStream } from './poll.js';
-import { cameMultiplexed, findListener } from './server.js';
-import { Tally, canOpenWebSocket, stateOf } from './streams.js';
+import { cameMultiplexed, mayPass } from './server.js';
+import { Tally, stateOf } from './streams.js';
 import { WIRES } from './wires.js';
+import { findPlace } from './workbench-place.js';
 import { Result } from './workbench-result.js';
 import { Server } from './workbench-server.js';
 import { WorkbenchView } from './workbench-view.js';
@@ -22,7 +23,8 @@ const CARRIERS = [
   }))),
   { title: 'Long polling', listeners: ['http2', 'http1'], isTried: false, isPolled: true, open: (options) => new PollStream(options) },
 ];
-/** How long a stream is away before the server is asked whether it still knows the subscription, and then how often. */
+/** How long a stream is away before it is looked after, and then how often; at first it is at once if there is another
+ *  replica to go to. */
 const LOOK_AFTER_MS = 3000;
 
 export class Workbench {
@@ -38,8 +40,12 @@ export class Workbench {
   tally = new Tally();
   /** Changes to queries and subscription since the stream was opened. */
   edits = 0;
-  /** Which wire the stream took over from, and where. */
+  /** What the stream took over from, and where: `{ title, cursor }` of another wire, or of a server that is gone
+   *  (`isMove`). */
   resumedFrom = null;
+  /** How often it went to another server, and whether it wants to and finds none that would have it. */
+  moves = 0;
+  isStranded = false;
   /** When the subscription had to be made anew. */
   renewedAt = null;
   isHeld = false;
@@ -52,12 +58,13 @@ export class Workbench {
   /** One change after the other. */
   #work = Promise.resolve();
   #lookAt = Infinity;
+  #looks = 0;
 
-  /** `page` is what it needs of the page: `origins` (name of a listener to origin), `home()` (where the page's own
-   *  requests go), the `clock`, and `changed(isAction)`, called when there is something new to draw. */
+  /** `page` is what it needs of the page: the `replicas` (where to ask, and where the wires are), the `clock`, and
+   *  `changed(isAction)`, called when there is something new to draw. */
   constructor(section, page) {
     this.#page = page;
-    this.#server = new Server(page.home);
+    this.#server = new Server(() => page.replicas.homes);
     this.#view = new WorkbenchView(section, this, page.changed);
   }
 
@@ -67,6 +74,16 @@ export class Workbench {
 
   standing(now) {
     return this.stream === null ? 'none' : stateOf(this.stream, now);
+  }
+
+  /** Who delivers, as far as that is known. */
+  get deliverer() {
+    return this.stream?.server ?? this.#place?.server ?? null;
+  }
+
+  /** Whether the stream was open, and is not. */
+  get #isLost() {
+    return this.stream !== null && ['away', 'refused'].includes(this.stream.state);
   }
 
   /** Adds a query, or says why not by an error. */
@@ -122,7 +139,8 @@ export class Workbench {
       const [wire, cursor] = [this.wire, this.stream?.cursor ?? null];
       this.wire = CARRIERS[index];
       this.#close();
-      this.resumedFrom = cursor === null ? null : { title: wire.title, cursor };
+      this.resumedFrom = cursor === null ? null : { title: wire.title, cursor, isMove: false };
+      this.moves = 0;
       if (this.#subscription !== null && !this.isHeld) await this.#open(cursor);
     });
   }
@@ -141,6 +159,8 @@ export class Workbench {
   }
 
   #held = null;
+  /** Where the stream is: one of the places of the replicas. */
+  #place = null;
 
   /** The page is going: what it has made on the server goes too, as far as a page can see to that. */
   leave() {
@@ -158,15 +178,21 @@ export class Workbench {
 
   /** Called now and then: a stream that does not come back may have nothing to come back to. */
   lookAfter(now) {
-    const isLost = this.stream !== null && ['away', 'refused'].includes(this.stream.state);
-    if (!isLost) this.#lookAt = Infinity;
-    else if (this.#lookAt === Infinity) this.#lookAt = now + LOOK_AFTER_MS;
+    if (!this.#isLost) {
+      this.#lookAt = Infinity;
+      this.#looks = 0;
+      this.isStranded = false;
+    } else if (this.#lookAt === Infinity) {
+      const isUrgent = this.#looks === 0 && this.#page.replicas.hasOthers;
+      this.#lookAt = isUrgent ? now : now + LOOK_AFTER_MS;
+    }
     if (now < this.#lookAt) return;
     this.#lookAt = Infinity;
+    this.#looks += 1;
     this.#inTurn(async () => {
       const isKnown = await this.#server.subscription(this.#subscription).then(() => true, ({ status }) => status !== 404);
       if (!isKnown) await this.#renew();
-      else if (this.stream?.state === 'refused') await this.#reopen();
+      else await this.#goOn();
     }).catch(() => {});
   }
 
@@ -194,37 +220,48 @@ export class Workbench {
     }
   }
 
+  /** Makes all of it anew, since it is not known any more. */
   async #renew() {
+    for (const query of this.queries) await this.#server.createQuery(query.id, told(query));
+    const { subscription_id: id } = await this.#server.createSubscription(this.queries.map((query) => query.id));
     this.#close();
+    this.#subscription = id;
     this.renewedAt = new Date().toLocaleTimeString();
     this.resumedFrom = null;
-    this.#subscription = null;
-    for (const query of this.queries) {
-      await this.#server.createQuery(query.id, told(query)).catch((error) => {
-        if (error.status !== 409) throw error;
-      });
-    }
-    await this.#subscribe();
+    await this.#open(null);
   }
 
-  #reopen() {
-    const cursor = this.stream.cursor;
+  /** Resumes where the wire can be had; a server that still answers has a stream back without that, unless it refused it. */
+  async #goOn() {
+    const found = await this.#find();
+    // It may have come back meanwhile.
+    if (!this.#isLost) return;
+    const isSame = found.origin === this.origin;
+    this.isStranded = !mayPass(found.trouble) && this.#page.replicas.hasOthers;
+    if (!mayPass(found.trouble) || (isSame && this.stream.state !== 'refused')) return;
+    const [from, { cursor }] = [this.deliverer ?? this.origin, this.stream];
     this.#close();
-    return this.#open(cursor);
+    if (!isSame) {
+      this.resumedFrom = { title: from, cursor, isMove: true };
+      this.moves += 1;
+    }
+    this.#openAt(found, cursor);
   }
 
   async #open(after) {
-    const { wire } = this;
-    const origins = wire.listeners.map((name) => this.#page.origins.get(name)).filter(Boolean);
-    const found = await findListener(origins);
+    const found = await this.#find();
     this.origin = found.origin;
-    this.trouble = found.trouble === 'late' || found.trouble === 'busy' ? null : found.trouble;
-    if (this.trouble === null && wire.isTried && !await canOpenWebSocket(found.origin)) this.trouble = 'untaken';
-    if (this.trouble !== null || this.isHeld) return;
+    this.trouble = mayPass(found.trouble) ? null : found.trouble;
+    if (this.trouble === null && !this.isHeld) this.#openAt(found, after);
+  }
+
+  #openAt({ place, origin }, after) {
+    this.origin = origin;
+    this.#place = place;
     this.edits = 0;
     this.tally = new Tally();
-    this.stream = wire.open({
-      origin: found.origin,
+    this.stream = this.wire.open({
+      origin,
       subscription: this.#subscription,
       key: newKey(),
       types: ['message'],
@@ -234,6 +271,12 @@ export class Workbench {
       taken: (data) => this.#take(data),
       after,
     });
+  }
+
+  /** A server that is full or about to end has sent the stream away: others come before it then. */
+  #find() {
+    const isSentAway = this.#isLost && this.tally.lastBusy !== null;
+    return findPlace(this.wire, this.#page.replicas.places, { first: isSentAway ? null : this.origin, last: isSentAway ? this.origin : null });
   }
 
   #close() {

@@ -51,8 +51,9 @@ export class Redis {
 
 /** Replicas whose pages may read from each other. */
 export class Cluster {
-  static async start(certificates, names) {
-    const cluster = new Cluster(certificates, await Redis.start());
+  /** `origins` are those of further pages that may. */
+  static async start(certificates, names, origins = []) {
+    const cluster = new Cluster(certificates, await Redis.start(), origins);
     for (const name of names) cluster.ports.set(name, await Promise.all(LISTENERS.map(freePort)));
     for (const name of names) await cluster.begin(name);
     return cluster;
@@ -61,15 +62,15 @@ export class Cluster {
   ports = new Map();
   servers = new Map();
 
-  constructor(certificates, redis) {
-    this.certificates = certificates;
-    this.redis = redis;
+  constructor(certificates, redis, origins) {
+    Object.assign(this, { certificates, redis, origins });
   }
 
   /** Starts one, or starts it again. */
   async begin(name) {
     const listen = Object.fromEntries(LISTENERS.map((listener, i) => [listener, `127.0.0.1:${this.ports.get(name)[i]}`]));
-    const origins = [...this.ports.values()].flatMap((ports) => [`--allow-origin=http://localhost:${ports[0]}`, `--allow-origin=https://localhost:${ports[3]}`]);
+    const pages = [...this.ports.values()].flatMap((ports) => [`http://localhost:${ports[0]}`, `https://localhost:${ports[3]}`]);
+    const origins = [...pages, ...this.origins].map((origin) => `--allow-origin=${origin}`);
     const flags = ['--name', name, '--relay', this.redis.url, ...origins];
     this.servers.set(name, await Server.start(this.certificates, { listen, flags, metrics: 'off' }));
     return this.servers.get(name);

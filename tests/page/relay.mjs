@@ -20,12 +20,18 @@ export class Relay {
   /** How many requests matched this, since it was set. */
   counted = null;
   count = 0;
-  #target;
+  /** The port that new connections are led to. */
+  #port;
   #pairs = new Set();
   #server = createServer((socket) => this.#carry(socket));
 
   constructor(target) {
-    this.#target = target.slice(target.lastIndexOf(':') + 1);
+    this.target = target;
+  }
+
+  /** Leads those that come from now on to another listener, and those that there are are not touched. */
+  set target(listener) {
+    this.#port = listener.slice(listener.lastIndexOf(':') + 1);
   }
 
   get origin() {
@@ -33,7 +39,7 @@ export class Relay {
   }
 
   #carry(near) {
-    const far = connect(this.#target, '127.0.0.1');
+    const far = connect(this.#port, '127.0.0.1');
     const pair = { near, far, isHeld: false };
     this.#pairs.add(pair);
     const end = () => {
