@@ -25,7 +25,7 @@ export class Replicas {
   /** The server that this page has its numbers from. */
   own = null;
   #page;
-  /** By the life of each. @type {Map<string, Place>} */
+  /** By their homes: one that was started again is in the same place. @type {Map<string, Place>} */
   #others = new Map();
   /** Who answered last, and how many in a row did not. */
   #answered = null;
@@ -71,7 +71,7 @@ export class Replicas {
     return [...new Set(this.places.map(({ home }) => home).filter(Boolean))];
   }
 
-  /** Whether there is anybody else. */
+  /** Whether anybody else was heard of. */
   get hasOthers() {
     return this.#others.size > 1;
   }
@@ -103,11 +103,11 @@ export class Replicas {
     this.#misses = 0;
     this.said = said;
     this.saidAt = performance.now();
-    for (const { life, stats } of inAnyOrder(said.replicas)) {
+    for (const { stats } of inAnyOrder(said.replicas)) {
       const place = placeOf(stats);
       if (!place) continue;
-      this.#others.delete(life);
-      this.#others.set(life, place);
+      this.#others.delete(place.home);
+      this.#others.set(place.home, place);
     }
     while (this.#others.size > MOST) this.#others.delete(this.#others.keys().next().value);
     this.#page.changed();

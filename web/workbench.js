@@ -190,6 +190,8 @@ export class Workbench {
     this.#lookAt = Infinity;
     this.#looks += 1;
     this.#inTurn(async () => {
+      // It may have come back while others had their turn.
+      if (!this.#isLost) return;
       const isKnown = await this.#server.subscription(this.#subscription).then(() => true, ({ status }) => status !== 404);
       if (!isKnown) await this.#renew();
       else await this.#goOn();

@@ -61,7 +61,7 @@ pub const HANDSHAKE: &str = "connection: upgrade\r\nupgrade: websocket\r\nsec-we
     sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const FOREIGN: &str = "origin: https://foreign.example\r\n";
 
-const PAGE: [&str; 52] = [
+const PAGE: [&str; 54] = [
     "/",
     "/page.css",
     "/compare.css",
@@ -98,6 +98,7 @@ const PAGE: [&str; 52] = [
     "/poll.js",
     "/publish.js",
     "/publisher.js",
+    "/replicas.js",
     "/server.js",
     "/streams.js",
     "/view.js",
@@ -106,6 +107,7 @@ const PAGE: [&str; 52] = [
     "/wires.js",
     "/workbench-chart.js",
     "/workbench-examples.js",
+    "/workbench-place.js",
     "/workbench-result.js",
     "/workbench-server.js",
     "/workbench-view.js",
