@@ -47,7 +47,12 @@ struct Given<T> {
     last: u64,
     /// The number of the last one that a broker was handed.
     handed: u64,
-    waiting: BTreeMap<u64, oneshot::Sender<Result<T, Problem>>>,
+    waiting: BTreeMap<u64, Waiting<T>>,
+}
+
+struct Waiting<T> {
+    until: Instant,
+    tell: oneshot::Sender<Result<T, Problem>>,
 }
 
 /// An entry, and its number.
@@ -89,7 +94,15 @@ impl<T: Clone + Send + 'static> Outbox<T> {
             self.ready()?;
         }
         let (tell, told) = oneshot::channel();
+        let now = Instant::now();
+        let until = now + self.terms.done;
         let mut given = self.given();
+        // Who has gone away does not take out what never comes back.
+        while let Some(first) = given.waiting.first_entry()
+            && first.get().until < now
+        {
+            first.remove();
+        }
         if given.waiting.len() >= self.terms.most {
             return Err(Problem::unavailable(
                 "relay-busy",
@@ -101,13 +114,12 @@ impl<T: Clone + Send + 'static> Outbox<T> {
         }
         given.last += 1;
         let number = given.last;
-        given.waiting.insert(number, tell);
+        given.waiting.insert(number, Waiting { until, tell });
         let bytes = write(number);
         // Under the lock, so that they go in the order of their numbers.
         let sent = self.jobs.send(Job { number, bytes });
         drop(given);
         sent.map_err(|_| self.unavailable("the server is ending"))?;
-        let until = Instant::now() + self.terms.done;
         let outbox = self.clone();
         let done = async move {
             match timeout_at(until, told).await {
@@ -144,8 +156,8 @@ impl<T: Clone + Send + 'static> Outbox<T> {
     /// An entry has come to this.
     pub fn done(&self, number: u64, what: Result<T, Problem>) {
         let waiting = self.given().waiting.remove(&number);
-        if let Some(tell) = waiting {
-            let _ = tell.send(what);
+        if let Some(waiting) = waiting {
+            let _ = waiting.tell.send(what);
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod defining;
 mod definitions;
+mod gone;
 #[path = "../support/reading.rs"]
 mod reading;
 
