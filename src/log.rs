@@ -353,10 +353,11 @@ impl Log {
         // Those that are not remembered cannot be told apart.
         state.floor = at;
         let topics: Vec<Arc<TopicLog>> = state.topics.values().cloned().collect();
+        // Of all at once: there may be millions.
+        state.by_age.retain(|_, topic| !is(&topic.name));
         for topic in topics.into_iter().filter(|topic| is(&topic.name)) {
             let own = topic.name.is_reserved();
             let known = topic.oldest_seq();
-            state.by_age.retain(|_, t| !Arc::ptr_eq(t, &topic));
             state.own -= usize::from(own && known.is_some());
             for old in topic.lose(at, why) {
                 state.events -= 1;
