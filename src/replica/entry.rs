@@ -55,6 +55,9 @@ fn there<'a, D: Deserializer<'a>>(from: D) -> Result<Option<&'a RawValue>, D::Er
     <&RawValue>::deserialize(from).map(Some)
 }
 
+/// Bytes of the name of who appends: it is remembered.
+const BY: usize = 256;
+
 /// An entry, read.
 #[derive(Debug)]
 pub struct Published {
@@ -133,6 +136,9 @@ pub fn read(bytes: &[u8]) -> Result<Published, Problem> {
     };
     let text = std::str::from_utf8(bytes).map_err(|error| malformed(&error))?;
     let said: Said = serde_json::from_str(text).map_err(|error| malformed(&error))?;
+    if said.by.as_ref().is_some_and(|by| by.len() > BY) {
+        return Err(malformed(&format_args!("by is more than {BY} bytes")));
+    }
     let what = match (said.to, said.word) {
         (Some(to), Some(word)) if said.events.is_empty() => {
             What::Word(to.into_owned(), word.get().to_owned())
@@ -246,6 +252,9 @@ mod tests {
         ] {
             assert!(read(bad.as_bytes()).is_err(), "{bad}");
         }
+        let long = "x".repeat(BY + 1);
+        let long = format!(r#"{{"by":"{long}","n":1,"events":[{{"topic":"a","data":1}}]}}"#);
+        assert!(read(long.as_bytes()).is_err());
         assert!(read(b"{\"events\":[{\"topic\":\"a\",\"data\":\"\xff\"}]}").is_err());
     }
 }
