@@ -177,7 +177,7 @@ impl Live {
         Ok(())
     }
 
-    fn end_subscription(&self, id: &str) {
+    pub(super) fn end_subscription(&self, id: &str) {
         let ended = self.subscriptions().remove(id);
         if let Some(subscription) = ended {
             subscription.end();

@@ -57,13 +57,21 @@ pub(super) struct Shared {
     heard: Mutex<Heard>,
     /// What was read of queries whose changes are on their way.
     plans: Mutex<HashMap<String, (usize, Arc<Plan>)>>,
-    /// One question whether all is here after the other, and when the last was answered.
-    settling: tokio::sync::Mutex<Option<Instant>>,
+    /// One question whether all is here after the other, and what came of the last.
+    settling: tokio::sync::Mutex<Settled>,
     /// How many of them were begun.
     settles: AtomicU64,
     is_saying: AtomicBool,
     /// Words that said nothing.
     unclear: AtomicU64,
+}
+
+/// The last question whether all is here.
+#[derive(Default)]
+struct Settled {
+    at: Option<Instant>,
+    /// The how many-eth had this answer; one that was not waited for to its end has none.
+    answer: Option<(u64, Result<(), Problem>)>,
 }
 
 struct Heard {
@@ -182,16 +190,20 @@ impl Live {
         let before = self.shared.settles.load(Ordering::Acquire);
         let mut last = self.shared.settling.lock().await;
         // Somebody has asked since then, and has his answer.
-        if self.shared.settles.load(Ordering::Acquire) > before {
-            return Ok(());
+        if let Some((number, answer)) = &last.answer
+            && *number > before
+        {
+            return answer.clone();
         }
-        if let Some(last) = *last {
-            tokio::time::sleep_until(last + SETTLES).await;
+        if let Some(at) = last.at {
+            tokio::time::sleep_until(at + SETTLES).await;
         }
-        self.shared.settles.fetch_add(1, Ordering::AcqRel);
-        let done = self.say_it(&Said::Settle).await;
-        *last = Some(Instant::now());
-        done
+        let number = self.shared.settles.fetch_add(1, Ordering::AcqRel) + 1;
+        last.at = Some(Instant::now());
+        let answer = self.say_it(&Said::Settle).await;
+        last.at = Some(Instant::now());
+        last.answer = Some((number, answer.clone()));
+        answer
     }
 
     /// What was read of a query whose change was said here.
@@ -314,8 +326,11 @@ impl Live {
     fn heard_all(self: &Arc<Live>, is_whole: bool) {
         let mut heard = self.shared.heard();
         let gathered = heard.gathered.take();
-        if gathered.is_some() && !is_whole {
-            heard.asked = Some(Vec::new());
+        if let Some(gathered) = &gathered
+            && !is_whole
+        {
+            // An answer may have been on its way before the last of them.
+            heard.asked = Some(gathered.clone());
             tokio::spawn(ask(Arc::downgrade(self)));
         }
         drop(heard);
@@ -325,13 +340,20 @@ impl Live {
         }
     }
 
-    fn doubt(self: &Arc<Live>) {
+    /// Something that was said is lost: if only here, then another may know it; if nobody does, what there is here is said.
+    fn doubt(self: &Arc<Live>, is_here_alone: bool) {
         let mut heard = self.shared.heard();
-        if heard.gathered.is_none() {
-            heard.doubted = Some(Vec::new());
-            drop(heard);
-            self.say_whole(true);
+        if heard.gathered.is_some() {
+            return;
         }
+        // What has changed since the first loss is not in what was said after that one.
+        heard.doubted.get_or_insert_default();
+        if is_here_alone && heard.asked.is_none() {
+            heard.asked = Some(Vec::new());
+            tokio::spawn(ask(Arc::downgrade(self)));
+        }
+        drop(heard);
+        self.say_whole(true);
     }
 
     fn passed(self: &Arc<Live>, entries: u64, retained: u64) {
@@ -423,7 +445,7 @@ impl Party for Hearing {
         self.with(|live| live.heard_all(is_whole));
     }
 
-    fn lost(&self) {
-        self.with(Live::doubt);
+    fn lost(&self, is_here_alone: bool) {
+        self.with(|live| live.doubt(is_here_alone));
     }
 }

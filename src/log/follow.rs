@@ -69,8 +69,8 @@ pub trait Party: Send + Sync {
     /// All that the relay has is here; whether that is all that there ever was in it, as far as it is known.
     fn caught_up(&self, _is_whole: bool) {}
 
-    /// Something that was said is lost, and nobody knows what.
-    fn lost(&self) {}
+    /// Something that was said is lost, and nobody here knows what; whether others may, who have read it in time.
+    fn lost(&self, _is_here_alone: bool) {}
 }
 
 /// What was said, where in the relay's order, and by whom.

@@ -200,7 +200,7 @@ impl Reading for Connection {
             let found = async {
                 loop {
                     let batch = self.0.kept().after(after)?;
-                    if !batch.entries.is_empty() {
+                    if !batch.entries.is_empty() || batch.is_lossy {
                         return Ok(batch);
                     }
                     let _ = changed.changed().await;

@@ -250,11 +250,11 @@ impl Connected {
     }
 
     /// Whether it is the stream that was read so far: who empties a server that runs, ends no connection.
-    async fn is_still(&mut self, read: Place) -> Result<(), Fault> {
+    async fn is_still(&mut self, read: Place) -> Result<Bounds, Fault> {
         let known = self.life.clone();
         let now = self.bounds().await?;
         match known.is_none_or(|known| known == now.epoch) && now.last >= read {
-            true => Ok(()),
+            true => Ok(now),
             false => Err(Fault::passing(
                 "the stream is not what it was; it is looked at anew",
             )),
@@ -299,7 +299,12 @@ impl Reading for Connected {
             let entries = entries(&answer)?;
             if entries.is_empty() || self.looked.elapsed() > WAIT {
                 let read = entries.last().map_or(after, |entry| entry.place);
-                self.is_still(read).await?;
+                let now = self.is_still(read).await?;
+                // All of it, before it was read.
+                let is_lossy = now.first > read && now.first == now.last;
+                if entries.is_empty() && is_lossy {
+                    return Ok(Batch { entries, is_lossy });
+                }
             }
             let bytes: usize = entries.iter().map(|entry| entry.bytes.len()).sum();
             self.at_once = match bytes > BYTES / 2 {
@@ -338,7 +343,7 @@ impl Reading for Connected {
                 add
             };
             let (next, now) = (
-                add(format!("{}-{}", above.ms, above.number + 1)),
+                add(format!("{}-{}", above.ms, above.number.saturating_add(1))),
                 add("*".to_owned()),
             );
             match self.answer(next).await {

@@ -26,6 +26,9 @@ const AROUND: usize = 320;
 /// How long a replica of which nothing is heard may still be there, at least: it may be cut off, and come back.
 const ALIVE: Duration = Duration::from_secs(3);
 
+/// Lives that are remembered: their names come from whoever may write to the broker.
+const LIVES: usize = 1_000;
+
 /// The way of what is published from this replica to all of them, and back.
 pub struct Link {
     relay: Arc<dyn Relay>,
@@ -178,12 +181,15 @@ impl Link {
     pub(super) fn heard_of(&self, life: &str) {
         let mut lives = self.lives();
         let now = Instant::now();
-        match lives.get_mut(life) {
-            Some(at) => *at = now,
-            None => drop(lives.insert(life.to_owned(), now)),
+        if let Some(at) = lives.get_mut(life) {
+            *at = now;
+            return;
         }
         let longest = self.alive();
         lives.retain(|_, at| now - *at < longest);
+        if lives.len() < LIVES {
+            lives.insert(life.to_owned(), now);
+        }
     }
 
     fn alive(&self) -> Duration {
@@ -308,12 +314,11 @@ impl Follower for Applying {
     }
 
     fn lost(&mut self, why: &str) {
-        self.link.numbers.gaps.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!("relay {}: {why}; readers are told", self.link.relay.kind());
-        self.link.log.lose(Reason::Relay, |topic| {
-            !topic.is_reserved() || topic.is_of_collection() || topic.is_of_watch()
-        });
-        self.link.log.tell_parties(|party| party.lost());
+        self.lose(why, false);
+    }
+
+    fn missed(&mut self, why: &str) {
+        self.lose(why, true);
     }
 
     fn away(&mut self, fault: &Fault) {
@@ -330,6 +335,17 @@ impl Follower for Applying {
 }
 
 impl Applying {
+    fn lose(&mut self, why: &str, is_here_alone: bool) {
+        self.is_whole = false;
+        self.link.numbers.gaps.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!("relay {}: {why}; readers are told", self.link.relay.kind());
+        self.link.log.lose(Reason::Relay, |topic| {
+            !topic.is_reserved() || topic.is_of_collection() || topic.is_of_watch()
+        });
+        let log = &self.link.log;
+        log.tell_parties(|party| party.lost(is_here_alone));
+    }
+
     fn apply(&mut self, found: &Entry) {
         let numbers = &self.link.numbers;
         numbers.entries.fetch_add(1, Ordering::Relaxed);

@@ -10,6 +10,9 @@ use crate::event::Place;
 use crate::pace::Pace;
 use crate::relay::{Batch, Bounds, Entry, Fault, Reading, Relay, WAIT};
 
+/// What is said of what was trimmed.
+const LET_GO: &str = "the relay let go of entries before they were read";
+
 /// Who reads a stream.
 pub(super) trait Follower: Send {
     /// The stream is seen for the first time: where to begin.
@@ -23,6 +26,9 @@ pub(super) trait Follower: Send {
 
     /// Something was not told, and nobody knows what.
     fn lost(&mut self, why: &str);
+
+    /// Something was let go before it was read here: others may have read it in time.
+    fn missed(&mut self, why: &str);
 
     /// Nothing can be read, and why.
     fn away(&mut self, fault: &Fault);
@@ -100,9 +106,13 @@ async fn connected(
         // It waits for what comes, and no broker is quiet for so long.
         match within(wait + WAIT, reading.next(place)).await {
             Err(fault) => return fault,
+            // Where it goes on, the stream's bounds say.
+            Ok(Batch { entries, is_lossy }) if is_lossy && entries.is_empty() => {
+                return Fault::passing(LET_GO);
+            }
             Ok(Batch { entries, is_lossy }) => {
                 if is_lossy {
-                    follower.lost("the relay let go of entries before they were read");
+                    follower.missed(LET_GO);
                 }
                 is_more = !entries.is_empty();
                 if let Some(last) = entries.last() {
@@ -145,7 +155,7 @@ async fn go_on(
         return Ok((raised(reading, wait, at.place).await?, at.place));
     }
     if bounds.first > at.place {
-        follower.lost("the relay let go of entries before they were read");
+        follower.missed(LET_GO);
     }
     // Not before what is gone: it would be missed once more.
     let place = at.place.max(bounds.first);

@@ -209,5 +209,7 @@ impl Follower for Hearing {
     // The next word says all anew.
     fn lost(&mut self, _: &str) {}
 
+    fn missed(&mut self, _: &str) {}
+
     fn away(&mut self, _: &Fault) {}
 }

@@ -12,6 +12,7 @@ use triwire::live::{Limits, Live, subscriptions, tables};
 use triwire::log::{self, Log, Reader, Start};
 use triwire::problem::Problem;
 use triwire::relay;
+use triwire::relay::Relay;
 use triwire::relay::memory::Memory;
 use triwire::replica::link::Link;
 
@@ -43,6 +44,10 @@ impl Replica {
     }
 
     pub async fn of(memory: &Arc<Memory>, entries: u64, of_engine: engine::Limits) -> Replica {
+        Replica::behind(Arc::new(memory.clone()), entries, of_engine).await
+    }
+
+    pub async fn behind(relay: Arc<dyn Relay>, entries: u64, of_engine: engine::Limits) -> Replica {
         let now = || SystemTime::now().duration_since(UNIX_EPOCH);
         let clock = move || now().expect("after 1970").as_millis() as u64;
         let log = Log::new(log::Limits::default(), "s", 1, Box::new(clock));
@@ -52,7 +57,7 @@ impl Replica {
             waiting: 100,
             entry_bytes: 4_096,
         };
-        let link = Link::new(Arc::new(memory.clone()), &log, relaying);
+        let link = Link::new(relay, &log, relaying);
         let engine = Engine::start(&log, of_engine).expect("an engine");
         let limits = Limits {
             queries: 100,

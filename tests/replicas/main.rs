@@ -1,7 +1,9 @@
 //! Several logs behind one relay: the same events with the same ids, whatever happens to the relay.
 
+mod cable;
 mod defining;
 mod definitions;
+mod doubts;
 mod gone;
 #[path = "../support/reading.rs"]
 mod reading;

@@ -254,6 +254,16 @@ impl Live {
                 });
             }
         }
+        // A reader could not begin with so many.
+        let most = self.limits.reader_topics;
+        if members.len() > most {
+            tracing::error!(
+                "subscription {id} is not there, though it is on others: it has {} queries and topics, and here are at most {most} (reader-topics)",
+                members.len()
+            );
+            self.end_subscription(id);
+            return;
+        }
         let subscription = match self.subscription(id) {
             Ok(known) => {
                 known.become_these(members);
