@@ -98,7 +98,7 @@ impl Link {
     /// Carries, for as long as it is polled, or to a fault at its very beginning that will stay: a wrong password.
     pub async fn run(self: Arc<Link>) -> Fault {
         let jobs = self.jobs.lock().expect("nothing panics under it").take();
-        let Some(jobs) = jobs else {
+        let Some(mut jobs) = jobs else {
             return Fault::lasting("it runs already");
         };
         let mut follower = Applying {
@@ -109,7 +109,7 @@ impl Link {
         let wait = self.limits.timeout;
         tokio::select! {
             fault = pull::run(self.relay.clone(), wait, &mut follower) => fault,
-            fault = self.outbox.run(jobs, |_| {}) => fault,
+            fault = self.outbox.run(&mut jobs, |_| {}) => fault,
         }
     }
 

@@ -163,8 +163,7 @@ impl<T: Clone + Send + 'static> Outbox<T> {
 
     /// Appends for ever, or to a fault that will stay before anything was appended. `taken` is told of each entry that the
     /// broker has.
-    pub async fn run(&self, jobs: Jobs, taken: impl Fn(u64)) -> Fault {
-        let Jobs(mut jobs) = jobs;
+    pub async fn run(&self, Jobs(jobs): &mut Jobs, taken: impl Fn(u64)) -> Fault {
         let mut pending: Vec<Job> = Vec::new();
         let mut pace = Pace::default();
         let mut was_there = false;
@@ -174,7 +173,7 @@ impl<T: Clone + Send + 'static> Outbox<T> {
                     was_there = true;
                     *self.away() = None;
                     pace.reset();
-                    self.connected(&mut *writing, &mut jobs, &mut pending, &taken)
+                    self.connected(&mut *writing, jobs, &mut pending, &taken)
                         .await
                 }
                 Err(fault) => fault,

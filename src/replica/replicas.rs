@@ -16,6 +16,7 @@ use super::link::Link;
 use super::outbox::{Jobs, Outbox, Terms};
 use super::pull::{self, Follower};
 use crate::event::Place;
+use crate::pace::Pace;
 use crate::relay::{Bounds, Entry, Fault, Limits, Relay};
 
 /// How often a replica says what it counts.
@@ -92,20 +93,33 @@ impl Replicas {
     /// Says and hears, for as long as it is polled; `count` is what this replica counts.
     pub async fn run(self: Arc<Replicas>, count: impl Fn() -> Value) {
         let jobs = self.jobs.lock().expect("nothing panics under it").take();
-        let Some(jobs) = jobs else { return };
+        let Some(mut jobs) = jobs else { return };
         let mut hearing = Hearing(self.clone());
         let outbox = self.outbox.clone();
         let wait = self.limits.timeout;
         // A word that the broker has is done; what comes back is heard.
         let done = |number| outbox.done(number, Ok(()));
-        tokio::select! {
-            () = self.say(count) => {}
-            _ = self.outbox.run(jobs, done) => {}
-            _ = pull::run(self.relay.clone(), wait, &mut hearing) => {}
+        let mut said = String::new();
+        let mut pace = Pace::default();
+        loop {
+            let fault = tokio::select! {
+                () = self.say(&count) => return,
+                fault = self.outbox.run(&mut jobs, done) => fault,
+                fault = pull::run(self.relay.clone(), wait, &mut hearing) => fault,
+            };
+            // The events' stream can be used, so it is worth waiting until somebody mends this one.
+            if said != fault.words {
+                let kind = self.relay.kind();
+                tracing::error!(
+                    "relay {kind}: what servers say of themselves is not heard: {fault}; it is tried again"
+                );
+                said = fault.words;
+            }
+            tokio::time::sleep(pace.wait()).await;
         }
     }
 
-    async fn say(&self, count: impl Fn() -> Value) {
+    async fn say(&self, count: &impl Fn() -> Value) {
         let mut tick = tokio::time::interval(EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

@@ -28,11 +28,11 @@ impl Sender {
     /// Why it can not be used.
     pub async fn connect(relay: Arc<dyn Relay>, terms: Terms) -> Result<Sender, Fault> {
         within(terms.answer, relay.writing()).await?;
-        let (outbox, jobs) = Outbox::new(relay, terms);
+        let (outbox, mut jobs) = Outbox::new(relay, terms);
         let appending = outbox.clone();
         let running = tokio::spawn(async move {
             let done = |number| appending.done(number, Ok(()));
-            appending.run(jobs, done).await
+            appending.run(&mut jobs, done).await
         });
         Ok(Sender {
             by: format!("{:032x}", fastrand::u128(..)),

@@ -1,7 +1,7 @@
 //! What is between one replica and the relay: cut for this one alone, and with something done at a moment of its own.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
@@ -16,6 +16,8 @@ pub(super) struct Cable {
     is_cut: watch::Sender<bool>,
     /// Whether all is taken out of the stream between the next look at it and the first read.
     trims: AtomicBool,
+    /// How often it is refused for good to write.
+    refusals: AtomicUsize,
 }
 
 impl Cable {
@@ -24,6 +26,7 @@ impl Cable {
             memory: memory.clone(),
             is_cut: watch::Sender::new(false),
             trims: AtomicBool::new(false),
+            refusals: AtomicUsize::new(0),
         })
     }
 
@@ -33,6 +36,10 @@ impl Cable {
 
     pub(super) fn trim_once_seen(&self) {
         self.trims.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn refuse(&self, count: usize) {
+        self.refusals.store(count, Ordering::Relaxed);
     }
 
     async fn carry<T>(&self, what: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
@@ -65,6 +72,14 @@ impl Relay for End {
 
     fn writing(&self) -> BoxFuture<'_, Result<Box<dyn Writing>, Fault>> {
         async {
+            let left = |count: usize| count.checked_sub(1);
+            let refusals = &self.0.refusals;
+            if refusals
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, left)
+                .is_ok()
+            {
+                return Err(Fault::lasting("nobody may"));
+            }
             let writing = self.0.carry(self.0.memory.writing()).await?;
             Ok(Box::new(Connected(self.0.clone(), writing)) as Box<dyn Writing>)
         }

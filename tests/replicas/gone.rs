@@ -1,12 +1,16 @@
-//! Publishers that do not wait for their answer.
+//! Publishers that do not wait for their answer, and what seems to be for good and is not.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use triwire::event::EventId;
 use triwire::log::Start;
+use triwire::relay;
 use triwire::relay::memory::Memory;
 use triwire::replica::entry;
+use triwire::replica::replicas::Replicas;
 
+use super::cable::{Cable, End};
 use super::reading::{draft, texts};
 use super::{Replica, until};
 
@@ -27,4 +31,25 @@ async fn who_has_gone_takes_no_place_of_those_who_come() {
     let refused = a.publish("6").await.expect_err("it does not come back");
     assert_eq!(refused.kind, "relay-unknown");
     assert_eq!(texts(&a.all()), ["0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_servers_say_of_themselves_is_tried_again_whatever_refused_it() {
+    let memory = Memory::new(1_000);
+    let a = Replica::new(&memory).await;
+    let cable = Cable::new(&Memory::new(1_000));
+    cable.refuse(1);
+    let limits = relay::Limits {
+        entries: 1_000,
+        timeout: Duration::from_secs(5),
+        waiting: 4,
+        entry_bytes: 4_096,
+    };
+    let replicas = Replicas::new(Arc::new(End(cable)), &a.link, "a", limits);
+    let saying = replicas.run(|| serde_json::json!({}));
+    tokio::select! {
+        () = saying => panic!("it has ended"),
+        () = a.link.heard() => {}
+    }
+    assert!(a.log.ready().is_ok());
 }
