@@ -44,7 +44,7 @@ impl EventId {
         match self.n.checked_add(1) {
             Some(n) => EventId { ms: self.ms, n },
             None => EventId {
-                ms: self.ms + 1,
+                ms: self.ms.saturating_add(1),
                 n: 0,
             },
         }

@@ -41,7 +41,7 @@ impl Keys {
         now_ms: u64,
     ) -> Result<Option<Appended>, Problem> {
         while let Some((at, _)) = self.by_age.front()
-            && at + self.keep_ms <= now_ms
+            && at.saturating_add(self.keep_ms) <= now_ms
         {
             if let Some((_, old)) = self.by_age.pop_front() {
                 self.done.remove(&old);

@@ -55,8 +55,9 @@ fn there<'a, D: Deserializer<'a>>(from: D) -> Result<Option<&'a RawValue>, D::Er
     <&RawValue>::deserialize(from).map(Some)
 }
 
-/// Bytes of the name of who appends: it is remembered.
+/// Bytes of the name of who appends, and of an idempotency key: both are remembered.
 const BY: usize = 256;
+const KEY: usize = 1_024;
 
 /// An entry, read.
 #[derive(Debug)]
@@ -138,6 +139,9 @@ pub fn read(bytes: &[u8]) -> Result<Published, Problem> {
     let said: Said = serde_json::from_str(text).map_err(|error| malformed(&error))?;
     if said.by.as_ref().is_some_and(|by| by.len() > BY) {
         return Err(malformed(&format_args!("by is more than {BY} bytes")));
+    }
+    if said.key.as_ref().is_some_and(|key| key.len() > KEY) {
+        return Err(malformed(&format_args!("key is more than {KEY} bytes")));
     }
     let what = match (said.to, said.word) {
         (Some(to), Some(word)) if said.events.is_empty() => {
@@ -252,9 +256,14 @@ mod tests {
         ] {
             assert!(read(bad.as_bytes()).is_err(), "{bad}");
         }
-        let long = "x".repeat(BY + 1);
-        let long = format!(r#"{{"by":"{long}","n":1,"events":[{{"topic":"a","data":1}}]}}"#);
-        assert!(read(long.as_bytes()).is_err());
+        for (member, most) in [("by", BY), ("key", KEY)] {
+            let of = |count: usize| {
+                let long = "x".repeat(count);
+                format!(r#"{{"{member}":"{long}","events":[{{"topic":"a","data":1}}]}}"#)
+            };
+            assert!(read(of(most).as_bytes()).is_ok());
+            assert!(read(of(most + 1).as_bytes()).is_err());
+        }
         assert!(read(b"{\"events\":[{\"topic\":\"a\",\"data\":\"\xff\"}]}").is_err());
     }
 }

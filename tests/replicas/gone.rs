@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use triwire::event::EventId;
-use triwire::log::Start;
+use triwire::log::{Reason, Start};
 use triwire::relay;
 use triwire::relay::memory::Memory;
 use triwire::replica::entry;
@@ -52,4 +52,20 @@ async fn what_servers_say_of_themselves_is_tried_again_whatever_refused_it() {
         () = a.link.heard() => {}
     }
     assert!(a.log.ready().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_at_the_end_of_time_is_one_like_all_others() {
+    let memory = Memory::new(1_000);
+    let a = Replica::new(&memory).await;
+    memory.set_clock(u64::MAX - 1);
+    for text in ["1", "2"] {
+        let done = a.log.publish(vec![draft(text)], Some(text)).await;
+        done.expect("it is there");
+    }
+    a.log.lose(Reason::Relay, |topic| !topic.is_reserved());
+    let again = a.log.publish(vec![draft("1")], Some("1")).await;
+    assert_eq!(again.expect("it was there").count, 1);
+    a.publish("3").await.expect("it is there");
+    assert_eq!(super::rest(&mut a.reader(Start::Head)).len(), 0);
 }
