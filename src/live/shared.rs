@@ -1,6 +1,7 @@
 //! Definitions that all replicas have alike: each change of one is said by way of the relay, and made on every replica in
 //! the relay's order. Whoever comes later makes them again, from the last time that somebody has said all there is.
 
+mod settle;
 mod whole;
 
 use std::collections::HashMap;
@@ -10,8 +11,8 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 
+use self::settle::Settled;
 use self::whole::{Part, Whole};
 use super::sql::Plan;
 use super::{Live, Op, tables};
@@ -21,9 +22,6 @@ use crate::problem::Problem;
 
 /// What live SQL is called among the parts of a replica.
 const PARTY: &str = "live";
-
-/// Between two questions whether all is here: a stranger can ask for what is not there as often as it likes.
-const SETTLES: Duration = Duration::from_millis(20);
 
 /// Bytes of a part of all that there is: brokers have limits of their own.
 const PART: usize = 256 << 10;
@@ -64,14 +62,6 @@ pub(super) struct Shared {
     is_saying: AtomicBool,
     /// Words that said nothing.
     unclear: AtomicU64,
-}
-
-/// The last question whether all is here.
-#[derive(Default)]
-struct Settled {
-    at: Option<Instant>,
-    /// The how many-eth had this answer; one that was not waited for to its end has none.
-    answer: Option<(u64, Result<(), Problem>)>,
 }
 
 struct Heard {
@@ -179,33 +169,6 @@ impl Live {
         self.log.say(PARTY, word).await
     }
 
-    /// Waits until all is here that was there when this was asked, on whichever replica.
-    ///
-    /// # Errors
-    /// 503 when the relay is away.
-    pub async fn settle(&self) -> Result<(), Problem> {
-        if !self.is_shared() {
-            return Ok(());
-        }
-        let before = self.shared.settles.load(Ordering::Acquire);
-        let mut last = self.shared.settling.lock().await;
-        // Somebody has asked since then, and has his answer.
-        if let Some((number, answer)) = &last.answer
-            && *number > before
-        {
-            return answer.clone();
-        }
-        if let Some(at) = last.at {
-            tokio::time::sleep_until(at + SETTLES).await;
-        }
-        let number = self.shared.settles.fetch_add(1, Ordering::AcqRel) + 1;
-        last.at = Some(Instant::now());
-        let answer = self.say_it(&Said::Settle).await;
-        last.at = Some(Instant::now());
-        last.answer = Some((number, answer.clone()));
-        answer
-    }
-
     /// What was read of a query whose change was said here.
     fn read_already(&self, op: &Op) -> Option<Arc<Plan>> {
         let plans = self.shared.plans();
@@ -239,9 +202,9 @@ impl Live {
                 let by = by.to_owned();
                 let change = Change { place, by, op };
                 let mut heard = self.shared.heard();
-                heard.last = place;
                 if let Some(gathered) = &mut heard.gathered {
                     gathered.push(change);
+                    heard.last = place;
                     return Ok(());
                 }
                 let Heard { doubted, asked, .. } = &mut *heard;
@@ -249,7 +212,10 @@ impl Live {
                     since.push(change.clone());
                 }
                 drop(heard);
-                self.make(&change)
+                let made = self.make(&change);
+                // Not before: whoever says meanwhile all that there is must not say that this is in it.
+                self.shared.heard().last = place;
+                made
             }
         }
     }
