@@ -297,14 +297,11 @@ impl Reading for Connected {
             read.arg("STREAMS").arg(&*self.key).arg(after.to_string());
             let answer = self.ask(read).await?;
             let entries = entries(&answer)?;
+            let mut is_lossy = false;
             if entries.is_empty() || self.looked.elapsed() > WAIT {
                 let read = entries.last().map_or(after, |entry| entry.place);
-                let now = self.is_still(read).await?;
-                // All of it, before it was read.
-                let is_lossy = now.first > read && now.first == now.last;
-                if entries.is_empty() && is_lossy {
-                    return Ok(Batch { entries, is_lossy });
-                }
+                // Whoever was held up may find fewer than were there, or none.
+                is_lossy = self.is_still(read).await?.first > after;
             }
             let bytes: usize = entries.iter().map(|entry| entry.bytes.len()).sum();
             self.at_once = match bytes > BYTES / 2 {
@@ -312,14 +309,11 @@ impl Reading for Connected {
                 false if entries.len() == most => (most * 2).min(MANY),
                 false => most,
             };
-            let is_lossy = match entries.len() == most {
-                true => {
-                    let ends = self.ends().await?;
-                    ends.and_then(|ends| ends.floor)
-                        .is_some_and(|floor| floor > after)
-                }
-                false => false,
-            };
+            if entries.len() == most {
+                let ends = self.ends().await?;
+                let floor = ends.and_then(|ends| ends.floor);
+                is_lossy |= floor.is_some_and(|floor| floor > after);
+            }
             Ok(Batch { entries, is_lossy })
         }
         .boxed()
