@@ -1,6 +1,9 @@
 //! Socket.IO readers of a collection on several servers: one whose server is killed goes on at another with its last cursor.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
 
 use super::database::Database;
 use super::replicas::serve;
@@ -54,6 +57,7 @@ async fn who_loses_a_server_misses_nothing_at_another() {
     let Some(database) = Database::migrated() else {
         return;
     };
+    let database = Arc::new(database);
     let writing = serve(&database, &database, "w");
     let mut writer = Rest::of(&writing).await;
     assert_eq!(writer.put("items/first", r#"{"n": 0}"#).await.status, 201);
@@ -85,7 +89,10 @@ async fn who_loses_a_server_misses_nothing_at_another() {
             };
             let mut round = 0;
             while reader.seen.len() < all.len() {
-                let server = serve(&database, &database, &format!("r{at}-{round}"));
+                // Beside the other readers, whose connections wait for nobody.
+                let (place, name) = (database.clone(), format!("r{at}-{round}"));
+                let starting = spawn_blocking(move || serve(&place, &place, &name));
+                let server = starting.await.expect("it starts");
                 let many = reader.seen.len() + SEEN;
                 reader.read(&server, many, all.len()).await;
                 round += 1;
