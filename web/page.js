@@ -75,7 +75,9 @@ function draw() {
   workbench.draw(now);
   collections.draw(now);
   cluster.draw(now);
-  byId('start-all').disabled = panels.every((panel) => panel.isRunning || panel.isHeld || panel.origin === null);
+  // All of them: one that is still looked for would not start.
+  const isLooking = panels.some((panel) => panel.isChecking && panel.origin === null);
+  byId('start-all').disabled = isLooking || panels.every((panel) => panel.isRunning || panel.isHeld || panel.origin === null);
   byId('stop-all').disabled = panels.every((panel) => !panel.isRunning);
   if (feed.stats) drawServer(now);
   if (isMoving) changed();
