@@ -18,8 +18,8 @@ use redis::{
 
 use self::answer::{Ends, entries, list, read, text};
 use super::{
-    Batch, Bounds, Fault, LOST, Limits, Reading, Relay, Stream, Taken, WAIT, Writing, not_known,
-    stream_name,
+    Batch, Bounds, Entry, Fault, LOST, Limits, Reading, Relay, Stream, Taken, WAIT, Writing,
+    not_known, stream_name,
 };
 use crate::event::Place;
 use crate::greeting;
@@ -149,6 +149,7 @@ impl Redis {
             at_once: FEW,
             life: None,
             looked: Instant::now(),
+            footing: None,
         }
     }
 
@@ -196,6 +197,8 @@ struct Connected {
     /// What names the life of the stream that is read, and when that was looked at.
     life: Option<String>,
     looked: Instant,
+    /// The last entry that was read, unless it is known to be gone.
+    footing: Option<Place>,
 }
 
 impl Connected {
@@ -238,15 +241,39 @@ impl Connected {
         epoch.ok_or_else(|| Fault::passing("the stream's epoch is not kept"))
     }
 
+    /// Reads, and whether something behind this place was let go before. That is looked at by the same request, however long
+    /// it was until this one was made: as long as the last entry that was read is there, so is all that came after it.
+    async fn read_on(&mut self, after: Place, read: Cmd) -> Result<(Vec<Entry>, bool), Fault> {
+        let is_standing = self.footing == Some(after);
+        let look = match is_standing {
+            true => range(&self.key, after),
+            false => info(&self.key),
+        };
+        let mut asked = Pipeline::with_capacity(2);
+        asked.add_command(look).add_command(read).ignore_errors();
+        let answers = self.connection.send_packed_commands(&asked, 0, 2).await;
+        let answers = answers.map_err(|error| fault(&error))?;
+        let mut answers = answers.into_iter().map(|answer| match answer {
+            Value::ServerError(error) => Err(RedisError::from(error)),
+            answer => Ok(answer),
+        });
+        let (looked, answer) = (answers.next(), answers.next());
+        let none = || Fault::passing("it has not answered all that it was asked");
+        let (looked, answer) = (looked.ok_or_else(none)?, answer.ok_or_else(none)?);
+        let entries = entries(&answer.map_err(|error| fault(&error))?)?;
+        let ends = match (is_standing, looked) {
+            (true, Ok(found)) if !list(&found).is_empty() => None,
+            (true, Ok(_)) => self.ends().await?,
+            (false, found) => ends(found)?,
+            (true, Err(error)) => return Err(fault(&error)),
+        };
+        let floor = ends.and_then(|ends| ends.floor);
+        Ok((entries, floor.is_some_and(|floor| floor > after)))
+    }
+
     /// Where the stream begins and ends; `None` when it is not there.
     async fn ends(&mut self) -> Result<Option<Ends>, Fault> {
-        let mut info = cmd("XINFO");
-        info.arg("STREAM").arg(&*self.key);
-        match self.answer(info).await {
-            Ok(answer) => Ok(Some(Ends::of(&answer)?)),
-            Err(error) if error.to_string().contains("no such key") => Ok(None),
-            Err(error) => Err(fault(&error)),
-        }
+        ends(self.answer(info(&self.key)).await)
     }
 
     /// Whether it is the stream that was read so far: who empties a server that runs, ends no connection.
@@ -295,13 +322,14 @@ impl Reading for Connected {
             read.arg("COUNT").arg(most);
             read.arg("BLOCK").arg(WAIT.as_millis() as u64);
             read.arg("STREAMS").arg(&*self.key).arg(after.to_string());
-            let answer = self.ask(read).await?;
-            let entries = entries(&answer)?;
-            let mut is_lossy = false;
+            let (entries, mut is_lossy) = self.read_on(after, read).await?;
             if entries.is_empty() || self.looked.elapsed() > WAIT {
                 let read = entries.last().map_or(after, |entry| entry.place);
-                // Whoever was held up may find fewer than were there, or none.
-                is_lossy = self.is_still(read).await?.first > after;
+                let now = self.is_still(read).await?;
+                if entries.is_empty() {
+                    is_lossy |= now.first > after;
+                    self.footing = self.footing.filter(|_| now.first < after);
+                }
             }
             let bytes: usize = entries.iter().map(|entry| entry.bytes.len()).sum();
             self.at_once = match bytes > BYTES / 2 {
@@ -309,11 +337,9 @@ impl Reading for Connected {
                 false if entries.len() == most => (most * 2).min(MANY),
                 false => most,
             };
-            if entries.len() == most {
-                let ends = self.ends().await?;
-                let floor = ends.and_then(|ends| ends.floor);
-                is_lossy |= floor.is_some_and(|floor| floor > after);
-            }
+            self.footing = entries
+                .last()
+                .map_or(self.footing, |entry| Some(entry.place));
             Ok(Batch { entries, is_lossy })
         }
         .boxed()
@@ -321,9 +347,7 @@ impl Reading for Connected {
 
     fn entry(&mut self, place: Place) -> BoxFuture<'_, Result<Option<Bytes>, Fault>> {
         async move {
-            let (id, mut range) = (place.to_string(), cmd("XRANGE"));
-            range.arg(&*self.key).arg(&id).arg(&id);
-            let found = read(&self.ask(range).await?)?;
+            let found = read(&self.ask(range(&self.key, place)).await?)?;
             Ok(found.into_iter().next().map(|entry| entry.bytes))
         }
         .boxed()
@@ -374,6 +398,28 @@ impl Writing for Connected {
         }
         .boxed()
     }
+}
+
+/// Asks where a stream begins and ends.
+fn info(key: &str) -> Cmd {
+    let mut info = cmd("XINFO");
+    info.arg("STREAM").arg(key);
+    info
+}
+
+fn ends(answer: Result<Value, RedisError>) -> Result<Option<Ends>, Fault> {
+    match answer {
+        Ok(answer) => Ok(Some(Ends::of(&answer)?)),
+        Err(error) if error.to_string().contains("no such key") => Ok(None),
+        Err(error) => Err(fault(&error)),
+    }
+}
+
+/// Asks for what is at a place.
+fn range(key: &str, place: Place) -> Cmd {
+    let (id, mut range) = (place.to_string(), cmd("XRANGE"));
+    range.arg(key).arg(&id).arg(&id);
+    range
 }
 
 fn taken(answer: Value) -> Result<Taken, Fault> {

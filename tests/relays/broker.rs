@@ -7,6 +7,7 @@ use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard};
+use triwire::event::Place;
 use triwire::relay::{self, Limits, Relay, Stream};
 
 /// The URL of the one that all tests share.
@@ -108,6 +109,33 @@ impl Broker {
     pub fn password(&self) -> &str {
         let (_, rest) = self.url.split_once("://:").expect("a password");
         rest.split('@').next().expect("a beginning")
+    }
+
+    /// Appends an event by Redis' own means, and says where it is.
+    pub fn put_one(&self, text: &str) -> Place {
+        let entry = format!(r#"{{"events":[{{"topic":"a","text":"{text}"}}]}}"#);
+        let id = self.say_to_redis(&format!("XADD {} * e '{entry}'\n", self.key()));
+        let (ms, number) = id.trim().split_once('-').expect("an id");
+        let read = |text: &str| text.parse().expect("a number");
+        Place {
+            ms: read(ms),
+            number: read(number),
+        }
+    }
+
+    /// Takes all that there is out of the stream, by Redis' own means.
+    pub fn trim(&self) {
+        self.say_to_redis(&format!("XTRIM {} MAXLEN 0\n", self.key()));
+    }
+
+    fn key(&self) -> String {
+        let (_, stream) = self.url.split_once("stream=").expect("its own");
+        format!("{{{stream}}}:events")
+    }
+
+    fn say_to_redis(&self, command: &str) -> String {
+        let (_, port) = self.address().rsplit_once(':').expect("a port");
+        self.redis(port, command.as_bytes())
     }
 
     /// Has redis-cli say something.

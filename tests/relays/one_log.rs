@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use triwire::event::EventId;
 use triwire::log::Start;
+use triwire::relay::Batch;
 
 use crate::broker::{Broker, limits};
 use crate::cable::Cable;
@@ -147,6 +148,39 @@ async fn a_replica_that_is_cut_off_has_it_all_afterwards() {
     assert_eq!(texts(&a.all()), ["1", "2", "3"]);
     assert_eq!(a.all(), b.all());
     assert_eq!((a.gaps(), b.gaps()), (0, 0));
+}
+
+#[tokio::test]
+async fn who_stood_still_while_the_stream_was_trimmed_has_a_gap() {
+    let Some(broker) = Broker::shared().filter(|broker| broker.url.starts_with("redis://")) else {
+        return;
+    };
+    let mut reading = broker.relay(limits()).reading().await.expect("it is there");
+    let begin = reading.bounds().await.expect("it answers").first;
+    let one = broker.put_one("1");
+    let batch = reading.next(begin).await.expect("it answers");
+    let found = |batch: &Batch| batch.entries.iter().map(|e| e.place).collect::<Vec<_>>();
+    assert_eq!((found(&batch), batch.is_lossy), (vec![one], false));
+    // Nothing after it was let go: neither where it is there, nor where it is not.
+    let two = broker.put_one("2");
+    let batch = reading.next(one).await.expect("it answers");
+    assert_eq!((found(&batch), batch.is_lossy), (vec![two], false));
+    broker.trim();
+    let batch = reading.next(two).await.expect("it answers");
+    assert_eq!((found(&batch), batch.is_lossy), (vec![], false));
+    let three = broker.put_one("3");
+    let batch = reading.next(two).await.expect("it answers");
+    assert_eq!(found(&batch), [three]);
+    // What came in between is gone.
+    broker.put_one("4");
+    broker.trim();
+    let five = broker.put_one("5");
+    let batch = reading.next(three).await.expect("it answers");
+    assert_eq!((found(&batch), batch.is_lossy), (vec![five], true));
+    broker.put_one("6");
+    broker.trim();
+    let batch = reading.next(five).await.expect("it answers");
+    assert_eq!((found(&batch), batch.is_lossy), (vec![], true));
 }
 
 #[tokio::test]
