@@ -52,10 +52,10 @@ pub(super) async fn run(
     let mut pace = Pace::default();
     loop {
         let fault = connected(&*relay, wait, follower, &mut at, &mut pace).await;
-        follower.away(&fault);
         if fault.is_final && at.is_none() {
             return fault;
         }
+        follower.away(&fault);
         tokio::time::sleep(pace.wait()).await;
     }
 }
