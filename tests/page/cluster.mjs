@@ -12,14 +12,27 @@ import { within } from './wait.mjs';
 
 const LISTENERS = ['http1', 'h2c', 'ws', 'http2', 'http1s', 'wss'];
 
-/** A port of loopback that nobody has now: a replica that is started again has the same one. */
+const given = new Set();
+
+/** A port of loopback that nobody has now, below those that the system gives by itself: a replica that is started again
+ *  has the same one. */
 async function freePort() {
+  for (let tries = 0; tries < 1000; tries += 1) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    if (given.has(port) || !await isFree(port)) continue;
+    given.add(port);
+    return port;
+  }
+  throw new Error('no port is free');
+}
+
+async function isFree(port) {
   const probe = createServer();
-  await once(probe.listen(0, '127.0.0.1'), 'listening');
-  const { port } = probe.address();
+  const listening = once(probe.listen(port, '127.0.0.1'), 'listening');
+  if (!await listening.then(() => true, () => false)) return false;
   probe.close();
   await once(probe, 'close');
-  return port;
+  return true;
 }
 
 /** Debian's Redis with nothing on its disk. */
