@@ -68,7 +68,13 @@ export class Cluster {
   static async start(certificates, names, origins = []) {
     const cluster = new Cluster(certificates, await Redis.start(), origins);
     for (const name of names) cluster.ports.set(name, await Promise.all(LISTENERS.map(freePort)));
-    for (const name of names) await cluster.begin(name);
+    try {
+      for (const name of names) await cluster.begin(name);
+    } catch (error) {
+      // What runs would keep the tests from ending.
+      await cluster.stop();
+      throw error;
+    }
     return cluster;
   }
 
