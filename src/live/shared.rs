@@ -5,6 +5,7 @@ mod settle;
 mod whole;
 
 use std::collections::HashMap;
+use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
@@ -65,12 +66,14 @@ pub(super) struct Shared {
 }
 
 struct Heard {
-    /// Changes that wait until it is known what they change; `None` when that is known.
-    gathered: Option<Vec<Change>>,
-    /// The changes since something was lost, while nobody has said yet what there is.
-    doubted: Option<Vec<Change>>,
-    /// The changes since it is asked what there is, while nobody has answered.
-    asked: Option<Vec<Change>>,
+    /// All that the relay has is not here yet: changes are made when it is known what they change.
+    is_behind: bool,
+    /// Something was lost, and nobody has said yet what there is.
+    is_doubted: bool,
+    /// It is asked what there is, and nobody has answered.
+    is_asked: bool,
+    /// The changes since then, while any of these is so: what is said to be there may be from before them.
+    since: Vec<Change>,
     /// The place of the last change.
     last: EventId,
     /// Parts that have come, by who says them.
@@ -94,9 +97,10 @@ impl Shared {
     pub(super) fn new() -> Shared {
         Shared {
             heard: Mutex::new(Heard {
-                gathered: Some(Vec::new()),
-                doubted: None,
-                asked: None,
+                is_behind: true,
+                is_doubted: false,
+                is_asked: false,
+                since: Vec::new(),
                 last: EventId::ZERO,
                 parts: HashMap::new(),
                 whole_at: 0,
@@ -202,14 +206,13 @@ impl Live {
                 let by = by.to_owned();
                 let change = Change { place, by, op };
                 let mut heard = self.shared.heard();
-                if let Some(gathered) = &mut heard.gathered {
-                    gathered.push(change);
+                if heard.is_behind {
+                    heard.since.push(change);
                     heard.last = place;
                     return Ok(());
                 }
-                let Heard { doubted, asked, .. } = &mut *heard;
-                for since in [doubted, asked].into_iter().flatten() {
-                    since.push(change.clone());
+                if heard.is_doubted || heard.is_asked {
+                    heard.since.push(change.clone());
                 }
                 drop(heard);
                 let made = self.make(&change);
@@ -237,9 +240,8 @@ impl Live {
     fn hear_part(self: &Arc<Live>, by: &str, part: Part) {
         let mut heard = self.shared.heard();
         let is_last = part.is_last();
-        let is_answer = heard.asked.is_some() && self.log.life() != Some(by);
-        let is_wanted =
-            heard.gathered.is_some() || is_answer || heard.doubted.is_some() && part.anew;
+        let is_answer = heard.is_asked && self.log.life() != Some(by);
+        let is_wanted = heard.is_behind || is_answer || heard.is_doubted && part.anew;
         if is_last {
             heard.whole_at = heard.entries;
         }
@@ -262,21 +264,15 @@ impl Live {
         }
         let parts = heard.parts.remove(by).unwrap_or_default();
         heard.parts.clear();
-        let Heard {
-            gathered,
-            doubted,
-            asked,
-            ..
-        } = &mut *heard;
-        let waiting = [gathered.take(), doubted.take(), asked.take()];
-        let mut waiting: Vec<Change> = waiting.into_iter().flatten().flatten().collect();
-        waiting.sort_by_key(|change| change.place);
-        waiting.dedup_by_key(|change| change.place);
+        heard.is_behind = false;
+        heard.is_doubted = false;
+        heard.is_asked = false;
+        let since = mem::take(&mut heard.since);
         drop(heard);
         let whole = Whole::of(parts);
         let of = whole.of;
         self.adopt(whole);
-        self.make_all(waiting.into_iter().filter(|change| change.place > of));
+        self.make_all(since.into_iter().filter(|change| change.place > of));
     }
 
     /// Makes changes whose outcome nobody waits for.
@@ -291,32 +287,36 @@ impl Live {
     /// before and nobody has said it all since.
     fn heard_all(self: &Arc<Live>, is_whole: bool) {
         let mut heard = self.shared.heard();
-        let gathered = heard.gathered.take();
-        if let Some(gathered) = &gathered
-            && !is_whole
-        {
-            // An answer may have been on its way before the last of them.
-            heard.asked = Some(gathered.clone());
-            tokio::spawn(ask(Arc::downgrade(self)));
+        let mut gathered = Vec::new();
+        if mem::take(&mut heard.is_behind) {
+            gathered = mem::take(&mut heard.since);
+            if !is_whole {
+                // An answer may have been on its way before the last of them.
+                heard.since.clone_from(&gathered);
+                self.ask(&mut heard);
+            }
         }
         drop(heard);
-        self.make_all(gathered.into_iter().flatten());
-        if self.shared.heard().doubted.is_some() {
-            self.say_whole(true);
+        self.make_all(gathered.into_iter());
+        self.say_again();
+    }
+
+    fn ask(self: &Arc<Live>, heard: &mut Heard) {
+        if !mem::replace(&mut heard.is_asked, true) {
+            tokio::spawn(ask(Arc::downgrade(self)));
         }
     }
 
     /// Something that was said is lost: if only here, then another may know it; if nobody does, what there is here is said.
     fn doubt(self: &Arc<Live>, is_here_alone: bool) {
         let mut heard = self.shared.heard();
-        if heard.gathered.is_some() {
+        if heard.is_behind {
             return;
         }
-        // What has changed since the first loss is not in what was said after that one.
-        heard.doubted.get_or_insert_default();
-        if is_here_alone && heard.asked.is_none() {
-            heard.asked = Some(Vec::new());
-            tokio::spawn(ask(Arc::downgrade(self)));
+        // What has changed since the first loss stays: it is not in what was said after that one.
+        heard.is_doubted = true;
+        if is_here_alone {
+            self.ask(&mut heard);
         }
         drop(heard);
         self.say_whole(true);
@@ -336,10 +336,7 @@ impl Live {
     /// Says all that there is, if that is known; what it is, is seen before anything else is heard.
     fn say_whole(self: &Arc<Live>, anew: bool) {
         let heard = self.shared.heard();
-        let (of, is_known) = (
-            heard.last,
-            heard.gathered.is_none() && heard.asked.is_none(),
-        );
+        let (of, is_known) = (heard.last, !heard.is_behind && !heard.is_asked);
         drop(heard);
         if !is_known {
             return;
@@ -362,8 +359,18 @@ impl Live {
 
     /// Says anew what nobody has heard since something was lost.
     pub(super) fn say_again(self: &Arc<Live>) {
-        if self.shared.heard().doubted.is_some() {
+        let is_doubted = self.shared.heard().is_doubted;
+        if is_doubted {
             self.say_whole(true);
+        }
+    }
+
+    /// Nobody has answered: what there is here is all that is known.
+    fn asked_in_vain(&self) {
+        let mut heard = self.shared.heard();
+        heard.is_asked = false;
+        if !heard.is_doubted {
+            heard.since.clear();
         }
     }
 }
@@ -372,11 +379,10 @@ impl Live {
 async fn ask(live: Weak<Live>) {
     let mut asks = 0;
     while let Some(live) = live.upgrade()
-        && live.shared.heard().asked.is_some()
+        && live.shared.heard().is_asked
     {
         if asks == ASKS {
-            live.shared.heard().asked = None;
-            return;
+            return live.asked_in_vain();
         }
         // What is not heard here is asked again.
         if live.say_it(&Said::Ask).await.is_ok() {
