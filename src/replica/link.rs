@@ -313,12 +313,15 @@ impl Follower for Applying {
         }
     }
 
-    fn lost(&mut self, why: &str) {
-        self.lose(why, false);
-    }
-
-    fn missed(&mut self, why: &str) {
-        self.lose(why, true);
+    fn lost(&mut self, why: &str, is_here_alone: bool) {
+        self.is_whole = false;
+        self.link.numbers.gaps.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!("relay {}: {why}; readers are told", self.link.relay.kind());
+        self.link.log.lose(Reason::Relay, |topic| {
+            !topic.is_reserved() || topic.is_of_collection() || topic.is_of_watch()
+        });
+        let log = &self.link.log;
+        log.tell_parties(|party| party.lost(is_here_alone));
     }
 
     fn away(&mut self, fault: &Fault) {
@@ -335,24 +338,13 @@ impl Follower for Applying {
 }
 
 impl Applying {
-    fn lose(&mut self, why: &str, is_here_alone: bool) {
-        self.is_whole = false;
-        self.link.numbers.gaps.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!("relay {}: {why}; readers are told", self.link.relay.kind());
-        self.link.log.lose(Reason::Relay, |topic| {
-            !topic.is_reserved() || topic.is_of_collection() || topic.is_of_watch()
-        });
-        let log = &self.link.log;
-        log.tell_parties(|party| party.lost(is_here_alone));
-    }
-
     fn apply(&mut self, found: &Entry) {
         let numbers = &self.link.numbers;
         numbers.entries.fetch_add(1, Ordering::Relaxed);
         // Whoever begins here can not know it by itself; and a cursor of what was lost may be after all that is here.
         if found.bytes == LOST {
             self.link.log.begin_after(found.place);
-            self.lost("the relay has forgotten some of what it had");
+            self.lost("the relay has forgotten some of what it had", false);
             return;
         }
         let Published { by, what } = match entry::read(&found.bytes) {
@@ -392,7 +384,10 @@ impl Applying {
             }
         };
         let Some(done) = done else {
-            return self.lost("an entry has come whose place is not after all others");
+            return self.lost(
+                "an entry has come whose place is not after all others",
+                false,
+            );
         };
         if let Some((by, number)) = by
             && by == self.link.by

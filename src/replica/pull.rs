@@ -24,11 +24,8 @@ pub(super) trait Follower: Send {
     /// Everything that there was when it was connected has been taken.
     fn is_caught_up(&mut self);
 
-    /// Something was not told, and nobody knows what.
-    fn lost(&mut self, why: &str);
-
-    /// Something was let go before it was read here: others may have read it in time.
-    fn missed(&mut self, why: &str);
+    /// Something was not told, and nobody here knows what; whether others may, who have read it in time.
+    fn lost(&mut self, why: &str, is_here_alone: bool);
 
     /// Nothing can be read, and why.
     fn away(&mut self, fault: &Fault);
@@ -112,7 +109,7 @@ async fn connected(
             }
             Ok(Batch { entries, is_lossy }) => {
                 if is_lossy {
-                    follower.missed(LET_GO);
+                    follower.lost(LET_GO, true);
                 }
                 is_more = !entries.is_empty();
                 if let Some(last) = entries.last() {
@@ -134,7 +131,7 @@ async fn go_on(
     bounds: Bounds,
 ) -> Result<(Bounds, Place), Fault> {
     if bounds.epoch != at.epoch {
-        follower.lost("the relay has forgotten all that it had");
+        follower.lost("the relay has forgotten all that it had", false);
         // What has come since then is new to us as well, unless its places are below those that we know.
         if bounds.first < at.place {
             return Ok((raised(reading, wait, at.place).await?, at.place));
@@ -151,11 +148,11 @@ async fn go_on(
         _ => false,
     };
     if bounds.last < at.place || is_gone {
-        follower.lost("the relay has forgotten the newest of what it had");
+        follower.lost("the relay has forgotten the newest of what it had", false);
         return Ok((raised(reading, wait, at.place).await?, at.place));
     }
     if bounds.first > at.place {
-        follower.missed(LET_GO);
+        follower.lost(LET_GO, true);
     }
     // Not before what is gone: it would be missed once more.
     let place = at.place.max(bounds.first);

@@ -221,9 +221,7 @@ impl Follower for Hearing {
     fn is_caught_up(&mut self) {}
 
     // The next word says all anew.
-    fn lost(&mut self, _: &str) {}
-
-    fn missed(&mut self, _: &str) {}
+    fn lost(&mut self, _: &str, _: bool) {}
 
     fn away(&mut self, _: &Fault) {}
 }
