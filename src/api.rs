@@ -132,11 +132,11 @@ impl Health {
 
     /// Why it answers only what is asked about itself, if it does.
     pub fn busy(&self) -> Option<&'static str> {
-        match (&self.draining, &self.starting) {
-            (draining, _) if draining.load(Ordering::Acquire) => Some("draining"),
-            (_, starting) if starting.load(Ordering::Acquire) => Some("starting"),
-            _ => None,
+        if self.draining.load(Ordering::Acquire) {
+            return Some("draining");
         }
+        let is_starting = self.starting.load(Ordering::Acquire);
+        is_starting.then_some("starting")
     }
 }
 

@@ -25,24 +25,57 @@ const HELLO: &[u8] = &[
 
 /// What somebody wants to speak.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted {
-    /// What it is called.
-    pub name: &'static str,
+pub struct Language {
+    name: &'static str,
     /// Its URLs without TLS, and with it.
-    pub schemes: (&'static str, &'static str),
-    /// Whether it was tried with TLS.
-    pub is_secure: bool,
+    schemes: (&'static str, &'static str),
 }
 
-/// What is wrong with an address, for who could not speak there what is wanted; nothing, where it is not the language.
-pub async fn wrong(host: &str, port: u16, wanted: Wanted) -> Option<String> {
+/// That of Redis.
+pub const REDIS: Language = Language {
+    name: "Redis",
+    schemes: ("redis", "rediss"),
+};
+
+/// That of NATS.
+#[cfg(feature = "nats")]
+const NATS: Language = Language {
+    name: "NATS",
+    schemes: ("nats", "tls"),
+};
+
+/// MQTT.
+#[cfg(feature = "mqtt")]
+pub const MQTT: Language = Language {
+    name: "MQTT",
+    schemes: ("mqtt", "mqtts"),
+};
+
+/// AMQP.
+#[cfg(feature = "amqp")]
+pub const AMQP: Language = Language {
+    name: "AMQP",
+    schemes: ("amqp", "amqps"),
+};
+
+/// What is wrong with an address, for who could not speak NATS there, and why; nothing, where it is not the language.
+#[cfg(feature = "nats")]
+pub async fn wrong_for_nats(host: &str, port: u16, why: &str) -> Option<String> {
+    // It greets without TLS, also where that is to follow.
+    let is_secure = why.contains("corrupt message");
+    wrong(host, port, NATS, is_secure).await
+}
+
+/// What is wrong with an address, for who could not speak there what is wanted, with TLS or without; nothing, where it is not
+/// the language.
+pub async fn wrong(host: &str, port: u16, wanted: Language, is_secure: bool) -> Option<String> {
     let (name, (plain, secure)) = (wanted.name, wanted.schemes);
     match heard(host, port).await? {
-        "TLS" if wanted.is_secure => None,
+        "TLS" if is_secure => None,
         "TLS" => Some(format!(
             "it speaks TLS there, not {name}; with TLS the URL is {secure}://"
         )),
-        other if other == name && wanted.is_secure => Some(format!(
+        other if other == name && is_secure => Some(format!(
             "it speaks {name} there without TLS, for which the URL is {plain}://"
         )),
         other if other == name => None,

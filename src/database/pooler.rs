@@ -12,19 +12,19 @@ use super::Place;
 /// How often it is looked: a pooler hands out what was given back last, or what was given back first.
 const LOOKS: usize = 3;
 
-/// How long that may take: a pooler that has no other session makes its clients wait.
-const LOOKED: Duration = Duration::from_secs(2);
+/// How long that may take where a start is waited for.
+pub const LOOKED: Duration = Duration::from_secs(2);
 
 /// Names the process of the server that answers; two servers have the same numbers.
 const BACKEND: &str = "select pg_backend_pid() || ' ' || pg_postmaster_start_time()";
 
 /// Refuses one that lends. Who has set up its session is asked for another, by a connection beside it; when there can be none,
-/// nothing is known.
+/// nothing is known: a pooler that has no other makes its clients wait, here for no longer than this.
 ///
 /// # Errors
 /// What is to be done.
-pub async fn refuse(place: &Place, client: &Client) -> Result<(), String> {
-    match timeout(LOOKED, is_lent(place, client)).await {
+pub async fn refuse(place: &Place, client: &Client, longest: Duration) -> Result<(), String> {
+    match timeout(longest, is_lent(place, client)).await {
         Ok(Ok(true)) => Err(
             "a pooler stands before it that lends sessions for one transaction each, and here each needs one that stays: \
              pool_mode = session, or the database's own port"

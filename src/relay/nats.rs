@@ -143,14 +143,8 @@ impl Nats {
                     }
                     _ if words.contains("invalid peer certificate") => Fault::lasting(words),
                     _ => {
-                        // It greets without TLS, also where that is to follow.
-                        let is_secure = words.contains("corrupt message");
-                        let wanted = greeting::Wanted {
-                            name: "NATS",
-                            schemes: ("nats", "tls"),
-                            is_secure,
-                        };
-                        let wrong = greeting::wrong(server.host(), server.port(), wanted).await;
+                        let (host, port) = (server.host(), server.port());
+                        let wrong = greeting::wrong_for_nats(host, port, &words).await;
                         wrong.map_or_else(|| Fault::passing(words), Fault::lasting)
                     }
                 });

@@ -119,14 +119,9 @@ impl Postgres {
     }
 
     async fn look(&self, session: &Session) -> Result<(), Fault> {
-        let looked = timeout(
-            self.limits.timeout / 2,
-            pooler::refuse(&self.place, &session.client),
-        );
-        match looked.await {
-            Ok(looked) => looked.map_err(Fault::lasting),
-            Err(_) => Err(Fault::passing("it does not answer in time")),
-        }
+        let longest = self.limits.timeout / 2;
+        let looked = pooler::refuse(&self.place, &session.client, longest).await;
+        looked.map_err(Fault::lasting)
     }
 
     /// Why there is no connection: it may not even be a database.

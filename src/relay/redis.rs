@@ -163,12 +163,7 @@ impl Redis {
             ConnectionAddr::TcpTls { host, port, .. } => (host, *port, true),
             _ => return fault,
         };
-        let wanted = greeting::Wanted {
-            name: "Redis",
-            schemes: ("redis", "rediss"),
-            is_secure,
-        };
-        match greeting::wrong(host, port, wanted).await {
+        match greeting::wrong(host, port, greeting::REDIS, is_secure).await {
             None => fault,
             Some(words) => Fault::lasting(words),
         }
@@ -208,10 +203,7 @@ impl Connected {
     }
 
     async fn answer(&mut self, command: Cmd) -> RedisResult<Value> {
-        match self.connection.send_packed_command(&command).await? {
-            Value::ServerError(error) => Err(error.into()),
-            answer => Ok(answer),
-        }
+        answered(self.connection.send_packed_command(&command).await?)
     }
 
     /// What names the life of the stream, made now if there is none: `MS-RANDOM`, the server's time of then, or that of
@@ -253,19 +245,20 @@ impl Connected {
         asked.add_command(look).add_command(read).ignore_errors();
         let answers = self.connection.send_packed_commands(&asked, 0, 2).await;
         let answers = answers.map_err(|error| fault(&error))?;
-        let mut answers = answers.into_iter().map(|answer| match answer {
-            Value::ServerError(error) => Err(RedisError::from(error)),
-            answer => Ok(answer),
-        });
-        let (looked, answer) = (answers.next(), answers.next());
-        let none = || Fault::passing("it has not answered all that it was asked");
-        let (looked, answer) = (looked.ok_or_else(none)?, answer.ok_or_else(none)?);
-        let entries = entries(&answer.map_err(|error| fault(&error))?)?;
-        let ends = match (is_standing, looked) {
-            (true, Ok(found)) if !list(&found).is_empty() => None,
-            (true, Ok(_)) => self.ends().await?,
-            (false, found) => ends(found)?,
-            (true, Err(error)) => return Err(fault(&error)),
+        let Ok([looked, answer]) = <[Value; 2]>::try_from(answers) else {
+            return Err(Fault::passing("it has not answered all that it was asked"));
+        };
+        let looked = answered(looked);
+        let entries = entries(&answered(answer).map_err(|error| fault(&error))?)?;
+        let ends = match is_standing {
+            false => ends(looked)?,
+            true => {
+                let found = looked.map_err(|error| fault(&error))?;
+                match list(&found).is_empty() {
+                    true => self.ends().await?,
+                    false => None,
+                }
+            }
         };
         let floor = ends.and_then(|ends| ends.floor);
         Ok((entries, floor.is_some_and(|floor| floor > after)))
@@ -400,6 +393,13 @@ impl Writing for Connected {
     }
 }
 
+fn answered(answer: Value) -> RedisResult<Value> {
+    match answer {
+        Value::ServerError(error) => Err(error.into()),
+        answer => Ok(answer),
+    }
+}
+
 /// Asks where a stream begins and ends.
 fn info(key: &str) -> Cmd {
     let mut info = cmd("XINFO");
@@ -407,7 +407,7 @@ fn info(key: &str) -> Cmd {
     info
 }
 
-fn ends(answer: Result<Value, RedisError>) -> Result<Option<Ends>, Fault> {
+fn ends(answer: RedisResult<Value>) -> Result<Option<Ends>, Fault> {
     match answer {
         Ok(answer) => Ok(Some(Ends::of(&answer)?)),
         Err(error) if error.to_string().contains("no such key") => Ok(None),

@@ -381,7 +381,7 @@ async fn patience(place: &Place) -> Result<(), String> {
         let error = match place.config.connect(place.tls.clone()).await {
             Ok((client, connection)) => {
                 tokio::spawn(connection);
-                return pooler::refuse(place, &client).await;
+                return pooler::refuse(place, &client, pooler::LOOKED).await;
             }
             Err(error) => error,
         };

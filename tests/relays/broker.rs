@@ -150,6 +150,15 @@ impl Broker {
         assert_eq!(done.stdout, b"OK\n", "{done:?}");
     }
 
+    /// What another client of Postgres has of it.
+    pub async fn sql(&self) -> tokio_postgres::Client {
+        let (url, _) = self.url.split_once('?').expect("a stream");
+        let connected = tokio_postgres::connect(url, tokio_postgres::NoTls).await;
+        let (client, connection) = connected.expect("it is there");
+        tokio::spawn(connection);
+        client
+    }
+
     /// What another program of NATS has of it.
     #[cfg(feature = "nats")]
     pub async fn jetstream(&self) -> async_nats::jetstream::Context {

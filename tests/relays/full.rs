@@ -63,11 +63,7 @@ async fn a_full_postgres_says_so_and_is_used_again_when_it_has_room() {
     }
     let a = Replica::new(&broker).await;
     a.publish("1").await.expect("there is room");
-    let (url, _) = broker.url.split_once('?').expect("a stream");
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
-        .await
-        .expect("it is there");
-    tokio::spawn(connection);
+    let client = broker.sql().await;
     // As it says when its disk is full.
     let full = "
         create function triwire_relay.no_room() returns trigger language plpgsql as $$

@@ -98,11 +98,7 @@ async fn a_disk_without_room_is_said_and_used_again_when_it_has_some() {
         return;
     };
     let (a, b) = (Replica::new(&broker).await, Replica::new(&broker).await);
-    let (url, _) = broker.url.split_once('?').expect("a stream");
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
-        .await
-        .expect("it is there");
-    tokio::spawn(connection);
+    let client = broker.sql().await;
     // What somebody else has there, and takes away.
     let ballast = "
         create table ballast (x text);

@@ -23,6 +23,7 @@ use super::{
     Arrival, Bridge, Fault, LOOK, Message, Names, Opened, Promise, Receipt, Settled, Subscribed,
     What,
 };
+use crate::greeting::AMQP;
 
 /// Messages that the broker sends before one of them is settled.
 const PREFETCH: u16 = 256;
@@ -75,10 +76,7 @@ impl Bridge for Amqp {
 
     fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Subscribed>, Fault>> {
         async {
-            let (pipe, connection) = self
-                .place
-                .judged("AMQP", ("amqp", "amqps"), self.connect())
-                .await?;
+            let (pipe, connection) = self.place.judged(AMQP, self.connect()).await?;
             let (channel, consumer) = self.consume(&connection).await.map_err(Fault::new)?;
             Ok(Box::new(Consuming {
                 queue: self.queue.clone(),

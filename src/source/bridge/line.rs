@@ -13,7 +13,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::asked::Asked;
 use super::{ANSWER, Fault};
-use crate::greeting;
+use crate::greeting::{self, Language};
 use crate::trust::Authorities;
 
 /// Both directions.
@@ -61,33 +61,23 @@ impl Place {
     /// fault says itself.
     pub(super) async fn judged<T>(
         &self,
-        wanted: &'static str,
-        schemes: (&'static str, &'static str),
+        wanted: Language,
         answer: impl Future<Output = Result<T, (Fault, bool)>>,
     ) -> Result<T, Fault> {
         match timeout(ANSWER, answer).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err((fault, true))) => Err(fault),
-            Ok(Err((fault, false))) => Err(self.other(wanted, schemes, fault).await),
+            Ok(Err((fault, false))) => Err(self.other(wanted, fault).await),
             Err(_) => {
                 let fault = Fault::new(format!("no answer within {ANSWER:?}"));
-                Err(self.other(wanted, schemes, fault).await)
+                Err(self.other(wanted, fault).await)
             }
         }
     }
 
-    async fn other(
-        &self,
-        name: &'static str,
-        schemes: (&'static str, &'static str),
-        fault: Fault,
-    ) -> Fault {
-        let wanted = greeting::Wanted {
-            name,
-            schemes,
-            is_secure: self.tls.is_some(),
-        };
-        let wrong = greeting::wrong(&self.host, self.port, wanted).await;
+    async fn other(&self, wanted: Language, fault: Fault) -> Fault {
+        let is_secure = self.tls.is_some();
+        let wrong = greeting::wrong(&self.host, self.port, wanted, is_secure).await;
         wrong.map_or(fault, Fault::new)
     }
 }

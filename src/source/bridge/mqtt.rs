@@ -22,6 +22,7 @@ use super::{
     Arrival, Bridge, Fault, LOOK, Message, Names, Opened, Promise, Receipt, Settled, Subscribed,
     What,
 };
+use crate::greeting::MQTT;
 
 /// The most that a packet may have, by its own definition: what is too large is told and acknowledged, so it has to be read.
 const MOST: usize = 268_435_455 + 5;
@@ -67,10 +68,7 @@ impl Bridge for Mqtt {
 
     fn subscribe(&self) -> BoxFuture<'_, Result<Box<dyn Subscribed>, Fault>> {
         async {
-            let session = self
-                .place
-                .judged("MQTT", ("mqtt", "mqtts"), self.begin())
-                .await?;
+            let session = self.place.judged(MQTT, self.begin()).await?;
             Ok(Box::new(session) as Box<dyn Subscribed>)
         }
         .boxed()

@@ -126,14 +126,8 @@ impl Nats {
                     Fault::new(format!("it does not take this user and password: {error}"))
                 }
                 _ => {
-                    // It greets without TLS, also where that is to follow.
-                    let is_secure = error.to_string().contains("corrupt message");
-                    let wanted = greeting::Wanted {
-                        name: "NATS",
-                        schemes: ("nats", "tls"),
-                        is_secure,
-                    };
-                    let wrong = greeting::wrong(server.host(), server.port(), wanted).await;
+                    let (host, port) = (server.host(), server.port());
+                    let wrong = greeting::wrong_for_nats(host, port, &error.to_string()).await;
                     wrong.map_or_else(|| Fault::new(error), Fault::new)
                 }
             }),

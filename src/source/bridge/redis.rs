@@ -81,13 +81,8 @@ impl Redis {
             Ok(Err(error)) => Fault::new(error),
             Err(_) => Fault::new(format!("no answer within {ANSWER:?}")),
         };
-        let wanted = greeting::Wanted {
-            name: "Redis",
-            schemes: ("redis", "rediss"),
-            is_secure: self.is_secure,
-        };
         let (host, port) = &self.place;
-        let wrong = greeting::wrong(host, *port, wanted).await;
+        let wrong = greeting::wrong(host, *port, greeting::REDIS, self.is_secure).await;
         Err(wrong.map_or(fault, Fault::new))
     }
 }

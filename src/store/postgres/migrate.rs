@@ -29,7 +29,8 @@ pub(super) async fn connect(place: &Place) -> Result<Client, String> {
     tokio::spawn(connection);
     client.batch_execute(SESSION).await.map_err(failed)?;
     let refused = |why| format!("{}: {why}", place.shown());
-    pooler::refuse(place, &client).await.map_err(refused)?;
+    let looked = pooler::refuse(place, &client, pooler::LOOKED).await;
+    looked.map_err(refused)?;
     let number = "select current_setting('server_version_num')::int";
     let number: i32 = one(&client, number).await.map_err(failed)?;
     if number / 10_000 < OLDEST {
