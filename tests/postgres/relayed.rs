@@ -224,6 +224,11 @@ async fn a_relay_that_has_forgotten_all_goes_on() {
     assert_eq!(refused.kind, "relay-away");
     relay.events.forget();
     relay.events.cut(false);
+    // Each lets go of what it retains when it notices, also of what another has taken before that.
+    until("both have noticed", || {
+        a.link.hears().is_ok() && b.link.hears().is_ok()
+    })
+    .await;
     for (id, replica) in [(4, &b), (5, &a), (6, &b)] {
         let last = replica.put_at_last(id).await;
         a.has(last).await;
